@@ -1,0 +1,1 @@
+"""Measuring: interleaved rounds of two models, every single time kept, and what they prove."""

@@ -1,0 +1,205 @@
+"""The measuring itself: two models in one process, warmed up, in interleaved rounds.
+
+Rounds go baseline, pruned, pruned, baseline, ... so that a drift of the machine (heat, clock, neighbours) hits both
+alike. Every time of every round is kept.
+"""
+
+import gc
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.bench import conditions, machine, samples, stats
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.protocols import Progress, Runtime, Session
+from edgeprune.records import BenchReport
+from edgeprune.store import file_sha256
+
+Role = Literal["baseline", "pruned"]
+Frames = npt.NDArray[np.float32]
+
+_STRETCH = 4  # a round lasts up to this many times `round_ms` when a p99 needs the samples
+_SETTLING = (
+    0.1  # share of a round run untimed before it: caches hold the other model, whose idle threads may still spin
+)
+_MIN_SETTLING = 3
+_MIN_LAST_BURST = 4
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        precision: Of the models' weights and arithmetic, for the report.
+        batch: Frames in one inference.
+        threads: Threads of one inference.
+        rounds: Rounds of each model; even, to balance the order, and at least 6 to compare two.
+        round_ms: Length of one round of one model.
+        warmup_ms: Running each model before anything counts.
+    """
+
+    precision: str
+    batch: int
+    threads: int
+    rounds: int
+    round_ms: float
+    warmup_ms: float
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a measurement was made on: see the fields of BenchReport. `device` holds facts of the machine."""
+
+    runtime: str
+    mode: str
+    precision: str
+    batch: int
+    threads: int
+    device: dict[str, Any]
+
+
+def measure(
+    baseline: Path,
+    pruned: Path | None,
+    frames: Frames,
+    runtime: Runtime,
+    settings: Settings,
+    out_dir: Path,
+    progress: Progress,
+) -> BenchReport:
+    """Measure one model, or two against each other, on this machine.
+
+    All inferences see the same batch, the first frames given: the time of a convolution or matrix product does not
+    depend on values, except for denormal numbers, which real frames do not consist of.
+
+    Args:
+        baseline: Exported model.
+        pruned: Exported model to compare with it, or None.
+        frames: Real frames, raw, (N, channels, length) with N at least the batch.
+        runtime: What runs the models.
+        settings: How to measure.
+        out_dir: Where the raw samples go, the folder of the report.
+        progress: Told between rounds.
+
+    Raises:
+        ConfigError: Too few rounds to compare two models, or `out_dir` cannot be written.
+        DataError: Too few frames, or they do not fit a model.
+        ModelError: A model cannot be loaded or run.
+        DeviceError: The clock returned something that is not a time.
+    """
+    if pruned is not None and settings.rounds < stats.MIN_ROUNDS:
+        raise ConfigError(
+            f"rounds is {settings.rounds}; comparing two models takes at least {stats.MIN_ROUNDS}",
+            "Fewer rounds cannot hold a 95 % interval",
+        )
+    if len(frames) < settings.batch:
+        raise DataError(f"{len(frames)} frames cannot fill a batch of {settings.batch}", "Give more frames or --batch")
+    batch = np.ascontiguousarray(frames[: settings.batch])
+    paths: dict[Role, Path] = {"baseline": baseline} if pruned is None else {"baseline": baseline, "pruned": pruned}
+    device = machine.facts(runtime.facts())
+    with ExitStack() as stack:
+        sessions = {role: stack.enter_context(runtime.open(path, settings.threads)) for role, path in paths.items()}
+        counts = {role: _count(_warm_up(session, batch, settings), settings) for role, session in sessions.items()}
+        before = machine.cpu_time()
+        rounds = _interleaved(sessions, counts, batch, settings.rounds, progress)
+        others_cores, stolen_cores = machine.busy_cores(before, machine.cpu_time())
+    warnings = conditions.of_machine(device, settings.threads, others_cores, stolen_cores)
+    hashes = {role: file_sha256(path) for role, path in paths.items()}
+    setup = Setup(runtime.name, runtime.mode, settings.precision, settings.batch, settings.threads, device)
+    return conclude(rounds, hashes, setup, warnings, out_dir)
+
+
+def conclude(
+    rounds: Mapping[Role, Sequence[samples.Round]],
+    sha256: Mapping[Role, str],
+    setup: Setup,
+    warnings: Sequence[str],
+    out_dir: Path,
+) -> BenchReport:
+    """Keep the raw samples of a measurement, made here or on a device, and say what they prove.
+
+    Args:
+        rounds: Milliseconds of each inference, one array a round, of the baseline and, if measured, the pruned model.
+        sha256: Of each measured model or engine.
+        setup: What they were measured on.
+        warnings: What is known to have disturbed it.
+        out_dir: Where `samples-baseline.npz` and `samples-pruned.npz` go.
+
+    Raises:
+        ConfigError: Too few rounds to compare, or `out_dir` cannot be written.
+        DeviceError: A time is not a positive number.
+    """
+    names = {role: f"samples-{role}.npz" for role in rounds}
+    summaries = {role: stats.summarise(times, names[role]) for role, times in rounds.items()}
+    notes = [*warnings, *(note for role, summary in summaries.items() for note in conditions.of_samples(role, summary))]
+    speedup = None
+    if "pruned" in summaries:
+        speedup = stats.compare(summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms)
+        notes += conditions.of_speedup(speedup)
+    how = asdict(setup)
+    for role, times in rounds.items():
+        samples.write(out_dir / names[role], times, {"model_sha256": sha256[role], **how})
+    return BenchReport(
+        **how,
+        rounds=len(rounds["baseline"]),
+        baseline=summaries["baseline"],
+        warnings=tuple(notes),
+        pruned=summaries.get("pruned"),
+        speedup=speedup.ratio if speedup else None,
+        speedup_ci95=speedup.ci95 if speedup else None,
+    )
+
+
+def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
+    """Run in bursts of 1, 2, 4, ... for at least the warm-up time; the median ms of the last burst."""
+    count, spent_ms = 1, 0.0
+    while True:
+        times = session.time(batch, count)
+        median_ms = float(stats.round_medians([times])[0])
+        spent_ms += float(times.sum())
+        if spent_ms >= settings.warmup_ms and count >= _MIN_LAST_BURST:
+            return median_ms
+        count *= 2
+
+
+def _count(inference_ms: float, settings: Settings) -> int:
+    """Inferences in one round: what fills it, but enough for a p90, and for a p99 if stretching it a little will do."""
+    filling = settings.round_ms / inference_ms
+    for_p90, for_p99 = (stats.MIN_SAMPLES[percent] / settings.rounds for percent in (90, 99))
+    return math.ceil(max(filling, for_p90, min(for_p99, _STRETCH * filling)))
+
+
+def _interleaved(
+    sessions: Mapping[Role, Session], counts: Mapping[Role, int], batch: Frames, rounds: int, progress: Progress
+) -> dict[Role, list[samples.Round]]:
+    """Times in ms of every round of every model, the order of the models turned around each round."""
+    times: dict[Role, list[samples.Round]] = {role: [] for role in sessions}
+    order = tuple(sessions)
+    with progress.track("Measuring", rounds * len(sessions)) as advance:
+        for _ in range(rounds):
+            for role in order:
+                with _without_garbage_collection():
+                    sessions[role].time(batch, max(_MIN_SETTLING, math.ceil(_SETTLING * counts[role])))
+                    measured = sessions[role].time(batch, counts[role])
+                times[role].append(measured)
+                advance(1, f"{role} {np.median(measured):.3f} ms")
+            order = order[::-1]
+    return times
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -1,0 +1,124 @@
+"""What latency samples prove: summaries, the speed-up, and its interval. Pure.
+
+Times of one round follow one another and share what the machine was doing, so they are not independent; rounds are. The
+interval therefore resamples rounds, never single times.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from edgeprune.errors import ConfigError, DeviceError
+from edgeprune.records import LatencySummary
+
+# Fewest samples for a percentile q: with these the second largest is above it with 99 % confidence, that is
+# P(Bin(n, 1 - q) <= 1) <= 0.01 (early stopping in MLPerf Inference's load generator: 64 queries for p90, 662 for p99).
+MIN_SAMPLES = {90: 64, 99: 662}
+
+# All rounds lie on the same side of the true median with probability 2 * 0.5**n, so 6 is the least n for which an
+# interval made of the observed ratios can hold 95 %.
+MIN_ROUNDS = 6
+
+_RESAMPLES = 20_000
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """Baseline time over pruned time, above 1 when the pruned model is faster, with its 95 % interval."""
+
+    ratio: float
+    ci95: tuple[float, float]
+
+
+def summarise(rounds: Sequence[npt.NDArray[np.float64]], samples_path: str) -> LatencySummary:
+    """Summarise one model's times.
+
+    Args:
+        rounds: Milliseconds of each inference, one array a round.
+        samples_path: Where they are kept, relative to the report.
+
+    Returns:
+        Median and percentiles over all times together; a percentile is None below `MIN_SAMPLES`.
+
+    Raises:
+        DeviceError: No time at all, or one that is not a positive number.
+    """
+    medians = round_medians(rounds)
+    times = np.concatenate(rounds)
+    percentiles = {
+        percent: float(np.percentile(times, percent)) if len(times) >= needed else None
+        for percent, needed in MIN_SAMPLES.items()
+    }
+    return LatencySummary(
+        median_ms=float(np.median(times)),
+        mean_ms=float(np.mean(times)),
+        samples=len(times),
+        samples_path=samples_path,
+        round_medians_ms=tuple(medians.tolist()),
+        p90_ms=percentiles[90],
+        p99_ms=percentiles[99],
+    )
+
+
+def round_medians(rounds: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Median of each round in ms, (rounds,).
+
+    Raises:
+        DeviceError: No time at all, or one that is not a positive number.
+    """
+    if not rounds:
+        raise DeviceError("the measurement returned no round")
+    for number, times in enumerate(rounds):
+        if len(times) == 0:
+            raise DeviceError(f"round {number} of the measurement returned no time")
+        bad = times[~(np.isfinite(times) & (times > 0))]
+        if len(bad):
+            raise DeviceError(
+                f"round {number} of the measurement has a time of {bad[0]} ms; allowed are positive numbers"
+            )
+    return np.array([np.median(times) for times in rounds])
+
+
+def compare(
+    baseline_ms: Sequence[float] | npt.NDArray[np.float64], pruned_ms: Sequence[float] | npt.NDArray[np.float64]
+) -> Speedup:
+    """How many times faster the pruned model is.
+
+    The ratio is the median of the rounds' own ratios, so that what slows both models of a round cancels; it need not
+    equal the quotient of the two overall medians. Medians and quantiles are taken of logarithms, so that swapping the
+    models gives the reciprocal. The interval is the bootstrap's expanded percentile interval (Hesterberg 2015, What
+    Teachers Should Know About the Bootstrap, The American Statistician 69:4), whose wider quantiles
+    Phi(-sqrt(n / (n - 1)) t) make up for few rounds; the same rounds give the same interval every time.
+
+    Args:
+        baseline_ms: Median of each round of the baseline, (rounds,).
+        pruned_ms: Median of each round of the pruned model, (rounds,), paired with it.
+
+    Raises:
+        ConfigError: Fewer than `MIN_ROUNDS` rounds, or not as many of one as of the other.
+    """
+    if len(baseline_ms) != len(pruned_ms) or len(baseline_ms) < MIN_ROUNDS:
+        raise ConfigError(
+            f"{len(baseline_ms)} rounds of the baseline and {len(pruned_ms)} of the pruned model cannot be compared",
+            f"Measure as many of each, at least {MIN_ROUNDS}: fewer cannot hold a 95 % interval",
+        )
+    logs = np.log(np.asarray(baseline_ms)) - np.log(np.asarray(pruned_ms))
+    n = len(logs)
+    picks = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, n))
+    tail = float(special.ndtr(-np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.975)))
+    low, high = np.exp(np.quantile(np.median(logs[picks], axis=1), [tail, 1 - tail]))
+    return Speedup(float(np.exp(np.median(logs))), (float(low), float(high)))
+
+
+def is_faster(ci95: tuple[float, float]) -> bool:
+    """Whether the pruned model is shown to be faster: the whole interval of the speed-up is above 1."""
+    return ci95[0] > 1
+
+
+def variation(medians_ms: Sequence[float]) -> float:
+    """Coefficient of variation of round medians: standard deviation over mean, 0..; 0 for a single round."""
+    return float(np.std(medians_ms, ddof=1) / np.mean(medians_ms)) if len(medians_ms) > 1 else 0.0

@@ -1,0 +1,110 @@
+"""The command line: one file a command, and the one place that turns an error into a message and an exit code.
+
+The file's stem is the command's name; files with a leading underscore are shared. Commands import what they call when they
+are called, so that `--help` needs nothing but click.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+import click
+
+from edgeprune.errors import EdgepruneError
+
+_ORDER = (
+    "prune-and-export",
+    "inspect",
+    "plan",
+    "prune",
+    "train",
+    "finetune",
+    "eval",
+    "export",
+    "bench",
+    "report",
+    "targets",
+    "data",
+    "doctor",
+)
+_INTERRUPTED = 130
+_BUG = 70
+
+
+class _Commands(click.Group):
+    """Finds commands by file name and imports only the one that is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        found = {file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py")}
+        return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = __import__(f"edgeprune.cli.{cmd_name.replace('-', '_')}", fromlist=["command"])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from edgeprune.errors import unknown_name
+
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            raise unknown_name("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+def _global_options(command: click.Group) -> click.Group:
+    from edgeprune.cli._options import global_options
+
+    return global_options(command)
+
+
+@_global_options
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="edgeprune", prog_name="edgeprune")
+def app() -> None:
+    """Prune a trained radio-signal classifier by layers, export it for an edge device, and prove what it lost and gained.
+
+    Start with: edgeprune prune-and-export MODEL.pt --target host-cpu
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with the code of docs/cli.md."""
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except EdgepruneError as error:
+        _report(error.message, error.hint)
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        _report("interrupted", "The same command continues where this one stopped")
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception:
+        traceback.print_exc()
+        _report("this is a bug of edgeprune", "Please report it with the lines above")
+        code = _BUG
+    else:
+        code = 0
+    sys.exit(code)
+
+
+def _report(message: str, hint: str) -> None:
+    with contextlib.suppress(OSError):
+        click.secho(f"error: {message}", fg="red", err=True)
+        if hint:
+            click.echo(f"  {hint}.", err=True)
+
+

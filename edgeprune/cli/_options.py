@@ -1,0 +1,101 @@
+"""Options that several commands share, and the console that every command is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
+    from edgeprune.cli._console import Console
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+data_option = click.option(
+    "--data", type=FILE, help="Labelled frames: a RadioML pickle or .npz. Default: what the model names, or the shipped set."
+)
+seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+
+
+@dataclass
+class Verbosity:
+    """The global options, from before or after the command's name."""
+
+    verbose: bool = False
+    quiet: bool = False
+    as_json: bool = False
+
+
+def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        if value:
+            setattr(ctx.ensure_object(Verbosity), attribute, True)
+
+    return callback
+
+
+def global_options(command: Command) -> Command:
+    """Add --json, --quiet and --verbose, which hold before and after the command's name."""
+    for flags, attribute, text in (
+        (("--json",), "as_json", "One JSON object on stdout; everything else on stderr."),
+        (("-q", "--quiet"), "quiet", "Only results and errors."),
+        (("-v", "--verbose"), "verbose", "Say more."),
+    ):
+        command = click.option(
+            *flags, is_flag=True, expose_value=False, is_eager=True, callback=_set(attribute), help=text
+        )(command)
+    return command
+
+
+def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command of a function that takes a console first."""
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        @click.pass_context
+        def invoke(ctx: click.Context, /, *args: Any, **kwargs: Any) -> None:
+            from edgeprune.cli._console import Console
+
+            function(Console(ctx.ensure_object(Verbosity)), *args, **kwargs)
+
+        return global_options(click.command(name)(update_wrapper(invoke, function)))
+
+    return decorate
+
+
+def model_options(function: Command) -> Command:
+    """Add the options that describe a model whose file holds weights only."""
+    for decorate in (
+        click.option("--arch", help="The network's name, for a file with weights only."),
+        click.option("--class-names", help="Its classes a,b,c in the order of its outputs."),
+        click.option("--input-shape", help="Its input C,L: channels and samples, as in 2,128."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def model_options_of(arch: str | None, class_names: str | None, input_shape: str | None) -> "ModelOptions":
+    """The model options, parsed.
+
+    Raises:
+        ConfigError: --input-shape is not two whole numbers.
+    """
+    from edgeprune.checkpoint import ModelOptions
+    from edgeprune.errors import ConfigError
+
+    shape = None
+    if input_shape is not None:
+        try:
+            channels, length = (int(part) for part in input_shape.split(","))
+        except ValueError as error:
+            raise ConfigError(f"--input-shape {input_shape!r} is not two whole numbers", "As in 2,128") from error
+        shape = (channels, length)
+    names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
+    return ModelOptions(arch, names, shape)
+
+

@@ -1,0 +1,1 @@
+"""Scores of units, one criterion a file."""

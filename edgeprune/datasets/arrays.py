@@ -1,0 +1,63 @@
+"""NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and if there are any `snrs`, `classes`, `split`.
+
+`labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.errors import DataError
+from edgeprune.frames import checked
+from edgeprune.records import Frames
+from edgeprune.store import file_sha256
+
+
+class Arrays:
+    """Reads `.npz` archives; arrays of Python objects are refused, since they are pickles."""
+
+    suffixes = (".npz",)
+
+    def read(self, path: Path) -> Frames:
+        """Read every frame.
+
+        Raises:
+            DataError: Not such an archive, an array missing, or labels without names.
+        """
+        found = _load(path)
+        missing = [name for name in ("iq", "labels") if name not in found]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(found)) or 'nothing'}")
+        labels = found["labels"]
+        if labels.dtype.kind in "US":
+            names, indices = np.unique(labels.astype(str), return_inverse=True)
+        elif "classes" in found and labels.dtype.kind in "iu":
+            names, indices = found["classes"].astype(str), labels
+        else:
+            raise DataError(
+                f"{path} holds labels of type {labels.dtype} and {'no ' if 'classes' not in found else ''}classes",
+                "Store class names as labels, or integer labels and the array 'classes'",
+            )
+        return checked(
+            found["iq"],
+            [str(name) for name in names],
+            indices,
+            found.get("snrs"),
+            split=found.get("split"),
+            source=path.name,
+            sha256=file_sha256(path),
+        )
+
+
+def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a readable .npz archive of plain arrays: {error}") from error
+
+
+dataset = Arrays()

@@ -1,0 +1,99 @@
+"""RadioML 2016 pickles: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
+
+A pickle is a program; this reader admits the three names that a numpy array needs and nothing else, so a file from the
+internet cannot run anything.
+"""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.errors import DataError
+from edgeprune.frames import checked
+from edgeprune.records import Frames
+from edgeprune.store import file_sha256
+
+_ADMITTED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+}
+
+
+class _ForbiddenGlobal(Exception):
+    """The pickle asks for something that is not a numpy array."""
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ADMITTED:
+            raise _ForbiddenGlobal(f"{module}.{name}")
+        if name == "_reconstruct":
+            return np.empty(0).__reduce__()[0]  # numpy moved the module that holds it
+        return getattr(np, name)
+
+
+class RadioML2016:
+    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat` and files made like them, from Python 2 or 3."""
+
+    suffixes = (".pkl", ".pickle", ".dat")
+
+    def read(self, path: Path) -> Frames:
+        """Read every frame, in the order of sorted keys.
+
+        Raises:
+            DataError: Truncated, not such a pickle, or one that would run code (it is not run).
+        """
+        table = _load(path)
+        if not isinstance(table, dict) or not table:
+            raise DataError(f"{path} holds a {type(table).__name__}, not a dict of (modulation, SNR) to frames")
+        cells: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
+        for key, value in table.items():
+            if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int)):
+                raise DataError(f"{path}: key {key!r:.80} is not (modulation, SNR)")
+            if not isinstance(value, np.ndarray) or value.ndim != 3:
+                shape = getattr(value, "shape", type(value).__name__)
+                raise DataError(f"{path}: {key!r:.80} holds {shape}, not frames (n, 2, L)")
+            name = key[0].decode("latin1") if isinstance(key[0], bytes) else str(key[0])
+            cells[name, key[1]] = value
+        shapes = sorted({value.shape[1:] for value in cells.values()})
+        if len(shapes) > 1:
+            raise DataError(f"{path}: frames differ in shape: {', '.join(map(str, shapes))}")
+        keys = sorted(cells)
+        names = sorted({name for name, _ in keys})
+        counts = [len(cells[key]) for key in keys]
+        return checked(
+            np.concatenate([cells[key] for key in keys]),
+            names,
+            np.repeat([names.index(name) for name, _ in keys], counts),
+            np.repeat([snr for _, snr in keys], counts),
+            source=path.name,
+            sha256=file_sha256(path),
+        )
+
+
+def _load(path: Path) -> Any:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    if content.lstrip()[:1] == b"<":
+        raise DataError(f"{path} is a web page, not a pickle", "The download failed: fetch it again")
+    try:
+        return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except _ForbiddenGlobal as error:
+        raise DataError(
+            f"{path} asks to load {error}; only numpy arrays are admitted, and nothing was run",
+            "Do not trust this file",
+        ) from error
+    except Exception as error:  # a broken pickle can make any opcode fail in any way
+        raise DataError(
+            f"{path} ({len(content)} bytes) is truncated or not a pickle: {error}", "Fetch it again"
+        ) from error
+
+
+dataset = RadioML2016()

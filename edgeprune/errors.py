@@ -1,0 +1,64 @@
+"""What can go wrong, and the exit code it ends the program with.
+
+    EdgepruneError        70  a bug of edgeprune, unless it is one of these
+    ├── ConfigError        2  a setting, an option, a file that cannot be written
+    ├── ModelError         3  the network, its checkpoint or its export
+    ├── DataError          3  the frames, their labels, or how they fit the network
+    └── DeviceError        4  the device that should measure
+
+A message says what was found and what is allowed; the hint says what to do.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgepruneError(Exception):
+    """Base of every error a user can meet.
+
+    Args:
+        message: One line: what was found, and what was expected.
+        hint: One line: what to do about it; empty if the message says it.
+    """
+
+    exit_code = 70
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class ConfigError(EdgepruneError):
+    """A setting, an option, or a place to write is wrong."""
+
+    exit_code = 2
+
+
+class ModelError(EdgepruneError):
+    """The network cannot be read, understood or exported."""
+
+    exit_code = 3
+
+
+class DataError(EdgepruneError):
+    """The frames cannot be read or do not fit the network."""
+
+    exit_code = 3
+
+
+class DeviceError(EdgepruneError):
+    """The device cannot be reached or cannot measure."""
+
+    exit_code = 4
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name nobody registered, with the nearest name that exists."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    suggestion = f"Did you mean {near[0]!r}? " if near else ""
+    return ConfigError(f"no {kind} is named {name!r}", f"{suggestion}Known: {', '.join(names)}")

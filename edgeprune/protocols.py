@@ -1,0 +1,114 @@
+"""The few interfaces that let a part be replaced: each is one to four methods, and a reason."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgeprune.records import Frames, LayerChain
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+    from torch import Tensor, nn
+
+
+class ModelFamily(Protocol):
+    """A way to build untrained networks; a file in `models/` holds one as `family`."""
+
+    names: tuple[str, ...]
+
+    def build(self, name: str, channels: int, length: int, classes: int) -> "nn.Module":
+        """Build the network `name` for frames (N, channels, length), with fresh weights."""
+        ...
+
+
+class DatasetFormat(Protocol):
+    """A file format; a file in `datasets/` holds one as `dataset`."""
+
+    suffixes: tuple[str, ...]
+
+    def read(self, path: Path) -> Frames:
+        """Read every frame. Raises DataError for anything that is not what the format promises."""
+        ...
+
+
+class SimilarityMetric(Protocol):
+    """Compares what units make of the same frames; a file in `similarity/` holds one as `metric`.
+
+    A metric sees each unit's activations of one batch once, turns them into a summary small enough to keep for all units at a
+    time, and compares summaries, so that activations are never stored.
+    """
+
+    def summarise(self, activations: "Tensor") -> "Tensor":
+        """Turn activations (n, ...) of one unit on one batch into a summary."""
+        ...
+
+    def products(self, summaries: "Sequence[Tensor]") -> "Tensor":
+        """Inner products of all pairs of summaries, (L, L) float64; averaged over batches before `finish`."""
+        ...
+
+    def finish(self, products: "Tensor") -> "Tensor":
+        """Turn mean inner products (L, L) into similarities (L, L), 1 on the diagonal."""
+        ...
+
+
+class Criterion(Protocol):
+    """Scores units; a file in `criteria/` holds one as `criterion`."""
+
+    def scores(self, model: "nn.Module", chain: LayerChain, input_shape: tuple[int, int]) -> dict[int, float]:
+        """Score every droppable unit, more is better; leaves the model as it was."""
+        ...
+
+
+class Session(Protocol):
+    """A loaded model that can be run; a runtime makes them."""
+
+    def run(self, iq: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
+        """Logits (N, classes) of raw frames (N, channels, length)."""
+        ...
+
+    def time(self, iq: "npt.NDArray[np.float32]", count: int) -> "npt.NDArray[np.float64]":
+        """Run one batch (N, channels, length) `count` times; milliseconds of each, (count,)."""
+        ...
+
+
+class Runtime(Protocol):
+    """What executes an exported model; a file in `runtimes/` holds one as `runtime`.
+
+    `mode` says in words what a session times: 'sync, session.run, host memory'.
+    """
+
+    name: str
+    mode: str
+
+    def open(self, model: Path, threads: int) -> AbstractContextManager[Session]:
+        """Load a model for use within a `with` block."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Version and build of the runtime."""
+        ...
+
+
+Advance = Callable[[int, str], None]
+
+
+class Progress(Protocol):
+    """Where long work says how far it is: a terminal, a log, or nowhere."""
+
+    def stage(self, title: str, reused: bool = False) -> None:
+        """A new stage begins, or was found finished."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line worth keeping."""
+        ...
+
+    def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
+        """Work of `total` steps; call the result with (steps done now, short text)."""
+        ...
+
+
+Batches = Callable[[], "Iterator[torch.Tensor]"]

@@ -1,0 +1,119 @@
+"""The plan: how many units stay, how many of them in each segment, and which.
+
+Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows; within a
+segment those with the highest score stay. A unit whose shortcut loses a whole axis of the signal stays before all others: no
+score knows that nothing comes after it that could tell two instants apart.
+"""
+
+from collections.abc import Sequence
+
+from edgeprune.errors import ConfigError
+from edgeprune.records import Decision, Edit, LayerChain, PrunePlan, Scores, Segmentation, Unit
+
+
+def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int:
+    """How many droppable units stay.
+
+    Args:
+        chain: The network.
+        keep: Units to keep in all, those that cannot be dropped included; None to go by the ratio.
+        keep_ratio: Share of the droppable units to keep, rounded.
+
+    Raises:
+        ConfigError: The chain has no droppable unit, or cannot have that many or that few.
+    """
+    droppable, fixed = len(chain.droppable), len(chain.units) - len(chain.droppable)
+    if not droppable:
+        reasons = "; ".join(f"{unit.path}: {unit.reason}" for unit in chain.units[:3])
+        raise ConfigError(f"none of the network's {len(chain.units)} units can be dropped ({reasons})")
+    if keep is None:
+        return round(keep_ratio * droppable)
+    if not fixed <= keep <= len(chain.units):
+        raise ConfigError(
+            f"--keep {keep} is not possible: {fixed} of the network's {len(chain.units)} units cannot be dropped",
+            f"Allowed: {fixed} to {len(chain.units)}",
+        )
+    return keep - fixed
+
+
+def allot(sizes: Sequence[int], total: int) -> list[int]:
+    """Share out units over segments in proportion to their size.
+
+    Largest remainder; each segment that has a unit gets at least one while there are enough; ties go to the earlier segment.
+
+    Args:
+        sizes: Droppable units in each segment.
+        total: Units to keep, 0 to the sum of sizes.
+    """
+    counts = [0] * len(sizes)
+    largest_first = sorted(range(len(sizes)), key=lambda segment: (-sizes[segment], segment))
+    for segment in largest_first[:total]:
+        counts[segment] = min(1, sizes[segment])
+    share = [total * size / sum(sizes) for size in sizes]
+    while sum(counts) < total:
+        open_segments = [segment for segment, size in enumerate(sizes) if counts[segment] < size]
+        neediest = max(open_segments, key=lambda segment: (share[segment] - counts[segment], -segment))
+        counts[neediest] += 1
+    return counts
+
+
+def plan(chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: str, keep: int) -> PrunePlan:
+    """Decide for every unit whether it stays.
+
+    Args:
+        chain: The network.
+        segmentation: Its segments.
+        scores: Of its droppable units.
+        metric: Name of the similarity metric behind the segmentation, for the record.
+        keep: Droppable units to keep.
+    """
+    members = [
+        [unit for unit in chain.units[first : last + 1] if unit.droppable] for first, last in segmentation.segments
+    ]
+    counts = allot([len(units) for units in members], keep)
+    ranked = [sorted(units, key=lambda unit: _rank(unit, scores)) for units in members]
+    stay = {unit.index for units, count in zip(ranked, counts, strict=True) for unit in units[:count]}
+    decisions = []
+    for segment, (first, last) in enumerate(segmentation.segments):
+        for unit in chain.units[first : last + 1]:
+            place = ranked[segment].index(unit) + 1 if unit.droppable else 0
+            decisions.append(
+                Decision(
+                    index=unit.index,
+                    path=unit.path,
+                    kept=not unit.droppable or unit.index in stay,
+                    segment=segment,
+                    score=scores.values.get(unit.index),
+                    reason=_reason(unit, place, counts[segment], len(members[segment])),
+                )
+            )
+    dropped = [unit for unit, decision in zip(chain.units, decisions, strict=True) if not decision.kept]
+    return PrunePlan(
+        model_sha256=chain.model_sha256,
+        metric=metric,
+        criterion=scores.criterion,
+        segments=segmentation.segments,
+        kept=tuple(decision.index for decision in decisions if decision.kept),
+        dropped=tuple(unit.index for unit in dropped),
+        decisions=tuple(decisions),
+        edits=tuple(_edit(unit) for unit in dropped),
+    )
+
+
+def _rank(unit: Unit, scores: Scores) -> tuple[bool, float, int]:
+    """Order in which units stay: those that would lose an axis, then by score, then the earlier."""
+    return (not unit.collapses, -scores.values[unit.index], unit.index)
+
+
+def _reason(unit: Unit, place: int, count: int, size: int) -> str:
+    if not unit.droppable:
+        return f"must stay: {unit.reason}"
+    rank = f"ranks {place} of {size} in its segment, which keeps {count}"
+    if unit.collapses and place <= count:
+        return f"kept first, since its shortcut would lose an axis of the signal; {rank}"
+    return rank if place <= count else f"{rank}; {unit.reason}"
+
+
+def _edit(unit: Unit) -> Edit:
+    assert unit.drop is not None
+    return Edit(unit.path, unit.drop, unit.out_shape if unit.collapses else None)

@@ -1,0 +1,154 @@
+"""Cut the chain into segments of similar units: Fisher's optimal segmentation, exact.
+
+Of all ways to cut an ordered sequence into k runs, the one with the least sum of squared distances of its points to the
+mean of their run (Fisher 1958, doi 10.1080/01621459.1958.10501479), by dynamic programming. The cuts are read back from
+the minima the recurrence found. The code published with arXiv 2406.07929 fills the same table but looks for cuts as the
+largest n whose loss is below the current one, which gives other, worse segments.
+"""
+
+import itertools
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.errors import ConfigError, ModelError
+from edgeprune.records import LayerChain, Segmentation, Similarity
+from edgeprune.store import record_sha256
+
+Floats = npt.NDArray[np.float64]
+Segments = tuple[tuple[int, int], ...]
+
+LEAST_DROP = 0.05
+NEGLIGIBLE = 1e-9  # of the loss of one segment: what is left then is rounding of float32 activations
+
+
+def diameters(profile: Floats) -> Floats:
+    """Sum of squared distances to the mean, of every run of points.
+
+    Grown point by point (Welford 1962, doi 10.1080/00401706.1962.10490022) and not from prefix sums of squares, whose
+    difference loses digits: it cannot go below 0, and is exactly 0 for a run of equal points.
+
+    Args:
+        profile: (L, d), one point a unit.
+
+    Returns:
+        (L, L); entry (i, j) is of the points i..j, infinite below the diagonal.
+    """
+    length = len(profile)
+    result = np.full((length, length), np.inf)
+    means = np.zeros_like(profile)  # row i: mean of the points i..j
+    spreads = np.zeros(length)
+    for j in range(length):
+        sizes = np.arange(j + 1, 0, -1.0)
+        offsets = profile[j] - means[: j + 1]
+        means[: j + 1] += offsets / sizes[:, None]
+        spreads[: j + 1] += np.square(offsets).sum(axis=1) * (sizes - 1) / sizes
+        result[: j + 1, j] = spreads[: j + 1]
+    return result
+
+
+def fisher_segments(profile: Floats, k: int) -> tuple[tuple[float, ...], tuple[Segments, ...]]:
+    """Cut a sequence into 1, 2, ... k runs, each time with the least sum of squares.
+
+    Among cuts of equal loss, the last run starts as early as it can, then the one before it, and so on.
+
+    Args:
+        profile: (L, d), one point a unit, in order.
+        k: Largest number of runs, 1..L.
+
+    Returns:
+        The least loss for 1..k runs, and the runs that reach it as (first, last), for each number of runs.
+    """
+    length = len(profile)
+    spread = diameters(profile)
+    loss = spread[0]
+    losses = [float(loss[-1])]
+    starts = [np.zeros(length, dtype=np.intp)]  # starts[m][j]: where the last of m + 1 runs over 0..j begins
+    for _ in range(1, k):
+        before = np.concatenate(([np.inf], loss[:-1]))  # row i: the loss up to i - 1
+        candidates = before[:, None] + spread
+        starts.append(candidates.argmin(axis=0))
+        loss = candidates.min(axis=0)
+        losses.append(float(loss[-1]))
+    return tuple(losses), tuple(_trace(starts[: m + 1], length) for m in range(k))
+
+
+def _trace(starts: list[npt.NDArray[np.intp]], length: int) -> Segments:
+    """Follow the starts of the last run from the end of the sequence to its beginning."""
+    runs: list[tuple[int, int]] = []
+    last = length - 1
+    for start_of in reversed(starts):
+        first = int(start_of[last])
+        runs.append((first, last))
+        last = first - 1
+    return tuple(reversed(runs))
+
+
+def choose_segments(losses: tuple[float, ...], max_k: int, threshold: float = LEAST_DROP) -> int:
+    """The paper's rule: the last k whose loss is more than `threshold` below that of k - 1.
+
+    The drop is relative to the loss at k - 1. Every further segment lowers the loss, so the rule asks whether it still
+    explains a noticeable share of what was left; "last" and not "first to fail", because a fourth segment can pay off
+    where the third did not. Where nothing but rounding is left, nothing can drop.
+
+    Args:
+        losses: Least loss for 1, 2, ... segments.
+        max_k: Largest k considered.
+        threshold: Share of the loss at k - 1, 0..1.
+
+    Returns:
+        k, 1..max_k; 1 when no drop is large enough.
+    """
+    chosen = 1
+    for k, (before, after) in enumerate(itertools.pairwise(losses[:max_k]), start=2):
+        if before > NEGLIGIBLE * losses[0] and before - after > threshold * before:
+            chosen = k
+    return chosen
+
+
+def segment(
+    similarity: Similarity,
+    chain: LayerChain,
+    segments: int | Literal["auto"],
+    profile: Literal["rows", "column-sums"],
+    limit: int,
+) -> Segmentation:
+    """Cut the chain into segments of similar units.
+
+    Only the run from the first droppable unit to the last is segmented, by the part of the matrix that belongs to it;
+    what lies before joins the first segment, what comes after the last.
+
+    Args:
+        similarity: Of the units of this chain.
+        chain: The units.
+        segments: How many, or 'auto' for the paper's rule.
+        profile: The point of a unit: its row of the matrix, or (the paper) the sum of its column.
+        limit: Most segments that 'auto' may choose; fewer when the run is shorter, never less than 1.
+
+    Returns:
+        The segments, and the least loss for 1, 2, ... up to the number given or the limit.
+
+    Raises:
+        ConfigError: The number of segments is below 1 or above the number of units in the run.
+        ModelError: No unit can be dropped, or the similarity is of another network.
+    """
+    if similarity.chain_sha256 != record_sha256(chain):
+        raise ModelError("the similarity was computed for another network", "Compute it again for this one")
+    if not chain.droppable:
+        raise ModelError("no unit of the network can be dropped", "`edgeprune inspect` shows why")
+    first, last = chain.droppable[0], chain.droppable[-1]
+    units = last - first + 1
+    if segments != "auto" and not 1 <= segments <= units:
+        raise ConfigError(f"{segments} segments asked for, this network allows 1 to {units}", "Choose fewer, or auto")
+    most = max(1, min(limit, units)) if segments == "auto" else segments
+    matrix = np.array(similarity.matrix)[first : last + 1, first : last + 1]
+    points = matrix if profile == "rows" else matrix.sum(axis=0)[:, None]
+    losses, partitions = fisher_segments(points, most)
+    chosen = choose_segments(losses, most) if segments == "auto" else most
+    runs = [(start + first, end + first) for start, end in partitions[chosen - 1]]
+    runs[0] = (0, runs[0][1])
+    runs[-1] = (runs[-1][0], len(chain.units) - 1)
+    return Segmentation(
+        record_sha256(similarity), tuple(runs), losses, profile, "auto" if segments == "auto" else "given"
+    )

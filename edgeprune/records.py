@@ -1,0 +1,312 @@
+"""The frozen records that cross a stage.
+
+Every record is made of plain values, so that it can be written as JSON and read back; a record names the sha256 of what it
+was made from. Shapes leave the batch out. Ratios are 0..1, times are milliseconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Drop = Literal["identity", "shortcut", "adapter"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Labelled I/Q frames in memory.
+
+    Attributes:
+        iq: Raw samples, float32 (N, channels, length).
+        labels: Index into `classes`, int64 (N,).
+        snrs: Labelled signal-to-noise ratio in dB, int64 (N,), or None when the source has none.
+        classes: Names of the modulations, sorted.
+        split: Index into `SPLITS` for each frame, int8 (N,), when the source fixes the split itself, else None.
+        source: Name of the file, for messages and reports.
+        sha256: Of the file.
+    """
+
+    iq: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    snrs: npt.NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    split: npt.NDArray[np.int8] | None
+    source: str
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network is fed: `channels` x `length` samples, after `normalisation` of each frame."""
+
+    channels: int
+    length: int
+    normalisation: Literal["rms", "none"] = "rms"
+
+
+@dataclass(frozen=True)
+class Arch:
+    """How to build the network before its weights are loaded: a registered name and its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """Which data a network was trained on and how they were split."""
+
+    source: str
+    sha256: str
+    split_seed: int
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One dropped unit, in the terms that rebuild the network.
+
+    Attributes:
+        path: Dotted path of the module that is replaced.
+        drop: By what.
+        expand: Shape (without batch) that a shortcut is broadcast to, when it has a smaller one.
+    """
+
+    path: str
+    drop: Drop
+    expand: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of the network with one tensor in and one out; the network is the chain of its units.
+
+    Attributes:
+        index: Place in the chain, from 0.
+        path: Dotted path of the module that is the unit, or of its modules joined by '+'.
+        kind: What it is: 'residual', 'conv', 'linear', ...
+        in_shape: Shape of its input without the batch.
+        out_shape: Shape of its output without the batch.
+        params: Number of parameters in it.
+        macs: Multiply-accumulates of its convolutions and linear layers for one frame.
+        drop: What it becomes when dropped, or None when it must stay.
+        reason: Why it must stay, or what dropping means, in words.
+        collapses: Dropping it loses a whole axis of the signal (a pooled shortcut): dropped last.
+    """
+
+    index: int
+    path: str
+    kind: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    params: int
+    macs: int
+    drop: Drop | None
+    reason: str
+    collapses: bool = False
+
+    @property
+    def droppable(self) -> bool:
+        """Whether the network can do without it."""
+        return self.drop is not None
+
+
+@dataclass(frozen=True)
+class LayerChain:
+    """The units of a network in order, and its totals."""
+
+    model_sha256: str
+    units: tuple[Unit, ...]
+    params: int
+    macs: int
+
+    @property
+    def droppable(self) -> tuple[int, ...]:
+        """Indices of the units that can be dropped."""
+        return tuple(unit.index for unit in self.units if unit.droppable)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the outputs of every two units are: a symmetric matrix with 1 on its diagonal."""
+
+    chain_sha256: str
+    data_sha256: str
+    metric: str
+    frames: int
+    matrix: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The chain cut into runs of similar units.
+
+    Attributes:
+        similarity_sha256: Of the similarity it was made from.
+        segments: (first, last) unit index of each, together covering the chain.
+        losses: Least within-segment sum of squares for 1, 2, ... segments.
+        profile: What was segmented: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
+        chosen: 'auto' when the number of segments was found by the paper's rule, else 'given'.
+    """
+
+    similarity_sha256: str
+    segments: tuple[tuple[int, int], ...]
+    losses: tuple[float, ...]
+    profile: Literal["rows", "column-sums"]
+    chosen: Literal["auto", "given"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What each droppable unit contributes, by one criterion: unit index to score, more is better."""
+
+    chain_sha256: str
+    criterion: str
+    values: dict[int, float]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Why one unit stays or goes."""
+
+    index: int
+    path: str
+    kept: bool
+    segment: int
+    score: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """Which units stay and why; `edits` rebuild the pruned network from the unpruned one."""
+
+    model_sha256: str
+    metric: str
+    criterion: str
+    segments: tuple[tuple[int, int], ...]
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    decisions: tuple[Decision, ...]
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of frames with its 95 % Wilson interval."""
+
+    top1: float
+    ci95: tuple[float, float]
+    frames: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How one network does on one split. `confusion[i][j]` counts frames of class i called class j."""
+
+    split: Split
+    frames: int
+    top1: float
+    ci95: tuple[float, float]
+    by_snr: dict[str, Rate]
+    by_class: dict[str, Rate]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class AccuracyComparison:
+    """Unpruned against pruned on the same frames: `drop` is baseline minus pruned, McNemar's test is paired."""
+
+    baseline: Accuracy
+    pruned: Accuracy
+    drop: float
+    drop_ci95: tuple[float, float]
+    mcnemar_p: float
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One epoch of training as it went."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_top1: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training left: its curve, and the epoch whose weights were kept (best on validation)."""
+
+    best_epoch: int
+    best_validation_top1: float
+    epochs: tuple[EpochMetrics, ...]
+    precision: str
+    distilled: bool
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """An exported network that was checked against torch.
+
+    Attributes:
+        path: File name, relative to the record.
+        sha256: Of the file.
+        size_bytes: Of the file.
+        opset: Of the default ONNX domain.
+        nodes: Number of operators in the graph.
+        simplifier: Which tool's output was kept: 'onnxsim', 'onnxslim' or 'none'.
+        simplifier_notes: What the ones before it said when they failed.
+        max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
+        checked_frames: How many frames that was.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    opset: int
+    nodes: int
+    simplifier: str
+    simplifier_notes: tuple[str, ...]
+    max_abs_logit_difference: float
+    checked_frames: int
+
+
+@dataclass(frozen=True)
+class LatencySummary:
+    """One model's latency over all rounds; `samples_path` holds every single time.
+
+    A percentile is None when there are too few samples to claim it.
+    """
+
+    median_ms: float
+    mean_ms: float
+    samples: int
+    samples_path: str
+    round_medians_ms: tuple[float, ...]
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """What was measured where and how. `speedup` is baseline over candidate; absent with one model."""
+
+    runtime: str
+    precision: str
+    batch: int
+    threads: int
+    mode: str
+    rounds: int
+    device: dict[str, Any]
+    baseline: LatencySummary
+    warnings: tuple[str, ...]
+    pruned: LatencySummary | None = None
+    speedup: float | None = None
+    speedup_ci95: tuple[float, float] | None = None

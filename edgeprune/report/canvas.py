@@ -1,0 +1,158 @@
+"""Matplotlib figures as inline SVG whose colours are the page's, so that one drawing reads well in light and dark.
+
+Figures are drawn in stand-in colours; in the SVG each becomes a CSS variable of the page. Fills that carry a quantity are one
+hue over a transparent ground. Matplotlib is loaded when the first figure is drawn, for it takes a second.
+"""
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#010203", "#020304", "#030405", "#040506"
+BASELINE, PRUNED, ACCENT = "#050607", "#060708", "#070809"
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--line)",
+    PAPER: "var(--card)",
+    BASELINE: "var(--baseline)",
+    PRUNED: "var(--pruned)",
+    ACCENT: "var(--accent)",
+}
+SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which colour-blind readers tell apart
+LONGEST_NAME = 18
+
+_FONT = "DejaVu Sans"  # comes with matplotlib; wider than the page's fonts, so what fits in it fits in them
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": _FONT,
+    "font.size": 10.5,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "axes.labelsize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.8,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 0.0,
+    "legend.frameon": False,
+    "legend.fontsize": 10.0,
+    "lines.linewidth": 1.8,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": GRID,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "figure.constrained_layout.use": True,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing for the page.
+
+    Attributes:
+        name: Unique on the page.
+        title: What it shows, one line.
+        caption: How to read it.
+        alt: What it shows in words, for who cannot see it.
+        drawn: Inline SVG without its alternative text.
+        wide: Whether it needs the whole width of the page.
+    """
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    drawn: str
+    wide: bool = False
+
+    @property
+    def svg(self) -> str:
+        """Inline SVG that tells a screen reader what it shows, safe to put into HTML."""
+        return self.drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}" ', 1)
+
+
+def draw(name: str, size: tuple[float, float], paint: "Callable[[Figure], None]") -> str:
+    """Inline SVG of what `paint` puts on a fresh figure.
+
+    Args:
+        name: Makes the ids in the SVG unique on the page and the same every time.
+        size: Width and height in inches; 72 of the SVG's units each.
+        paint: Draws.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure = Figure(figsize=size)
+        paint(figure)
+        buffer = io.StringIO()
+        unsaid = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=unsaid)
+    return _inline(buffer.getvalue(), name)
+
+
+def shades(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Values 0..1 of shape (rows, columns) as one hue, transparent at 0: RGBA (rows, columns, 4)."""
+    image = np.empty((*values.shape, 4))
+    image[..., :3] = SHADE
+    image[..., 3] = np.clip(values, 0, 1)
+    return image
+
+
+def shorten(name: str) -> str:
+    """A name that fits beside a plot, on one line."""
+    flat = " ".join("".join(char if char.isprintable() else " " for char in name).split())
+    return flat if len(flat) <= LONGEST_NAME else f"{flat[: LONGEST_NAME - 1]}…"
+
+
+def only_grid(axes: "Axes", direction: str) -> None:
+    """Keep the grid lines across one axis ('x' or 'y')."""
+    axes.grid(visible=False, axis="y" if direction == "x" else "x")
+
+
+def _inline(svg: str, name: str) -> str:
+    """A file's SVG as an element: no prolog, the page's colours, no fixed size, ids unique on the page."""
+    svg = svg[svg.index("<svg ") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    start, end = svg.split(">", 1)
+    view = re.search(r'viewBox="[^"]*"', start)
+    assert view is not None
+    svg = f"<svg {view.group()}>{end}"
+    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
+
+    def keep(match: "re.Match[str]") -> str:
+        return f' id="{name}-{match[1]}"' if match[1] in used else ""
+
+    svg = re.sub(r' id="([^"]+)"', keep, svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r'style="[^"]*"', _in_page_terms, svg)
+    return re.sub(r"\n\s*", "\n", svg).strip()
+
+
+def _in_page_terms(style: "re.Match[str]") -> str:
+    text = style.group().replace(f"'{_FONT}'", "var(--sans)")
+    for stand_in, variable in _VARIABLES.items():
+        text = text.replace(stand_in, variable)
+    return text

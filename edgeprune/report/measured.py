@@ -1,0 +1,133 @@
+"""The measured sections of report.json, accuracy and latency, and the types they share with the rest."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from edgeprune.records import Rate, Split
+
+
+def _inside(path: str) -> str:
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    if not posix.parts or posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        raise ValueError("a path must be relative and stay within the folder of the report")
+    return path
+
+
+def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("the lower end of an interval is above its upper end")
+    return interval
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RelativePath = Annotated[str, AfterValidator(_inside), Field(description="Relative to the report, within its folder.")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Milliseconds = Annotated[float, Field(gt=0)]
+Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(description="Lower and upper end, 95 %.")]
+
+
+class Part(BaseModel):
+    """A piece of a report: every key is known, nothing is null or infinite."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent_never_null(cls, plain: Any) -> Any:
+        nulls = [key for key, value in plain.items() if value is None] if isinstance(plain, dict) else []
+        if nulls:
+            raise ValueError(f"{nulls[0]} is null; what was not measured must be absent")
+        return plain
+
+
+def _joined(
+    shares: Mapping[str, float], intervals: Mapping[str, tuple[float, float]], frames: Mapping[str, int]
+) -> dict[str, Rate]:
+    if not shares.keys() == intervals.keys() == frames.keys():
+        raise ValueError("shares, their intervals and their frames have different keys")
+    return {key: Rate(share, intervals[key], frames[key]) for key, share in shares.items()}
+
+
+class AccuracyOf(Part):
+    """One network's share of frames named rightly; intervals are Wilson's."""
+
+    top1: Share
+    ci95: Interval
+    by_snr: dict[str, Share] | None = Field(default=None, description="Keys are labelled SNR in dB.")
+    by_snr_ci95: dict[str, Interval] | None = None
+    by_snr_frames: dict[str, Count] | None = None
+    by_class: dict[str, Share]
+    by_class_ci95: dict[str, Interval]
+    by_class_frames: dict[str, Count]
+    confusion: tuple[tuple[int, ...], ...] = Field(description="[i][j]: frames of class i called class j.")
+
+    def at_snr(self) -> dict[str, Rate]:
+        """Rate at each SNR, lowest first; empty when the frames have none."""
+        rates = _joined(self.by_snr or {}, self.by_snr_ci95 or {}, self.by_snr_frames or {})
+        return dict(sorted(rates.items(), key=lambda item: float(item[0])))
+
+    def of_class(self) -> dict[str, Rate]:
+        """Rate on the frames of each class."""
+        return _joined(self.by_class, self.by_class_ci95, self.by_class_frames)
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> "AccuracyOf":
+        self.at_snr()
+        self.of_class()
+        return self
+
+
+class AccuracySection(Part):
+    """Both networks on the same frames; `drop` is baseline minus pruned."""
+
+    split: Split
+    frames: Count
+    baseline: AccuracyOf
+    pruned: AccuracyOf
+    drop: Annotated[float, Field(ge=-1, le=1)]
+    drop_ci95: Interval
+    mcnemar_p: Share
+
+    @model_validator(mode="after")
+    def _same_frames(self) -> "AccuracySection":
+        before, after = self.baseline, self.pruned
+        if before.at_snr().keys() != after.at_snr().keys() or before.by_class.keys() != after.by_class.keys():
+            raise ValueError("baseline and pruned differ in their SNRs or classes")
+        return self
+
+
+class LatencyOf(Part):
+    """One network's latency; the file at `samples_path` holds every single time."""
+
+    median_ms: Milliseconds
+    p90_ms: Milliseconds
+    p99_ms: Milliseconds
+    mean_ms: Milliseconds
+    samples: Count
+    samples_path: RelativePath
+    round_medians_ms: tuple[Milliseconds, ...]
+
+
+class LatencySection(Part):
+    """Both networks in turns on one device; `speedup` is baseline over pruned."""
+
+    runtime: str
+    precision: str
+    batch: Annotated[int, Field(ge=1)]
+    threads: Annotated[int, Field(ge=1)]
+    mode: str
+    rounds: Count
+    baseline: LatencyOf
+    pruned: LatencyOf | None = None
+    speedup: Annotated[float, Field(gt=0)] | None = None
+    speedup_ci95: Interval | None = None
+
+    @model_validator(mode="after")
+    def _compared_or_not(self) -> "LatencySection":
+        if len({self.pruned is None, self.speedup is None, self.speedup_ci95 is None}) > 1:
+            raise ValueError("pruned, speedup and speedup_ci95 come together or not at all")
+        return self

@@ -1,0 +1,172 @@
+"""What report.json holds, field by field. A figure that was not measured is absent: no field may be null."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from edgeprune.records import Drop
+from edgeprune.report.measured import AccuracySection, Count, LatencySection, Part, RelativePath, Sha256, Share
+
+Facts = dict[str, JsonValue]
+
+
+class Network(Part):
+    """One of the two networks; `sha256` is of its checkpoint."""
+
+    name: str | None = Field(default=None, description="Of the model; the budget file may name it.")
+    sha256: Sha256
+    units: Count
+    params: Count
+    macs: Count = Field(description="Multiply-accumulates of one frame.")
+
+
+class Data(Part):
+    """The frames that similarity and accuracy were taken on."""
+
+    source: str
+    sha256: Sha256
+    split_seed: int
+
+
+class UnitDecision(Part):
+    """One unit of the baseline, and why it stayed or went."""
+
+    index: Count
+    path: str
+    kind: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    params: Count
+    macs: Count
+    drop: Drop | None = Field(default=None, description="What it becomes when dropped; absent when it must stay.")
+    kept: bool
+    segment: Count
+    score: float | None = None
+    reason: str
+
+
+class SimilarityMap(Part):
+    """How alike the units' outputs are, between every two units, 1 on the diagonal."""
+
+    frames: Count
+    data_sha256: Sha256
+    matrix: tuple[tuple[float, ...], ...]
+
+
+class SegmentSearch(Part):
+    """How the segments were found: `losses` for 1, 2, ... segments."""
+
+    profile: Literal["rows", "column-sums"]
+    chosen: Literal["auto", "given"]
+    losses: tuple[float, ...]
+
+
+class Plan(Part):
+    """Which units stayed, and why."""
+
+    metric: str
+    criterion: str
+    segments: tuple[tuple[int, int], ...] = Field(description="First and last unit of each, both included.")
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    decisions: tuple[UnitDecision, ...]
+    similarity: SimilarityMap
+    segmentation: SegmentSearch
+
+
+class Size(Part):
+    """Of the two ONNX files."""
+
+    baseline_bytes: Count
+    pruned_bytes: Count
+
+
+class Artifact(Part):
+    """A file of the run."""
+
+    path: RelativePath
+    sha256: Sha256
+
+
+class Artifacts(Part):
+    """The files to deliver."""
+
+    baseline_onnx: Artifact
+    pruned_onnx: Artifact
+    pruned_checkpoint: Artifact
+    engine: Artifact | None = None
+
+
+class OnnxFacts(Part):
+    """How one network was exported and checked against PyTorch."""
+
+    opset: Count
+    nodes: Count
+    simplifier: str
+    simplifier_notes: tuple[str, ...] = ()
+    max_abs_logit_difference: Annotated[float, Field(ge=0)]
+    checked_frames: Count
+
+
+class Onnx(Part):
+    """Both exports."""
+
+    baseline: OnnxFacts
+    pruned: OnnxFacts
+
+
+class Epoch(Part):
+    """One epoch of fine-tuning."""
+
+    epoch: Count
+    train_loss: float
+    validation_loss: float
+    validation_top1: Share
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Training(Part):
+    """The fine-tuning of the pruned network; the weights of `best_epoch` were kept."""
+
+    best_epoch: Count
+    best_validation_top1: Share
+    precision: str
+    distilled: bool
+    epochs: tuple[Epoch, ...]
+
+
+class Report(Part):
+    """The whole of report.json."""
+
+    schema_: Literal["edgeprune-report/1"] = Field(alias="schema")
+    target: str
+    device: Facts | None = Field(default=None, description="What the measuring device said of itself.")
+    created: str = Field(description="UTC, ISO 8601.")
+    edgeprune_version: str
+    seed: int
+    data: Data | None = None
+    classes: tuple[str, ...]
+    baseline: Network
+    pruned: Network
+    plan: Plan
+    training: Training | None = None
+    accuracy: AccuracySection | None = None
+    latency: LatencySection | None = None
+    energy: Facts | None = None
+    size: Size
+    onnx: Onnx
+    artifacts: Artifacts
+    commands: tuple[str, ...] = Field(description="What to type to run it again, one command each.")
+    packages: dict[str, str]
+    git_commit: str | None = None
+    warnings: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _square(self) -> "Report":
+        units = len(self.plan.decisions)
+        if any(len(row) != units for row in self.plan.similarity.matrix) or len(self.plan.similarity.matrix) != units:
+            raise ValueError(f"the similarity matrix is not {units} x {units}, the number of units decided on")
+        for accuracy in (self.accuracy.baseline, self.accuracy.pruned) if self.accuracy else ():
+            if {len(accuracy.confusion), *map(len, accuracy.confusion)} != {len(self.classes)}:
+                raise ValueError(f"a confusion matrix does not fit the {len(self.classes)} classes")
+        return self

@@ -1,0 +1,190 @@
+"""The rows that report.md and report.html both show, as text. Pure."""
+
+from dataclasses import dataclass
+
+from edgeprune.records import Rate
+from edgeprune.report import numerals as n
+from edgeprune.report.measured import AccuracyOf, AccuracySection
+from edgeprune.report.schema import Artifact, OnnxFacts, Report
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure before and after pruning; `change` is after against before."""
+
+    label: str
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True)
+class RateRow:
+    """Accuracy on the frames of one SNR or one class: `change` in percentage points."""
+
+    label: str
+    frames: str
+    before: str
+    before_ci95: str
+    after: str
+    after_ci95: str
+    change: str
+
+
+def comparison(report: Report) -> list[Row]:
+    """The table before/after, without rows for what was not measured."""
+    before, after, size = report.baseline, report.pruned, report.size
+    return [
+        *_accuracy_rows(report.accuracy),
+        *_latency_rows(report),
+        Row("Units", n.count(before.units), n.count(after.units), n.relative(before.units, after.units)),
+        Row("Parameters", n.count(before.params), n.count(after.params), n.relative(before.params, after.params)),
+        Row("MACs per frame", n.scaled(before.macs), n.scaled(after.macs), n.relative(before.macs, after.macs)),
+        Row(
+            "ONNX file",
+            n.size(size.baseline_bytes),
+            n.size(size.pruned_bytes),
+            n.relative(size.baseline_bytes, size.pruned_bytes),
+        ),
+    ]
+
+
+def _accuracy_rows(accuracy: AccuracySection | None) -> list[Row]:
+    if accuracy is None:
+        return []
+    gain = (-accuracy.drop_ci95[1], -accuracy.drop_ci95[0])
+    change = f"{n.points(-accuracy.drop, plus=True)} points ({n.points_interval(gain, plus=True)})"
+    return [Row("Top-1 accuracy", _rate(accuracy.baseline), _rate(accuracy.pruned), change)]
+
+
+def _rate(accuracy: AccuracyOf) -> str:
+    return f"{n.percent(accuracy.top1)} ({n.percent_interval(accuracy.ci95)})"
+
+
+def _latency_rows(report: Report) -> list[Row]:
+    latency = report.latency
+    if latency is None:
+        return []
+    before, after = latency.baseline, latency.pruned
+    rows = [
+        _time_row("Median latency", before.median_ms, after.median_ms if after else None),
+        _time_row("90th percentile", before.p90_ms, after.p90_ms if after else None),
+        _time_row("99th percentile", before.p99_ms, after.p99_ms if after else None),
+    ]
+    if latency.speedup is not None and latency.speedup_ci95 is not None:
+        ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
+        rows.append(Row("Speed-up", "1×", f"{ratio}×", f"95 % interval {low} to {high}"))
+    return rows
+
+
+def _time_row(label: str, before_ms: float, after_ms: float | None) -> Row:
+    if after_ms is None:
+        return Row(label, n.milliseconds(before_ms), "not measured", "")
+    return Row(label, n.milliseconds(before_ms), n.milliseconds(after_ms), n.relative(before_ms, after_ms))
+
+
+def by_snr(accuracy: AccuracySection) -> list[RateRow]:
+    """Accuracy at each labelled SNR, lowest first; empty when the frames have none."""
+    after = accuracy.pruned.at_snr()
+    return [_rate_row(n.signed(snr), rate, after[snr]) for snr, rate in accuracy.baseline.at_snr().items()]
+
+
+def by_class(accuracy: AccuracySection) -> list[RateRow]:
+    """Accuracy on the frames of each class."""
+    after = accuracy.pruned.of_class()
+    return [_rate_row(name, rate, after[name]) for name, rate in accuracy.baseline.of_class().items()]
+
+
+def _rate_row(label: str, before: Rate, after: Rate) -> RateRow:
+    return RateRow(
+        label=label,
+        frames=n.count(before.frames),
+        before=n.percent(before.top1),
+        before_ci95=n.percent_interval(before.ci95),
+        after=n.percent(after.top1),
+        after_ci95=n.percent_interval(after.ci95),
+        change=n.points(after.top1 - before.top1, plus=True),
+    )
+
+
+def measurement(report: Report) -> list[tuple[str, str]]:
+    """How latency was measured, as (what, value); empty when it was not."""
+    latency = report.latency
+    if latency is None:
+        return []
+    samples = n.count(latency.baseline.samples)
+    if latency.pruned is not None:
+        samples += f" before, {n.count(latency.pruned.samples)} after"
+    return [
+        ("Target", report.target),
+        ("Runtime", latency.runtime),
+        ("Precision", latency.precision),
+        ("Batch", n.count(latency.batch)),
+        ("Threads", n.count(latency.threads)),
+        ("Mode", latency.mode),
+        ("Rounds", n.count(latency.rounds)),
+        ("Single times", samples),
+    ]
+
+
+def device_facts(report: Report) -> list[tuple[str, str]]:
+    """What the device said of itself, nested facts joined by dots."""
+    return _flat("", report.device or {})
+
+
+def energy_facts(report: Report) -> list[tuple[str, str]]:
+    """What the device's meters said."""
+    return _flat("", report.energy or {})
+
+
+def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
+    if isinstance(value, dict):
+        nested = [_flat(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in value.items()]
+        return [pair for pairs in nested for pair in pairs]
+    if isinstance(value, list | tuple):
+        return [(prefix, ", ".join(text for item in value for _, text in _flat("", item)))]
+    return [(prefix, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
+
+
+def exports(report: Report) -> list[Row]:
+    """How the two networks were exported and checked against PyTorch."""
+    before, after = report.onnx.baseline, report.onnx.pruned
+    rows = [
+        Row("Opset", str(before.opset), str(after.opset), ""),
+        Row("Operators", n.count(before.nodes), n.count(after.nodes), n.relative(before.nodes, after.nodes)),
+        Row("Simplified by", before.simplifier, after.simplifier, ""),
+        Row("Largest |Δlogit| to PyTorch", _difference(before), _difference(after), ""),
+        Row("Frames checked", n.count(before.checked_frames), n.count(after.checked_frames), ""),
+    ]
+    notes = ("; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes))
+    return [*rows, Row("Simplifier notes", *notes, "")] if any(notes) else rows
+
+
+def _difference(facts: OnnxFacts) -> str:
+    return f"{facts.max_abs_logit_difference:.1e}"
+
+
+def files(report: Report) -> list[tuple[str, Artifact]]:
+    """The files to deliver, as (what it is, file)."""
+    artifacts = report.artifacts
+    listed = [
+        ("Original network, ONNX", artifacts.baseline_onnx),
+        ("Pruned network, ONNX", artifacts.pruned_onnx),
+        ("Pruned network, checkpoint", artifacts.pruned_checkpoint),
+    ]
+    return [*listed, ("Engine for the target", artifacts.engine)] if artifacts.engine else listed
+
+
+def origin(report: Report) -> list[tuple[str, str]]:
+    """Versions, seed and data, as (what, value)."""
+    data = report.data
+    rows = [
+        ("Made", report.created),
+        ("edgeprune", report.edgeprune_version),
+        *report.packages.items(),
+        ("Seed", str(report.seed)),
+        ("Original checkpoint, sha256", report.baseline.sha256),
+    ]
+    if data is not None:
+        rows += [("Data", data.source), ("Data, sha256", data.sha256), ("Seed of the split", str(data.split_seed))]
+    return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows

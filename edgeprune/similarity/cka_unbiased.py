@@ -1,0 +1,100 @@
+"""Linear CKA from the unbiased HSIC estimator, the metric of arXiv 2406.07929.
+
+The biased estimator calls unrelated units alike when there are more features than frames, which is the rule here: a
+unit has thousands of features and a batch 128 frames. Over several batches, HSIC is averaged first and the ratio taken
+once (Nguyen et al. 2021, arXiv 2010.15327), which keeps numerator and denominator unbiased.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from edgeprune.errors import DataError
+
+
+def linear_gram(activations: Tensor) -> Tensor:
+    """Gram matrix of the centred activations of one unit.
+
+    Features are centred and scaled to at most 1 before they are multiplied in their own precision (at least float32),
+    so that neither a large mean nor a very large or small unit costs digits; the scale is put back in float64.
+
+    Args:
+        activations: (n, ...), one row a frame.
+
+    Returns:
+        (n, n) float64 on the CPU.
+    """
+    features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
+    features = features - features[0]  # exactly zero for a constant unit, which subtracting a rounded mean is not
+    features -= features.mean(dim=0)
+    scale = torch.stack(torch.aminmax(features)).abs().max()
+    features /= scale.clamp_min(torch.finfo(features.dtype).tiny)
+    return _times_transposed(features).cpu().double() * scale.cpu().double().square()
+
+
+def _times_transposed(rows: Tensor) -> Tensor:
+    """Multiply rows (n, p) by their transpose without the quarter that follows by symmetry."""
+    half = len(rows) // 2
+    right = rows @ rows[half:].T
+    left = torch.cat([rows[:half] @ rows[:half].T, right[:half].T])
+    return torch.cat([left, right], dim=1)
+
+
+def u_centred(gram: Tensor) -> Tensor:
+    """U-centre a Gram matrix: the inner product of two such matrices is the unbiased HSIC.
+
+    Székely & Rizzo 2014 (doi 10.1214/14-AOS1255), definition 2 and proposition 1. It equals the estimator of Song et
+    al. 2012 (JMLR 13, equation 5), which is written with traces of the Gram matrices, their diagonals set to zero.
+
+    Args:
+        gram: (n, n).
+
+    Returns:
+        (n, n) with a zero diagonal, divided by sqrt(n (n - 3)).
+
+    Raises:
+        DataError: n < 4, where the estimator is undefined.
+    """
+    n = len(gram)
+    if n < 4:
+        raise DataError(f"unbiased CKA needs at least 4 frames in a batch, got {n}", "Use larger batches")
+    centred = gram.clone().fill_diagonal_(0.0)
+    sums = centred.sum(dim=0)
+    centred -= (sums[:, None] + sums[None, :]) / (n - 2)
+    centred += sums.sum() / ((n - 1) * (n - 2))
+    return centred.fill_diagonal_(0.0) / math.sqrt(n * (n - 3))
+
+
+@dataclass(frozen=True)
+class LinearCKA:
+    """Centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414) with a linear kernel.
+
+    Args:
+        centre: Turns a Gram matrix (n, n) into one whose inner product with another is an estimate of HSIC.
+    """
+
+    centre: Callable[[Tensor], Tensor]
+
+    def summarise(self, activations: Tensor) -> Tensor:
+        """The centred Gram matrix of activations (n, ...), flattened to (n * n,) float64."""
+        return self.centre(linear_gram(activations)).flatten()
+
+    def products(self, summaries: Sequence[Tensor]) -> Tensor:
+        """HSIC of all pairs of L units on one batch, (L, L) float64."""
+        stacked = torch.stack(list(summaries))
+        return stacked @ stacked.T
+
+    def finish(self, products: Tensor) -> Tensor:
+        """CKA of all pairs from their mean HSIC (L, L), whose diagonal must be positive.
+
+        The unbiased estimate may be below 0; by the Cauchy-Schwarz inequality none is above 1.
+        """
+        norms = products.diagonal().sqrt()
+        similarity = (products + products.T) / 2 / (norms[:, None] * norms[None, :])
+        return similarity.clamp(-1.0, 1.0).fill_diagonal_(1.0)
+
+
+metric = LinearCKA(u_centred)
