@@ -2,8 +2,8 @@
 
     python benchmarks/harness.py [--model FILE.onnx] [--rounds N] [--out FILE.json]
 
-The harness reports its progress between rounds; here the one it reports to runs a bare loop on the same model for as long
-as a round. The target is a ratio within 3 % of 1.
+The harness reports its progress between rounds; here the one it reports to runs a bare loop on the same model for as
+long as a round. The target is a ratio within 3 % of 1.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The model file: weights, and all it takes to use them. Loading one never runs code from the file.
 
-`save` writes a dict that `torch.load(weights_only=True)` reads; `load` also takes a bare state dict of a registered network.
+`save` writes a dict that `torch.load(weights_only=True)` reads; `load` also takes a bare state dict of a registered
+network.
 """
 
 import pickle
@@ -104,9 +105,7 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
     if content.get("format") != FORMAT:
         content = _described(content, path, options or ModelOptions())
     elif options not in (None, ModelOptions()):
-        raise ConfigError(
-            f"{path} says itself what network it is", "Leave out --arch, --class-names and --input-shape"
-        )
+        raise ConfigError(f"{path} says itself what network it is", "Leave out --arch, --class-names and --input-shape")
     missing = [field for field in _FIELDS if field not in content]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}", "Write it again with this version of edgeprune")

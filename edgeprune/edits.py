@@ -1,8 +1,9 @@
 """Edits: how a network is rebuilt from the unpruned one, when it is pruned and again whenever it is loaded.
 
-A dropped unit is one module replaced. `identity` puts nothing in its place. `shortcut` keeps what a residual unit does beside
-its body: the module is traced, its last addition is replaced by the operand that is the skip branch, and what only the body
-needed is deleted. A skip branch that was broadcast in the addition is expanded to the shape the addition had.
+A dropped unit is one module replaced. `identity` puts nothing in its place. `shortcut` keeps what a residual unit does
+beside its body: the module is traced, its last addition is replaced by the operand that is the skip branch, and what
+only the body needed is deleted. A skip branch that was broadcast in the addition is expanded to the shape the addition
+had.
 """
 
 import copy

@@ -1,7 +1,8 @@
 """Labelled frames: checked once where they come in, split the same way for every command, fitted to a network.
 
-The split is stratified by (modulation, SNR). Each cell is shuffled by a generator seeded with the split seed, the class name
-and the SNR, so that a cell is split alike whatever other cells the file holds. A file that names its own split keeps it.
+The split is stratified by (modulation, SNR). Each cell is shuffled by a generator seeded with the split seed, the
+class name and the SNR, so that a cell is split alike whatever other cells the file holds. A file that names its own
+split keeps it.
 """
 
 import zlib
@@ -98,7 +99,7 @@ def split_frames(frames: Frames, seed: int) -> dict[Split, npt.NDArray[np.int64]
         name = frames.classes[label]
         if len(cell) < len(SPLITS):
             raise DataError(
-                f"{frames.source} holds {len(cell)} frames of {name} at {snr} dB, and a split needs at least {len(SPLITS)}"
+                f"{frames.source} holds {len(cell)} frames of {name} at {snr} dB; a split takes {len(SPLITS)} or more"
             )
         generator = np.random.default_rng([seed, zlib.crc32(name.encode()), int(snr) & 0xFFFFFFFF])
         shuffled = generator.permutation(cell)

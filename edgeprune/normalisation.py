@@ -9,9 +9,9 @@ from torch import Tensor
 def normalise(x: Tensor, how: Literal["rms", "none"]) -> Tensor:
     """Scale every frame to unit mean power, so that the receiver's gain does not matter.
 
-    `rms` divides a frame by its root mean square over time, y[n] = x[n] / sqrt(mean over n of I[n]² + Q[n]²). The frame is
-    first divided by its largest magnitude, which cancels out: the squares then neither overflow nor vanish, whatever the
-    gain and even in half precision.
+    `rms` divides a frame by its root mean square over time, y[n] = x[n] / sqrt(mean over n of I[n]² + Q[n]²). The
+    frame is first divided by its largest magnitude, which cancels out: the squares then neither overflow nor vanish,
+    whatever the gain and even in half precision.
 
     Args:
         x: Raw samples, (N, C, L): N frames, C channels (I and Q), L samples in time.

@@ -1,6 +1,6 @@
 """The few interfaces that let a part be replaced: each is one to four methods, and a reason."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,7 +10,6 @@ from edgeprune.records import Frames, LayerChain
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    import torch
     from torch import Tensor, nn
 
 
@@ -37,8 +36,8 @@ class DatasetFormat(Protocol):
 class SimilarityMetric(Protocol):
     """Compares what units make of the same frames; a file in `similarity/` holds one as `metric`.
 
-    A metric sees each unit's activations of one batch once, turns them into a summary small enough to keep for all units at a
-    time, and compares summaries, so that activations are never stored.
+    A metric sees each unit's activations of one batch once, turns them into a summary small enough to keep for all
+    units at a time, and compares summaries, so that activations are never stored.
     """
 
     def summarise(self, activations: "Tensor") -> "Tensor":
@@ -63,7 +62,17 @@ class Criterion(Protocol):
 
 
 class Session(Protocol):
-    """A loaded model that can be run; a runtime makes them."""
+    """A loaded model that can be run; a runtime makes them.
+
+    `metadata` is what the model file says of itself.
+    """
+
+    metadata: dict[str, str]
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Channels and length of a frame."""
+        ...
 
     def run(self, iq: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
         """Logits (N, classes) of raw frames (N, channels, length)."""
@@ -109,6 +118,3 @@ class Progress(Protocol):
     def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
         """Work of `total` steps; call the result with (steps done now, short text)."""
         ...
-
-
-Batches = Callable[[], "Iterator[torch.Tensor]"]

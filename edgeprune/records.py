@@ -1,7 +1,7 @@
 """The frozen records that cross a stage.
 
-Every record is made of plain values, so that it can be written as JSON and read back; a record names the sha256 of what it
-was made from. Shapes leave the batch out. Ratios are 0..1, times are milliseconds, sizes are bytes.
+Every record is made of plain values, so that it can be written as JSON and read back; a record names the sha256 of
+what it was made from. Shapes leave the batch out. Ratios are 0..1, times are milliseconds, sizes are bytes.
 """
 
 from dataclasses import dataclass, field
@@ -94,8 +94,8 @@ class Unit:
         out_shape: Shape of its output without the batch.
         params: Number of parameters in it.
         macs: Multiply-accumulates of its convolutions and linear layers for one frame.
-        drop: What it becomes when dropped, or None when it must stay.
         reason: Why it must stay, or what dropping means, in words.
+        drop: What it becomes when dropped, or None when it must stay.
         collapses: Dropping it loses a whole axis of the signal (a pooled shortcut): dropped last.
     """
 
@@ -106,8 +106,8 @@ class Unit:
     out_shape: tuple[int, ...]
     params: int
     macs: int
-    drop: Drop | None
     reason: str
+    drop: Drop | None = None
     collapses: bool = False
 
     @property
@@ -178,8 +178,8 @@ class Decision:
     path: str
     kept: bool
     segment: int
-    score: float | None
     reason: str
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -265,6 +265,8 @@ class OnnxModel:
         simplifier_notes: What the ones before it said when they failed.
         max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
         checked_frames: How many frames that was.
+        tied_frames: How many of them change class because torch itself does not tell the two classes apart.
+        exporter: Which of torch's exporters made it, and at which opset.
     """
 
     path: str
@@ -276,6 +278,8 @@ class OnnxModel:
     simplifier_notes: tuple[str, ...]
     max_abs_logit_difference: float
     checked_frames: int
+    tied_frames: int = 0
+    exporter: str = ""
 
 
 @dataclass(frozen=True)

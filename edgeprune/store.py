@@ -26,15 +26,14 @@ Record = TypeVar("Record")
 
 def to_plain(record: Any) -> Any:
     """A record as plain JSON values; fields that are None (not measured) are left out."""
-    plain = TypeAdapter(type(record)).dump_python(record, mode="json", exclude_none=True)
-    return plain
+    return TypeAdapter(type(record)).dump_python(record, mode="json", exclude_none=True)
 
 
 def from_plain(kind: type[Record], plain: Any, source: str) -> Record:
     """Read a record back, checking every field.
 
     Raises:
-        ConfigError: A field is missing, unknown or of the wrong type; the message names the first.
+        ConfigError: A field is missing or of the wrong type; the message names the first.
     """
     try:
         return TypeAdapter(kind).validate_python(plain)
@@ -95,6 +94,19 @@ def write_json(path: Path, plain: Any) -> None:
         file.write((json.dumps(plain, indent=2, allow_nan=False) + "\n").encode())
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add text to the end of a file.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -111,7 +123,8 @@ def read_json(path: Path) -> Any:
 
 def unwritable(path: Path, error: OSError) -> ConfigError:
     """The error for a place that cannot be written."""
-    return ConfigError(f"cannot write {path}: {error.strerror or error}", "Choose another place with --out, or make room")
+    reason = error.strerror or error
+    return ConfigError(f"cannot write {path}: {reason}", "Choose another place with --out, or make room")
 
 
 def _umask() -> int:

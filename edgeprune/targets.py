@@ -22,8 +22,8 @@ class Bench(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rounds: int = Field(default=16, ge=2, description="Rounds, in ABBA order: even numbers balance drift.")
-    round_ms: float = Field(default=250.0, gt=0, description="Length of one round of one model.")
+    rounds: int = Field(default=64, ge=6, description="Rounds, in ABBA order: even numbers balance drift.")
+    round_ms: float = Field(default=60.0, gt=0, description="Length of one round of one model.")
     warmup_ms: float = Field(default=500.0, ge=0, description="Running each model before anything counts.")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+
 from edgeprune.normalisation import normalise
 
 

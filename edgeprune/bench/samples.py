@@ -42,9 +42,9 @@ def read(path: Path) -> tuple[tuple[Round, ...], dict[str, Any]]:
         DataError: Missing, or not a file of samples this version reads.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             ms, number, described = arrays["ms"], arrays["round"], json.loads(str(arrays["description"]))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a file of latency samples: {error}") from error
     if described.pop("schema", None) != SCHEMA:
         raise DataError(f"{path} is not of the schema {SCHEMA!r}", "Measure again with this version")

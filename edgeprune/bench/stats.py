@@ -22,7 +22,7 @@ MIN_SAMPLES = {90: 64, 99: 662}
 # interval made of the observed ratios can hold 95 %.
 MIN_ROUNDS = 6
 
-_RESAMPLES = 20_000
+_RESAMPLES = 10_000
 _SEED = 0
 
 

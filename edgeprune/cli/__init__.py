@@ -1,11 +1,10 @@
 """The command line: one file a command, and the one place that turns an error into a message and an exit code.
 
-The file's stem is the command's name; files with a leading underscore are shared. Commands import what they call when they
-are called, so that `--help` needs nothing but click.
+The file's stem is the command's name; files with a leading underscore are shared. Commands import what they call when
+they are called, so that `--help` needs nothing but click.
 """
 
 import contextlib
-import json
 import os
 import sys
 import traceback
@@ -37,7 +36,7 @@ _BUG = 70
 class _Commands(click.Group):
     """Finds commands by file name and imports only the one that is run."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         found = {file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py")}
         return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
@@ -68,7 +67,8 @@ def _global_options(command: click.Group) -> click.Group:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="edgeprune", prog_name="edgeprune")
 def app() -> None:
-    """Prune a trained radio-signal classifier by layers, export it for an edge device, and prove what it lost and gained.
+    """Prune a trained radio-signal classifier by layers, export it for an edge device, and prove what it lost and
+    gained.
 
     Start with: edgeprune prune-and-export MODEL.pt --target host-cpu
     """
@@ -106,5 +106,3 @@ def _report(message: str, hint: str) -> None:
         click.secho(f"error: {message}", fg="red", err=True)
         if hint:
             click.echo(f"  {hint}.", err=True)
-
-

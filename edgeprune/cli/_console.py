@@ -27,7 +27,8 @@ class Console:
         self.quiet = verbosity.quiet
         self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
         self._err = RichConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-        logging.basicConfig(level=logging.DEBUG if verbosity.verbose else logging.WARNING, format="%(name)s: %(message)s")
+        level = logging.DEBUG if verbosity.verbose else logging.WARNING
+        logging.basicConfig(level=level, format="%(name)s: %(message)s")
         self._log: list[str] = []
 
     @property
@@ -63,9 +64,10 @@ class Console:
                 TextColumn("{task.fields[text]}"),
                 console=self._err,
                 transient=True,
+                auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
             ) as bar:
                 task = bar.add_task(label, total=total, text="")
-                yield lambda steps, text: bar.update(task, advance=steps, text=text)
+                yield lambda steps, text: bar.update(task, advance=steps, text=text, refresh=True)
         else:
             yield _Plain(self._err, label, total)
 

@@ -10,7 +10,6 @@ import click
 
 if TYPE_CHECKING:
     from edgeprune.checkpoint import ModelOptions
-    from edgeprune.cli._console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -18,7 +17,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 data_option = click.option(
-    "--data", type=FILE, help="Labelled frames: a RadioML pickle or .npz. Default: what the model names, or the shipped set."
+    "--data",
+    type=FILE,
+    help="Labelled frames: a RadioML pickle or .npz. Default: what the model names, or the shipped set.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 
@@ -97,5 +98,3 @@ def model_options_of(arch: str | None, class_names: str | None, input_shape: str
         shape = (channels, length)
     names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
     return ModelOptions(arch, names, shape)
-
-

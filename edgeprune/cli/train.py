@@ -37,7 +37,7 @@ def command(
     Interrupted, the same command continues after the last finished epoch.
     """
     from edgeprune.store import to_plain
-    from edgeprune.tasks import train_new
+    from edgeprune.tasks.training import train_new
     from edgeprune.train.finetune import Recipe
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)

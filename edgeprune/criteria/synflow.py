@@ -1,9 +1,10 @@
-"""SynFlow (Tanaka et al. 2020): how much of the signal that can flow through the network flows through a unit. Needs no data.
+"""SynFlow (Tanaka et al. 2020): how much of the signal that can flow through the network flows through a unit. Needs
+no data.
 
-Every weight, bias and running statistic is replaced by its magnitude, R is the sum of the outputs for an input of ones, and a
-parameter's score is |dR/dw · w|. A unit's score is the sum over the parameters that dropping it would remove, so a residual
-unit is judged by its body and not by the shortcut that stays. Computed in double precision on a copy: R of a deep network is
-far beyond what float32 can hold.
+Every weight, bias and running statistic is replaced by its magnitude, R is the sum of the outputs for an input of
+ones, and a parameter's score is |dR/dw · w|. A unit's score is the sum over the parameters that dropping it would
+remove, so a residual unit is judged by its body and not by the shortcut that stays. Computed in double precision on a
+copy: R of a deep network is far beyond what float32 can hold.
 """
 
 import copy

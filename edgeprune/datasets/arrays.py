@@ -1,4 +1,5 @@
-"""NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and if there are any `snrs`, `classes`, `split`.
+"""NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and if there are any `snrs`, `classes`,
+`split`.
 
 `labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame.
 """

@@ -24,14 +24,14 @@ _ADMITTED = {
 }
 
 
-class _ForbiddenGlobal(Exception):
+class _ForbiddenGlobalError(Exception):
     """The pickle asks for something that is not a numpy array."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise _ForbiddenGlobal(f"{module}.{name}")
+            raise _ForbiddenGlobalError(f"{module}.{name}")
         if name == "_reconstruct":
             return np.empty(0).__reduce__()[0]  # numpy moved the module that holds it
         return getattr(np, name)
@@ -85,7 +85,7 @@ def _load(path: Path) -> Any:
         raise DataError(f"{path} is a web page, not a pickle", "The download failed: fetch it again")
     try:
         return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
-    except _ForbiddenGlobal as error:
+    except _ForbiddenGlobalError as error:
         raise DataError(
             f"{path} asks to load {error}; only numpy arrays are admitted, and nothing was run",
             "Do not trust this file",

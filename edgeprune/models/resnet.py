@@ -1,10 +1,10 @@
 """The residual networks of arXiv 2406.07929 and their one-dimensional variants.
 
-`resnet56` and `resnet110` read the I/Q frame as an image of two rows, as published: 3x3 convolutions, stages of 16, 32 and
-64 channels, and a shortcut between stages that averages the whole map and pads the channels with zeros. The authors cut the
-gradient of that shortcut; here it flows, because a network whose transition block was dropped could otherwise not train
-anything before it. The output is the same. `resnet56-1d` and `resnet110-1d` use Conv1d over time and a strided 1x1
-projection, which is what a board runs fastest.
+`resnet56` and `resnet110` read the I/Q frame as an image of two rows, as published: 3x3 convolutions, stages of 16, 32
+and 64 channels, and a shortcut between stages that averages the whole map and pads the channels with zeros. The authors
+cut the gradient of that shortcut; here it flows, because a network whose transition block was dropped could otherwise
+not train anything before it. The output is the same. `resnet56-1d` and `resnet110-1d` use Conv1d over time and a
+strided 1x1 projection, which is what a board runs fastest.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,8 @@ class ResNet(nn.Module):
         if self.dims == 2:
             x = x.unsqueeze(1)
         x = self.blocks(self.stem(x))
-        return self.fc(x.mean(dim=-1) if self.dims == 1 else x.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(x.mean(dim=-1) if self.dims == 1 else x.mean(dim=(2, 3)))
+        return logits
 
 
 class ResNetFamily:

@@ -1,8 +1,8 @@
 """The layer chain: which units a network is made of, and how each could be dropped.
 
-Units are found from the data flow, never from names. A piece with branches is a unit (a residual block, an inception block);
-so is a convolution or linear layer with the normalisation and activation after it. Operations without weights that change the
-shape (pooling, flattening) belong to the unit after them.
+Units are found from the data flow, never from names. A piece with branches is a unit (a residual block, an inception
+block); so is a convolution or linear layer with the normalisation and activation after it. Operations without weights
+that change the shape (pooling, flattening) belong to the unit after them.
 """
 
 import copy

@@ -1,8 +1,9 @@
 """The plan: how many units stay, how many of them in each segment, and which.
 
-Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows; within a
-segment those with the highest score stay. A unit whose shortcut loses a whole axis of the signal stays before all others: no
-score knows that nothing comes after it that could tell two instants apart.
+Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows;
+within a segment those with the highest score stay. A unit whose shortcut loses a whole axis of the signal stays before
+all
+others: no score knows that nothing comes after it that could tell two instants apart.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int
 def allot(sizes: Sequence[int], total: int) -> list[int]:
     """Share out units over segments in proportion to their size.
 
-    Largest remainder; each segment that has a unit gets at least one while there are enough; ties go to the earlier segment.
+    Largest remainder; each segment that has a unit gets at least one while there are enough; ties go to the earlier
+    segment.
 
     Args:
         sizes: Droppable units in each segment.

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 Segments = tuple[tuple[int, int], ...]
 
 LEAST_DROP = 0.05
-NEGLIGIBLE = 1e-9  # of the loss of one segment: what is left then is rounding of float32 activations
+NEGLIGIBLE = 1e-9  # similarities are of order 1: a smaller sum of squares is the rounding of float32 activations
 
 
 def diameters(profile: Floats) -> Floats:
@@ -102,7 +102,7 @@ def choose_segments(losses: tuple[float, ...], max_k: int, threshold: float = LE
     """
     chosen = 1
     for k, (before, after) in enumerate(itertools.pairwise(losses[:max_k]), start=2):
-        if before > NEGLIGIBLE * losses[0] and before - after > threshold * before:
+        if before > NEGLIGIBLE and before - after > threshold * before:
             chosen = k
     return chosen
 

@@ -8,10 +8,12 @@ import contextlib
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.protocols import Progress, SimilarityMetric
@@ -23,11 +25,19 @@ PROBE_FRAMES = 2  # any number other than a batch's tells the axis of the frames
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a tensor is read: what goes into a module, or what comes out of it."""
+
+    module: nn.Module
+    side: Literal["input", "output"]
+
+
+@dataclass(frozen=True)
 class Tap:
-    """Where a unit's output is read: a module that runs once a pass, and its shape for `PROBE_FRAMES` frames."""
+    """Where a unit's output is read, and its shape there for `PROBE_FRAMES` frames."""
 
     unit: Unit
-    module: nn.Module
+    place: Place
     probe_shape: torch.Size
 
 
@@ -58,7 +68,7 @@ def similarity_of(
     Raises:
         DataError: No batch, or one before the last, has 4 frames; the frames do not fit the network; a unit gives the
             same output for all frames, so that its similarity is undefined.
-        ModelError: A unit cannot be found or read, or gives values that are not finite.
+        ModelError: The output of a unit cannot be read, or has values that are not finite.
     """
     total = torch.zeros(len(chain.units), len(chain.units), dtype=torch.float64)
     taps: list[Tap] = []
@@ -98,69 +108,91 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def _taps(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
-    """Choose for each unit the last of its modules that runs exactly once, by watching one small pass.
+    """Choose for each unit the first of its places that is passed exactly once, by watching one small pass.
 
-    The last module gives the unit's output. One that is called from several places, such as an activation shared by the
-    whole network, cannot tell which unit it works for; the module before it then stands in.
+    A module that is called from several places cannot tell which unit it works for.
     """
-    modules = {unit.index: [_submodule(model, path) for path in unit.path.split("+")] for unit in chain.units}
-    seen: dict[nn.Module, list[torch.Size | None]] = {module: [] for path in modules.values() for module in path}
+    places = _places(model, chain)
+    shapes: dict[Place, list[torch.Size | None]] = {place: [] for options in places for place in options}
 
-    def record(module: nn.Module, _: Any, output: Any) -> None:
-        tensor = _tensor(output)
-        seen[module].append(None if tensor is None else tensor.shape)
+    def note(tensor: Tensor | None, seen: list[torch.Size | None]) -> None:
+        seen.append(None if tensor is None else tensor.shape)
 
     with contextlib.ExitStack() as hooks:
-        for module in seen:
-            hooks.enter_context(module.register_forward_hook(record))
+        for place, seen in shapes.items():
+            hooks.enter_context(_listen(place, partial(note, seen=seen)))
         try:
             model(frames)
         except (RuntimeError, ValueError) as error:
-            shape = tuple(frames.shape[1:])
             reason = str(error).partition("\n")[0]
+            shape = tuple(frames.shape[1:])
             raise DataError(f"the network fails on frames of shape {shape}: {reason}") from error
-
     taps = []
-    for unit in chain.units:
-        once = [(module, shape) for module in modules[unit.index] for shape in seen[module] if len(seen[module]) == 1]
-        readable = [Tap(unit, module, shape) for module, shape in once if shape is not None]
+    for unit, options in zip(chain.units, places, strict=True):
+        once = [(place, shapes[place][0]) for place in options if len(shapes[place]) == 1]
+        readable = [Tap(unit, place, shape) for place, shape in once if shape is not None]
         if not readable:
             raise ModelError(
-                f"the output of unit {unit.index} ({unit.path}) cannot be read: none of its modules runs exactly once "
-                "a pass and returns a tensor",
+                f"the output of unit {unit.index} ({unit.path}) cannot be read: none of its modules runs exactly once",
                 "Give each place of the network a module of its own",
             )
-        taps.append(readable[-1])
+        taps.append(readable[0])
     return taps
+
+
+def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
+    """Where the output of each unit might be read, best first.
+
+    The output of the last of its modules, else of an earlier one. A unit written as plain code has no module: then what
+    the next unit takes in, or what the whole network puts out.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    own = [[modules[path] for path in unit.path.split("+") if path in modules] for unit in chain.units]
+    following = [[Place(paths[0], "input")] if paths else [] for paths in own[1:]]
+    return [
+        [Place(module, "output") for module in reversed(paths)] + fallback
+        for paths, fallback in zip(own, [*following, [Place(model, "output")]], strict=True)
+    ]
 
 
 def _summaries(model: nn.Module, taps: list[Tap], batch: Tensor, metric: SimilarityMetric) -> list[Tensor]:
     """Run a batch and summarise the output of every unit, in the order of the chain."""
     summaries: dict[int, Tensor] = {}
 
-    def summariser(tap: Tap) -> Callable[[nn.Module, Any, Any], None]:
-        def summarise(_: nn.Module, __: Any, output: Any) -> None:
-            summaries[tap.unit.index] = metric.summarise(_frames_first(tap, _tensor(output), len(batch)))
-
-        return summarise
+    def summarise(tensor: Tensor | None, tap: Tap) -> None:
+        summaries[tap.unit.index] = metric.summarise(_frames_first(tap, tensor, len(batch)))
 
     with contextlib.ExitStack() as hooks:
         for tap in taps:
-            hooks.enter_context(tap.module.register_forward_hook(summariser(tap)))
+            hooks.enter_context(_listen(tap.place, partial(summarise, tap=tap)))
         model(batch)
     return [summaries[tap.unit.index] for tap in taps]
 
 
+def _listen(place: Place, hear: Callable[[Tensor | None], None]) -> RemovableHandle:
+    """Call `hear` with every tensor that passes a place, until the handle is closed."""
+
+    def before(_: nn.Module, arguments: Any) -> None:
+        hear(_tensor(arguments))
+
+    def after(_: nn.Module, __: Any, output: Any) -> None:
+        hear(_tensor(output))
+
+    if place.side == "input":
+        return place.module.register_forward_pre_hook(before)
+    return place.module.register_forward_hook(after)
+
+
 def _frames_first(tap: Tap, output: Tensor | None, frames: int) -> Tensor:
     """The output as (frames, ...): the axis of the frames is the one that is longer than in the small pass."""
-    shape = None if output is None else output.shape
     if output is not None and len(output.shape) == len(tap.probe_shape):
         for axis, (length, probe_length) in enumerate(zip(output.shape, tap.probe_shape, strict=True)):
             if length != probe_length and length % frames == 0:
                 return output.movedim(axis, 0).reshape(frames, -1)
     raise ModelError(
-        f"the output of unit {tap.unit.index} ({tap.unit.path}) has no axis for the frames: {frames} frames give shape "
-        f"{shape}, {PROBE_FRAMES} give {tuple(tap.probe_shape)}",
+        f"the output of unit {tap.unit.index} ({tap.unit.path}) has no axis for the frames: {PROBE_FRAMES} give shape "
+        f"{tuple(tap.probe_shape)}, {frames} give {None if output is None else tuple(output.shape)}",
+        "Keep the frames apart along one axis of every layer's output",
     )
 
 
@@ -169,13 +201,6 @@ def _tensor(output: Any) -> Tensor | None:
     if isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None
-
-
-def _submodule(model: nn.Module, path: str) -> nn.Module:
-    try:
-        return model.get_submodule(path)
-    except AttributeError as error:
-        raise ModelError(f"the network has no module {path!r}", "The units were found in another network") from error
 
 
 def _require_finite(products: Tensor, chain: LayerChain) -> None:

@@ -1,7 +1,7 @@
 """The data flow of a network, as a graph: what is computed from the one input on the way to the one output.
 
-The whole flow passes through a node exactly when the node dominates the output (Cooper, Harvey & Kennedy 2001); the network
-is a chain of pieces from one such node to the next.
+The whole flow passes through a node exactly when the node dominates the output (Cooper, Harvey & Kennedy 2001); the
+network is a chain of pieces from one such node to the next.
 """
 
 import warnings
@@ -85,9 +85,7 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     pieces = []
     for begin, end in zip(cuts[::-1], cuts[-2::-1], strict=False):
         inside = (nx.descendants(flow.subgraph(between), begin) & nx.ancestors(flow.subgraph(between), end)) | {end}
-        pieces.append(
-            Piece(tuple(_node(node, parameters, costs) for node in sorted(inside, key=order.__getitem__)))
-        )
+        pieces.append(Piece(tuple(_node(node, parameters, costs) for node in sorted(inside, key=order.__getitem__))))
     return tuple(pieces)
 
 

@@ -1,6 +1,6 @@
 """Drawings of accuracy: against SNR, by class, and as the training went."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_NUMBERED_CLASSES = 12
-_LABELLED_SHARE = 0.005  # below half a per cent a cell of a confusion matrix carries no number
+_LABELLED_SHARE = 0.01  # a cell of a confusion matrix with less carries no number
 
 
 def against_snr(accuracy: AccuracySection) -> Plot:
@@ -32,11 +32,12 @@ def against_snr(accuracy: AccuracySection) -> Plot:
         axes.set_xlabel("labelled SNR, dB")
         axes.set_ylabel("top-1 accuracy, %")
         lowest = min(rate.ci95[0] for rate in (*before.values(), *after.values()))
-        axes.set_ylim(max(0.0, 5 * np.floor(20 * lowest) - 2), 101)
+        highest = max(rate.ci95[1] for rate in (*before.values(), *after.values()))
+        axes.set_ylim(max(0.0, 100 * lowest - 2), min(100.5, 100 * highest + 1))
         if len(levels) <= 12:
             axes.set_xticks(levels)
         canvas.only_grid(axes, "y")
-        axes.legend(loc="lower right")
+        axes.legend(loc="best")
 
     told = "; ".join(
         f"{n.signed(snr)} dB: {n.percent(rate.top1)} before, {n.percent(after[snr].top1)} after"
@@ -57,7 +58,7 @@ def _with_intervals(
     top1 = np.array([rate.top1 for rate in rates.values()])
     ends = np.array([rate.ci95 for rate in rates.values()]).T
     reach = np.clip(np.abs(ends - top1), 0, None)
-    style = {"color": colour, "marker": marker, "markersize": 5, "capsize": 3, "elinewidth": 1.2}
+    style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "capsize": 3, "elinewidth": 1.2}
     axes.errorbar(levels, 100 * top1, yerr=100 * reach, label=label, **style)
 
 
@@ -70,12 +71,13 @@ def confusion(accuracy: AccuracyOf, classes: tuple[str, ...], name: str, which: 
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
+        size = 9 if len(names) <= _MOST_NUMBERED_CLASSES else 7.5
         axes.imshow(canvas.shades(shares), interpolation="none")
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
-        axes.set_yticks(range(len(names)), names, fontsize=9)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=size)
+        axes.set_yticks(range(len(names)), names, fontsize=size)
         axes.tick_params(length=0)
-        axes.set_xlabel("called")
-        axes.set_ylabel("is")
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
         axes.grid(visible=False)
         axes.spines[["top", "right", "left", "bottom"]].set(visible=True, color=canvas.GRID)
         if len(names) <= _MOST_NUMBERED_CLASSES:
@@ -111,13 +113,13 @@ def training(result: Training) -> Plot:
         loss.plot(epochs, train_loss, color=canvas.BASELINE, linestyle="--", label="training")
         loss.plot(epochs, [epoch.validation_loss for epoch in result.epochs], color=canvas.PRUNED, label="validation")
         loss.set_ylabel("loss")
-        loss.legend(loc="upper right", ncols=2)
+        loss.legend(loc="upper center", ncols=2)
         top1 = [100 * epoch.validation_top1 for epoch in result.epochs]
         accuracy.plot(epochs, top1, color=canvas.PRUNED)
         accuracy.plot([best], [100 * result.best_validation_top1], "o", color=canvas.PRUNED, markersize=7)
         accuracy.set_ylabel("top-1, %")
         accuracy.set_xlabel("epoch")
-        accuracy.xaxis.get_major_locator().set_params(integer=True)
+        canvas.whole_numbers(accuracy.xaxis)
         figure.align_ylabels()
         for axes in (loss, accuracy):
             axes.axvline(best, color=canvas.MUTED, linewidth=1, linestyle=":")

@@ -1,7 +1,7 @@
 """Matplotlib figures as inline SVG whose colours are the page's, so that one drawing reads well in light and dark.
 
-Figures are drawn in stand-in colours; in the SVG each becomes a CSS variable of the page. Fills that carry a quantity are one
-hue over a transparent ground. Matplotlib is loaded when the first figure is drawn, for it takes a second.
+Figures are drawn in stand-in colours; in the SVG each becomes a CSS variable of the page. Fills that carry a quantity
+are one hue over a transparent ground. Matplotlib is loaded when the first figure is drawn, for it takes a second.
 """
 
 import html
@@ -10,13 +10,14 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#010203", "#020304", "#030405", "#040506"
@@ -34,7 +35,7 @@ SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which colour-bli
 LONGEST_NAME = 18
 
 _FONT = "DejaVu Sans"  # comes with matplotlib; wider than the page's fonts, so what fits in it fits in them
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": _FONT,
@@ -130,6 +131,13 @@ def shorten(name: str) -> str:
 def only_grid(axes: "Axes", direction: str) -> None:
     """Keep the grid lines across one axis ('x' or 'y')."""
     axes.grid(visible=False, axis="y" if direction == "x" else "x")
+
+
+def whole_numbers(axis: "Axis") -> None:
+    """Ticks at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _inline(svg: str, name: str) -> str:

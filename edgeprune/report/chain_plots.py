@@ -1,6 +1,6 @@
 """Drawings of the chain of units: what stayed, how alike the units are, and how the segments were found."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,7 +56,12 @@ def _box(axes: "Axes", unit: UnitDecision, height: float, units: int) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     if not unit.kept:
-        look = {"facecolor": canvas.PAPER, "edgecolor": canvas.MUTED, "linestyle": (0, (2, 2)), "linewidth": 1.0}
+        look: dict[str, Any] = {
+            "facecolor": canvas.PAPER,
+            "edgecolor": canvas.MUTED,
+            "linestyle": (0, (2, 2)),
+            "linewidth": 1.0,
+        }
         ink = canvas.MUTED
     else:
         colour = canvas.PRUNED if unit.drop else canvas.INK
@@ -71,7 +76,7 @@ def _box(axes: "Axes", unit: UnitDecision, height: float, units: int) -> None:
 def _legend(axes: "Axes") -> None:
     from matplotlib.patches import Patch
 
-    dashed = {"facecolor": canvas.PAPER, "edgecolor": canvas.MUTED, "linestyle": (0, (2, 2))}
+    dashed: dict[str, Any] = {"facecolor": canvas.PAPER, "edgecolor": canvas.MUTED, "linestyle": (0, (2, 2))}
     handles = [
         Patch(color=canvas.PRUNED, label="kept"),
         Patch(color=canvas.INK, label="has to stay"),
@@ -93,11 +98,11 @@ def similarity(plan: Plan) -> Plot:
         axes.imshow(canvas.shades((matrix - floor) / (1 - floor)), interpolation="none")
         for first, last in plan.segments:
             corner, length = (first - 0.5, first - 0.5), last - first + 1
-            axes.add_patch(Rectangle(corner, length, length, fill=False, edgecolor=canvas.INK, linewidth=1.8))
+            axes.add_patch(Rectangle(corner, length, length, fill=False, ec=canvas.INK, lw=1.8, clip_on=False))
         axes.plot(kept, kept, "o", markersize=5, markerfacecolor=canvas.PAPER, markeredgecolor=canvas.INK)
         axes.set(xlabel="unit", ylabel="unit")
         for axis in (axes.xaxis, axes.yaxis):
-            axis.get_major_locator().set_params(integer=True)
+            canvas.whole_numbers(axis)
         axes.grid(visible=False)
         axes.spines[["top", "right", "left", "bottom"]].set(visible=True, color=canvas.GRID)
         ramp = np.linspace(0, 1, 64)[:, None]
@@ -113,7 +118,7 @@ def similarity(plan: Plan) -> Plot:
     return Plot(
         "similarity",
         "How alike the units are",
-        "Dark means that two units make nearly the same of a frame. Boxes are segments, dots are the units that stay.",
+        "Deep colour: the two units make nearly the same of a frame. Boxes are segments, dots are the units that stay.",
         f"Similarity of every two of {len(matrix)} units. Segments: units {bounds}.",
         canvas.draw("similarity", (6.4, 5.4), paint),
     )
@@ -128,9 +133,14 @@ def segment_losses(plan: Plan) -> Plot:
         axes = figure.subplots()
         axes.plot(range(1, len(losses) + 1), losses, color=canvas.PRUNED, marker="o", markersize=5)
         if chosen <= len(losses):
-            ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": canvas.INK, "markeredgewidth": 1.4}
+            ring: dict[str, Any] = {
+                "markersize": 13,
+                "markerfacecolor": "none",
+                "markeredgecolor": canvas.INK,
+                "markeredgewidth": 1.4,
+            }
             axes.plot([chosen], [losses[chosen - 1]], "o", **ring)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        canvas.whole_numbers(axes.xaxis)
         axes.set(xlabel="number of segments", ylabel="within-segment sum of squares")
         axes.set_ylim(bottom=0)
         canvas.only_grid(axes, "y")

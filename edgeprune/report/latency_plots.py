@@ -8,17 +8,17 @@ import numpy.typing as npt
 from edgeprune.report import canvas
 from edgeprune.report import numerals as n
 from edgeprune.report.canvas import Plot
-from edgeprune.report.measured import LatencyOf, LatencySection
+from edgeprune.report.measured import LatencySection
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 Times = npt.NDArray[np.float64]
 _BINS = 90
-_SHOWN_PERCENT = (0.1, 99.5)
-_FAR_APART = 2.5
+_SHOWN_PERCENT = (0, 99.5)
+_FAR_APART = 10  # times longer: then an axis is logarithmic
+_CLOSE = 1.5  # times longer at most: then an axis need not begin at zero
 
 
 def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | None) -> Plot:
@@ -27,10 +27,7 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
     if latency.pruned is not None and after_ms is not None:
         samples.append((latency.pruned, after_ms, canvas.PRUNED, "after"))
     ends = np.array([np.percentile(times_ms, _SHOWN_PERCENT) for _, times_ms, _, _ in samples])
-    low, high = float(ends.min()), float(ends.max())
-    if high <= low:
-        low, high = low * 0.99, high * 1.01
-    logarithmic = high > _FAR_APART * low
+    logarithmic, low, high = _reach(float(ends.min()), float(ends.max()))
     edges = np.geomspace(low, high, _BINS + 1) if logarithmic else np.linspace(low, high, _BINS + 1)
 
     def paint(figure: "Figure") -> None:
@@ -39,10 +36,9 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
             share = 100 * np.histogram(times_ms, edges)[0] / len(times_ms)
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
             axes.stairs(share, edges, color=colour, linewidth=1.2)
-            axes.axvline(summary.median_ms, color=colour, linewidth=1.6, linestyle="--" if label == "before" else "-")
-        axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
-        for summary, _, colour, label in samples:
-            _name_median(axes, summary, colour, label)
+            named = f"{label}, median {n.milliseconds(summary.median_ms)}"
+            line = "--" if label == "before" else "-"
+            axes.axvline(summary.median_ms, color=colour, linewidth=1.6, linestyle=line, label=named)
         if logarithmic:
             axes.set_xscale("log")
         _plain_numbers(axes.xaxis, logarithmic)
@@ -50,6 +46,7 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
         axes.set_xlabel("latency of one inference, ms" + (" (logarithmic)" if logarithmic else ""))
         axes.set_ylabel("share of runs in a bin, %")
         canvas.only_grid(axes, "y")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     told = "; ".join(f"{label}: median {n.milliseconds(summary.median_ms)}" for summary, _, _, label in samples)
     longest = ", ".join(f"{n.milliseconds(float(times_ms.max()))} {label}" for _, times_ms, _, label in samples)
@@ -63,45 +60,28 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
     )
 
 
-def _name_median(axes: "Axes", summary: LatencyOf, colour: str, label: str) -> None:
-    middle = np.mean(axes.get_xlim()) if axes.get_xscale() == "linear" else np.sqrt(np.prod(axes.get_xlim()))
-    side = "left" if summary.median_ms < middle else "right"
-    axes.annotate(
-        f"{label} {n.milliseconds(summary.median_ms)}",
-        (summary.median_ms, axes.get_ylim()[1]),
-        xytext=(5 if side == "left" else -5, -4),
-        textcoords="offset points",
-        ha=side,
-        va="top",
-        color=colour,
-        fontweight="bold",
-    )
-
-
 def rounds(latency: LatencySection) -> Plot:
     """The median of each round, which shows drift and throttling."""
     summaries = [(latency.baseline, canvas.BASELINE, "s", "before")]
     if latency.pruned is not None:
         summaries.append((latency.pruned, canvas.PRUNED, "o", "after"))
     medians = [median for summary, _, _, _ in summaries for median in summary.round_medians_ms]
-    logarithmic = max(medians) > _FAR_APART * min(medians)
+    logarithmic, low, high = _reach(min(medians), max(medians))
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         for summary, colour, marker, label in summaries:
             times_ms = summary.round_medians_ms
             axes.plot(range(1, len(times_ms) + 1), times_ms, color=colour, marker=marker, markersize=4.5, label=label)
-        if not logarithmic:
-            axes.margins(y=0.25)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        canvas.whole_numbers(axes.xaxis)
         axes.set_xlabel("round")
         if logarithmic:
             axes.set_yscale("log")
-            axes.set_ylim(min(medians) * 0.75, max(medians) * 1.33)
+        axes.set_ylim(low, high)
         _plain_numbers(axes.yaxis, logarithmic)
         axes.set_ylabel("median of the round, ms" + (" (logarithmic)" if logarithmic else ""))
         canvas.only_grid(axes, "y")
-        axes.legend(loc="center right")
+        axes.legend(loc="best")
 
     told = "; ".join(
         f"{label}: {n.significant(min(s.round_medians_ms))} to {n.milliseconds(max(s.round_medians_ms))}"
@@ -114,6 +94,15 @@ def rounds(latency: LatencySection) -> Plot:
         f"Median latency of each round. {told}.",
         canvas.draw("rounds", (6.4, 4.0), paint),
     )
+
+
+def _reach(shortest_ms: float, longest_ms: float) -> tuple[bool, float, float]:
+    """Whether an axis for these times is logarithmic, and its two ends."""
+    ratio = longest_ms / shortest_ms
+    if ratio > _FAR_APART:
+        return True, shortest_ms / 1.15, longest_ms * 1.15
+    margin = 0.05 * longest_ms if ratio > _CLOSE else 0.15 * (longest_ms - shortest_ms) + 0.01 * longest_ms
+    return False, 0.0 if ratio > _CLOSE else shortest_ms - margin, longest_ms + margin
 
 
 def _plain_numbers(axis: "Axis", logarithmic: bool) -> None:

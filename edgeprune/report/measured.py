@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -31,17 +31,9 @@ Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(descri
 
 
 class Part(BaseModel):
-    """A piece of a report: every key is known, nothing is null or infinite."""
+    """A piece of a report: every key is known, every number finite."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _absent_never_null(cls, plain: Any) -> Any:
-        nulls = [key for key, value in plain.items() if value is None] if isinstance(plain, dict) else []
-        if nulls:
-            raise ValueError(f"{nulls[0]} is null; what was not measured must be absent")
-        return plain
 
 
 def _joined(
@@ -101,11 +93,14 @@ class AccuracySection(Part):
 
 
 class LatencyOf(Part):
-    """One network's latency; the file at `samples_path` holds every single time."""
+    """One network's latency; the file at `samples_path` holds every single time.
+
+    A percentile is absent when there are too few times to claim it.
+    """
 
     median_ms: Milliseconds
-    p90_ms: Milliseconds
-    p99_ms: Milliseconds
+    p90_ms: Milliseconds | None = None
+    p99_ms: Milliseconds | None = None
     mean_ms: Milliseconds
     samples: Count
     samples_path: RelativePath

@@ -29,6 +29,9 @@ def parse(plain: Any, source: str) -> Report:
         raise ConfigError(
             f"{source} has schema {schema!r}; this edgeprune reads {SCHEMA!r}", "Install a newer edgeprune"
         )
+    null = _first_null(plain)
+    if null is not None:
+        raise ConfigError(f"{source} has null at {null}; what was not measured must be absent")
     try:
         return Report.model_validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -44,6 +47,17 @@ def load(path: Path) -> Report:
         ConfigError: Missing, not JSON, or not a report this version reads.
     """
     return parse(read_json(path), str(path))
+
+
+def _first_null(plain: Any, where: str = "") -> str | None:
+    """Dotted path of the first null in a plain value."""
+    items = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, value in items:
+        path = f"{where}.{key}" if where else str(key)
+        found = path if value is None else _first_null(value, path)
+        if found is not None:
+            return found
+    return None
 
 
 class _NeverNull(GenerateJsonSchema):

@@ -106,6 +106,8 @@ class OnnxFacts(Part):
     simplifier_notes: tuple[str, ...] = ()
     max_abs_logit_difference: Annotated[float, Field(ge=0)]
     checked_frames: Count
+    tied_frames: Count = Field(default=0, description="Checked frames whose class changed where PyTorch has a tie.")
+    exporter: str = ""
 
 
 class Onnx(Part):

@@ -66,21 +66,21 @@ def _latency_rows(report: Report) -> list[Row]:
     if latency is None:
         return []
     before, after = latency.baseline, latency.pruned
-    rows = [
-        _time_row("Median latency", before.median_ms, after.median_ms if after else None),
-        _time_row("90th percentile", before.p90_ms, after.p90_ms if after else None),
-        _time_row("99th percentile", before.p99_ms, after.p99_ms if after else None),
+    times = [
+        ("Median latency", before.median_ms, after.median_ms if after else None),
+        ("90th percentile", before.p90_ms, after.p90_ms if after else None),
+        ("99th percentile", before.p99_ms, after.p99_ms if after else None),
     ]
+    rows = [_time_row(label, was_ms, is_ms) for label, was_ms, is_ms in times if was_ms or is_ms]
     if latency.speedup is not None and latency.speedup_ci95 is not None:
         ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
         rows.append(Row("Speed-up", "1×", f"{ratio}×", f"95 % interval {low} to {high}"))
     return rows
 
 
-def _time_row(label: str, before_ms: float, after_ms: float | None) -> Row:
-    if after_ms is None:
-        return Row(label, n.milliseconds(before_ms), "not measured", "")
-    return Row(label, n.milliseconds(before_ms), n.milliseconds(after_ms), n.relative(before_ms, after_ms))
+def _time_row(label: str, before_ms: float | None, after_ms: float | None) -> Row:
+    was, now = (n.milliseconds(time_ms) if time_ms else "not measured" for time_ms in (before_ms, after_ms))
+    return Row(label, was, now, n.relative(before_ms, after_ms) if before_ms and after_ms else "")
 
 
 def by_snr(accuracy: AccuracySection) -> list[RateRow]:
@@ -137,13 +137,22 @@ def energy_facts(report: Report) -> list[tuple[str, str]]:
     return _flat("", report.energy or {})
 
 
-def _flat(prefix: str, value: object) -> list[tuple[str, str]]:
+def _flat(name: str, value: object) -> list[tuple[str, str]]:
+    """Facts as (name, text): nested names joined by dots, lists on one line, sizes in bytes scaled."""
     if isinstance(value, dict):
-        nested = [_flat(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in value.items()]
+        nested = [_flat(f"{name}.{key}" if name else str(key), inner) for key, inner in value.items()]
         return [pair for pairs in nested for pair in pairs]
-    if isinstance(value, list | tuple):
-        return [(prefix, ", ".join(text for item in value for _, text in _flat("", item)))]
-    return [(prefix, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value))]
+    if isinstance(value, list):
+        return [(_spelled(name), ", ".join(text for item in value for _, text in _flat("", item)))]
+    if isinstance(value, bool):
+        return [(_spelled(name), "yes" if value else "no")]
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return [(_spelled(name.removesuffix("_bytes")), n.size(value))]
+    return [(_spelled(name), str(value))]
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def exports(report: Report) -> list[Row]:
@@ -155,9 +164,13 @@ def exports(report: Report) -> list[Row]:
         Row("Simplified by", before.simplifier, after.simplifier, ""),
         Row("Largest |Δlogit| to PyTorch", _difference(before), _difference(after), ""),
         Row("Frames checked", n.count(before.checked_frames), n.count(after.checked_frames), ""),
+        Row("Of them ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
     ]
-    notes = ("; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes))
-    return [*rows, Row("Simplifier notes", *notes, "")] if any(notes) else rows
+    said = [
+        Row("Exported by", before.exporter, after.exporter, ""),
+        Row("Simplifier notes", "; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes), ""),
+    ]
+    return [*rows, *(row for row in said if row.before or row.after)]
 
 
 def _difference(facts: OnnxFacts) -> str:

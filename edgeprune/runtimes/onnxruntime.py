@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU of this machine."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from edgeprune.errors import ConfigError, DataError, EdgepruneError, ModelError
 _PROVIDERS = ["CPUExecutionProvider"]
 _FLOAT32 = "tensor(float)"
 _FATAL = 4  # ONNX Runtime's log level; what it would log as an error it also raises
+
+_SOURCE_PLACE = re.compile(r"^\S+\.(?:h|cc|cpp):\d+ .*?\)(?: const)? ")
 
 # Every exception class the library has, whatever its version, and what its Python layer raises.
 FOREIGN_ERRORS: tuple[type[Exception], ...] = (
@@ -46,6 +49,19 @@ class OnnxRuntimeSession:
         self._input: str = session.get_inputs()[0].name
         self._output: str = session.get_outputs()[0].name
         self._shape: tuple[int | str | None, ...] = tuple(session.get_inputs()[0].shape)
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def frame_shape(self) -> tuple[int, int]:
+        """Channels and length of a frame.
+
+        Raises:
+            ModelError: The model does not fix them.
+        """
+        match self._shape:
+            case (_, int() as channels, int() as length):
+                return channels, length
+        raise ModelError(f"{self._name} takes frames {self._shape}; allowed is (N, channels, length) with both fixed")
 
     def run(self, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Logits (N, classes) of raw frames (N, channels, length).
@@ -166,9 +182,9 @@ class OnnxRuntime:
 
 
 def _reason(error: Exception) -> str:
-    """One line of what ONNX Runtime says, without its error number and the file name before 'failed:'."""
-    text = str(error).split("failed:", 1)[-1].split("] : ", 1)[-1]
-    return " ".join(text.split())[:300].rstrip(". ")
+    """One line of what ONNX Runtime says, without its error number, the file name, and the place in its source."""
+    text = " ".join(str(error).split("failed:", 1)[-1].split("] : ", 1)[-1].split())
+    return _SOURCE_PLACE.sub("", text)[:300].rstrip(". ")
 
 
 runtime = OnnxRuntime()

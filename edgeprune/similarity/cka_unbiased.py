@@ -16,10 +16,11 @@ from edgeprune.errors import DataError
 
 
 def linear_gram(activations: Tensor) -> Tensor:
-    """Gram matrix of the centred activations of one unit.
+    """Gram matrix of the activations of one unit, relative to those for the first frame.
 
-    Features are centred and scaled to at most 1 before they are multiplied in their own precision (at least float32),
-    so that neither a large mean nor a very large or small unit costs digits; the scale is put back in float64.
+    HSIC does not change when all frames are shifted alike, and the difference to one of them is small where the mean is
+    large, and exactly zero where a unit is constant. Differences are scaled to at most 1 and multiplied in their own
+    precision (at least float32), so that no unit is too large or too small; the scale is put back in float64.
 
     Args:
         activations: (n, ...), one row a frame.
@@ -28,8 +29,7 @@ def linear_gram(activations: Tensor) -> Tensor:
         (n, n) float64 on the CPU.
     """
     features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
-    features = features - features[0]  # exactly zero for a constant unit, which subtracting a rounded mean is not
-    features -= features.mean(dim=0)
+    features = features - features[0]
     scale = torch.stack(torch.aminmax(features)).abs().max()
     features /= scale.clamp_min(torch.finfo(features.dtype).tiny)
     return _times_transposed(features).cpu().double() * scale.cpu().double().square()

@@ -1,8 +1,9 @@
 """Training and fine-tuning: one loop for both, resumable at any epoch with the same result.
 
-SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a teacher's
-answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on validation. Every random
-number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training takes the same steps.
+SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a
+teacher's answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
+validation. Every random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training
+takes the same steps.
 """
 
 import time
@@ -16,11 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
-from edgeprune.protocols import Progress
+from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
 from edgeprune.store import replacing
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, rotate
+
+_SAY_EVERY = 20
+_INFERENCE_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ def train(
         advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
         for epoch in range(state.epoch + 1, recipe.epochs + 1):
             began = time.perf_counter()
-            loss = _epoch(accelerator, wrapped, optimizer, schedule, iq, labels, answers, recipe, epoch)
+            loop = _Loop(accelerator, wrapped, optimizer, schedule, advance)
+            loss = loop.epoch(iq, labels, answers, recipe, epoch)
             validation_loss, top1 = _validate(model, data, device)
             if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
                 raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
@@ -147,41 +152,43 @@ def _steps(frames: int, batch_size: int) -> int:
     return frames // batch_size + (frames % batch_size > 1)
 
 
-def _epoch(
-    accelerator: Accelerator,
-    model: nn.Module,
-    optimizer: Any,
-    schedule: Any,
-    iq: Tensor,
-    labels: Tensor,
-    answers: Tensor | None,
-    recipe: Recipe,
-    epoch: int,
-) -> float:
-    """One pass over the training frames; returns the mean loss."""
-    model.train()
-    generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
-    order = torch.randperm(len(labels), generator=generator)
-    turns = torch.randint(0, QUARTERS if recipe.rotate else 1, (len(labels),), generator=generator)
-    total = torch.zeros((), device=labels.device)
-    steps = _steps(len(labels), recipe.batch_size)
-    for step in range(steps):
-        chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size].to(labels.device)
-        turn = turns[chosen.cpu()].to(labels.device)
-        frames = rotate(iq[chosen], turn) if recipe.rotate else iq[chosen]
-        with accelerator.autocast():
-            logits = model(frames)
-        loss = functional.cross_entropy(logits.float(), labels[chosen])
-        if answers is not None:
-            loss = (1 - recipe.distill_weight) * loss + recipe.distill_weight * _distillation(
-                logits.float(), answers[turn, chosen], recipe.temperature
-            )
-        accelerator.backward(loss)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        total += loss.detach()
-    return float(total) / steps
+@dataclass(frozen=True)
+class _Loop:
+    """What takes the steps of an epoch."""
+
+    accelerator: Accelerator
+    model: nn.Module
+    optimizer: Any
+    schedule: Any
+    advance: Advance
+
+    def epoch(self, iq: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe, epoch: int) -> float:
+        """One pass over the training frames; returns the mean loss."""
+        self.model.train()
+        generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
+        order = torch.randperm(len(labels), generator=generator).to(labels.device)
+        turns = torch.randint(0, QUARTERS if recipe.rotate else 1, (len(labels),), generator=generator)
+        turns = turns.to(labels.device)
+        total = torch.zeros((), device=labels.device)
+        steps = _steps(len(labels), recipe.batch_size)
+        for step in range(steps):
+            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+            turn = turns[chosen]
+            frames = rotate(iq[chosen], turn) if recipe.rotate else iq[chosen]
+            with self.accelerator.autocast():
+                logits = self.model(frames)
+            loss = functional.cross_entropy(logits.float(), labels[chosen])
+            if answers is not None:
+                taught = _distillation(logits.float(), answers[turn, chosen], recipe.temperature)
+                loss = (1 - recipe.distill_weight) * loss + recipe.distill_weight * taught
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+            self.schedule.step()
+            self.optimizer.zero_grad()
+            total += loss.detach()
+            if step % _SAY_EVERY == 0:
+                self.advance(0, f"epoch {epoch}, step {step + 1} of {steps}")
+        return float(total) / steps
 
 
 def _distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
@@ -204,7 +211,7 @@ def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: P
     with progress.track("asking the unpruned model", turns * len(iq)) as advance, precision.autocast(iq.device):
         for turn in range(turns):
             parts = []
-            for batch in iq.split(1024):
+            for batch in torch.split(iq, _INFERENCE_BATCH):
                 quarters = torch.full((len(batch),), turn, dtype=torch.int64, device=iq.device)
                 parts.append(teacher(rotate(batch, quarters)).float())
                 advance(len(batch), "")
@@ -218,7 +225,9 @@ def _validate(model: nn.Module, data: TrainingData, device: torch.device) -> tup
     """Mean loss and top-1 on the validation frames."""
     model.eval()
     loss, right = 0.0, 0
-    pairs = zip(data.validation_iq.split(1024), data.validation_labels.split(1024), strict=True)
+    pairs = zip(
+        *(torch.split(each, _INFERENCE_BATCH) for each in (data.validation_iq, data.validation_labels)), strict=True
+    )
     for iq, labels in pairs:
         logits = model(iq.to(device)).float()
         expected = labels.to(device)

@@ -1,6 +1,5 @@
-"""What each command does, as one function: read, call a stage, write. The whole job is in `pipeline.py`."""
+"""Training a network from scratch, and training one on."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,68 +8,14 @@ import torch
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
-from edgeprune.errors import ConfigError, DataError
-from edgeprune.frames import fit_to, split_frames, take
+from edgeprune.errors import ConfigError
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Progress
 from edgeprune.records import Arch, DataRef, Frames, InputSpec, Split, TrainingResult
 from edgeprune.registry import family_of
-from edgeprune.resources import shipped
-from edgeprune.store import file_sha256, to_plain
+from edgeprune.store import to_plain
+from edgeprune.tasks.inputs import frames_for, splits_of, writable
 from edgeprune.train.finetune import Recipe, TrainingData, train
-
-SPLIT_SEED = 2016
-
-
-def find_data(model: Checkpoint, given: Path | None) -> Path:
-    """The file of frames to use: the one given, the one the model was trained on, or the shipped set that matches.
-
-    Raises:
-        ConfigError: None of them exists.
-    """
-    if given is not None:
-        return given
-    if model.data is not None:
-        named = Path(model.data.source)
-        if named.is_file() and file_sha256(named) == model.data.sha256:
-            return named
-    for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
-        described = json.loads(manifest.read_text(encoding="utf-8"))
-        if described["classes"] == list(model.classes) and described["length"] == model.input.length:
-            return manifest.parent / described["file"]
-    raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use --data PATH")
-
-
-def frames_for(model: Checkpoint, path: Path) -> dict[Split, Frames]:
-    """The frames of a file, fitted to a model and split as when it was trained.
-
-    Raises:
-        DataError: The frames do not fit the model, or a split is empty.
-    """
-    frames = fit_to(datasets.read(path), model.classes, model.input)
-    return splits_of(frames, model.data.split_seed if model.data else SPLIT_SEED)
-
-
-def splits_of(frames: Frames, seed: int) -> dict[Split, Frames]:
-    """The frames of each split.
-
-    Raises:
-        DataError: A split is empty.
-    """
-    parts = {name: take(frames, indices) for name, indices in split_frames(frames, seed).items()}
-    empty = [name for name, part in parts.items() if not len(part)]
-    if empty:
-        raise DataError(f"{frames.source} holds no frames for {' and '.join(empty)}")
-    return parts
-
-
-def training_data(parts: dict[Split, Frames], shape: InputSpec) -> TrainingData:
-    """The train and validation frames as normalised tensors."""
-    train_iq, validation_iq = (
-        normalise(torch.from_numpy(parts[name].iq), shape.normalisation) for name in ("train", "validation")
-    )
-    labels = [torch.from_numpy(parts[name].labels) for name in ("train", "validation")]
-    return TrainingData(train_iq, labels[0], validation_iq, labels[1])
 
 
 def train_new(
@@ -130,6 +75,32 @@ def _trained(
     progress: Progress,
 ) -> tuple[Checkpoint, TrainingResult]:
     state = out.with_name(f"{out.name}.state")
+    fitted, result = fit(model, parts, recipe, teacher, state, key, progress)
+    saved = checkpoints.save(out, fitted)
+    state.unlink(missing_ok=True)
+    return saved, result
+
+
+def fit(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    recipe: Recipe,
+    teacher: Checkpoint | None,
+    state: Path,
+    key: str,
+    progress: Progress,
+) -> tuple[Checkpoint, TrainingResult]:
+    """Train a model in memory; its metrics say how.
+
+    Args:
+        model: Trained in place.
+        parts: The frames of each split.
+        recipe: How.
+        teacher: Distil from it, or None.
+        state: Where the training is kept after each epoch, to be continued from.
+        key: Names model and data; a state of another key or recipe is not continued.
+        progress: Told of every epoch.
+    """
     result = train(
         model.model,
         training_data(parts, model.input),
@@ -139,21 +110,13 @@ def _trained(
         state_path=state,
         state_key=f"{key} {recipe}",
     )
-    metrics = {"training": to_plain(result), "recipe": to_plain(recipe)}
-    saved = checkpoints.save(out, replace(model, metrics=metrics))
-    state.unlink(missing_ok=True)
-    return saved, result
+    return replace(model, metrics={"training": to_plain(result), "recipe": to_plain(recipe)}), result
 
 
-def writable(path: Path) -> None:
-    """Find out before long work that its result can be written.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    from edgeprune.store import replacing
-
-    probe = path.with_name(f".{path.name}.probe")
-    with replacing(probe):
-        pass
-    probe.unlink()
+def training_data(parts: dict[Split, Frames], shape: InputSpec) -> TrainingData:
+    """The train and validation frames as normalised tensors."""
+    train_iq, validation_iq = (
+        normalise(torch.from_numpy(parts[name].iq), shape.normalisation) for name in ("train", "validation")
+    )
+    labels = [torch.from_numpy(parts[name].labels) for name in ("train", "validation")]
+    return TrainingData(train_iq, labels[0], validation_iq, labels[1])

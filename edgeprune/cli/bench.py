@@ -1,0 +1,66 @@
+"""`edgeprune bench`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, FOLDER, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.records import BenchReport
+
+
+@subcommand("bench")
+@click.argument("first", metavar="A.onnx", type=FILE)
+@click.argument("second", metavar="[B.onnx]", type=FILE, required=False)
+@click.option("--target", required=True, help="A target's name or its .toml file.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
+@click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
+@click.option("--rounds", type=click.IntRange(2), help="Default: the target's.")
+@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
+@click.option("--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and samples.")
+def command(
+    console: Console,
+    first: Path,
+    second: Path | None,
+    target: str,
+    batch: int,
+    threads: int | None,
+    rounds: int | None,
+    round_ms: float | None,
+    out: Path,
+) -> None:
+    """Measure the latency of A, or of A against B in interleaved rounds, and keep every sample."""
+    from edgeprune import targets
+    from edgeprune.store import to_plain, write_json
+    from edgeprune.tasks.measuring import BenchChoices, bench_files
+
+    choices = BenchChoices(batch, threads, rounds, round_ms)
+    measured = bench_files(first, second, targets.get(target), choices, out, console)
+    write_json(out / "bench.json", to_plain(measured))
+    if console.as_json:
+        console.json(to_plain(measured))
+    else:
+        _table(console, measured, [path.name for path in (first, second) if path])
+
+
+def _table(console: Console, measured: "BenchReport", names: list[str]) -> None:
+    def ms(value: float | None) -> str:
+        return "too few samples" if value is None else f"{value:.4f}"
+
+    summaries = [summary for summary in (measured.baseline, measured.pruned) if summary]
+    rows = [
+        (name, ms(each.median_ms), ms(each.p90_ms), ms(each.p99_ms), f"{each.samples:,}")
+        for name, each in zip(names, summaries, strict=True)
+    ]
+    columns = ("model", "median ms", "p90 ms", "p99 ms", "samples")
+    console.table(columns, rows, right=columns[1:])
+    for warning in measured.warnings:
+        console.print(f"warning: {warning}")
+    if measured.speedup is not None and measured.speedup_ci95 is not None:
+        low, high = measured.speedup_ci95
+        shown = "" if low > 1 else " No speed-up was shown."
+        interval = f"95 % interval {low:.3f} to {high:.3f}"
+        console.headline(f"{names[1]} is {measured.speedup:.3f} times as fast ({interval}).{shown}")

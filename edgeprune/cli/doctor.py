@@ -1,0 +1,21 @@
+"""`edgeprune doctor`."""
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import subcommand
+
+
+@subcommand("doctor")
+def command(console: Console) -> None:
+    """Say what this installation has, and try what the main job needs."""
+    from edgeprune.tasks.diagnosis import diagnose
+
+    findings = diagnose()
+    if console.as_json:
+        console.json({each.what: {"found": each.found, "ok": each.ok} for each in findings})
+    else:
+        rows = [(each.what, "ok" if each.ok else "PROBLEM", each.found) for each in findings]
+        console.table(("what", "", "found"), rows)
+    if not all(each.ok for each in findings):
+        raise click.exceptions.Exit(2)

@@ -1,0 +1,50 @@
+"""`edgeprune eval`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.records import Accuracy, Split
+
+
+@subcommand("eval")
+@click.argument("model", type=FILE)
+@click.option("--data", type=FILE, help="Labelled frames. Default: what the model names, or the shipped set.")
+@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@model_options
+def command(
+    console: Console,
+    model: Path,
+    data: Path | None,
+    split: "Split",
+    arch: str | None,
+    class_names: str | None,
+    input_shape: str | None,
+) -> None:
+    """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
+    from edgeprune.store import to_plain
+    from edgeprune.tasks.measuring import evaluate
+
+    options = model_options_of(arch, class_names, input_shape)
+    found = evaluate(model, options, data, split, console)
+    if console.as_json:
+        console.json(to_plain(found))
+    else:
+        _tables(console, found)
+
+
+def _tables(console: Console, found: "Accuracy") -> None:
+    low, high = found.ci95
+    console.headline(f"{found.top1:.2%} of {found.frames} {found.split} frames (95 % interval {low:.2%} to {high:.2%})")
+    for what, rates in (("SNR in dB", found.by_snr), ("class", found.by_class)):
+        rows = [
+            (name, f"{rate.top1:.2%}", f"{rate.ci95[0]:.2%} to {rate.ci95[1]:.2%}", str(rate.frames))
+            for name, rate in rates.items()
+        ]
+        console.print()
+        console.table((what, "top-1", "95 % interval", "frames"), rows, right=("top-1", "95 % interval", "frames"))

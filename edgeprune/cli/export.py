@@ -1,0 +1,54 @@
+"""`edgeprune export`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand
+
+
+@subcommand("export")
+@click.argument("model", type=FILE)
+@click.option("--target", required=True, help="A target's name or its .toml file.")
+@click.option("--out", type=FILE, required=True, help="The ONNX file to write.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="For targets of static batch.")
+@data_option
+@model_options
+def command(
+    console: Console,
+    model: Path,
+    target: str,
+    out: Path,
+    precision: str | None,
+    batch: int,
+    data: Path | None,
+    arch: str | None,
+    class_names: str | None,
+    input_shape: str | None,
+) -> None:
+    """Write MODEL as ONNX for a target, simplified, and checked against PyTorch on real frames."""
+    from edgeprune import checkpoint as checkpoints
+    from edgeprune import targets
+    from edgeprune.store import to_plain
+    from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.measuring import export_model, precision_of
+
+    chosen = targets.get(target)
+    precision_of(chosen, precision)
+    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    written = export_model(loaded, find_data(loaded, data), chosen, out, batch, console)
+    if console.as_json:
+        console.json(to_plain(written))
+        return
+    for note in written.simplifier_notes:
+        console.note(note)
+    console.headline(
+        f"opset {written.opset}, {written.nodes} operators, {written.size_bytes:,} bytes, simplified by "
+        f"{written.simplifier}: {out}"
+    )
+    console.print(
+        f"Same answers as PyTorch on {written.checked_frames} frames; largest difference of a logit "
+        f"{written.max_abs_logit_difference:.2g}"
+    )

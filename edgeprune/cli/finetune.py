@@ -1,0 +1,52 @@
+"""`edgeprune finetune`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, seed_option, subcommand
+
+
+@subcommand("finetune")
+@click.argument("model", type=FILE)
+@data_option
+@click.option("--out", type=FILE, required=True, help="The model file to write.")
+@click.option("--teacher", type=FILE, help="Distil from this model file, usually the unpruned one.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@seed_option
+@model_options
+def command(
+    console: Console,
+    model: Path,
+    data: Path | None,
+    out: Path,
+    teacher: Path | None,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    arch: str | None,
+    class_names: str | None,
+    input_shape: str | None,
+) -> None:
+    """Train MODEL on; the best epoch on the validation split is kept.
+
+    Interrupted, the same command continues after the last finished epoch.
+    """
+    from edgeprune import checkpoint as checkpoints
+    from edgeprune.store import to_plain
+    from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.training import finetune_model
+    from edgeprune.train.finetune import Recipe
+
+    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    tutor = checkpoints.load(teacher) if teacher else None
+    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, console)
+    if console.as_json:
+        console.json({"model": str(out), "sha256": saved.sha256, "training": to_plain(result)})
+    else:
+        console.headline(f"{result.best_validation_top1:.2%} on validation (epoch {result.best_epoch}): {out}")

@@ -1,0 +1,44 @@
+"""`edgeprune inspect`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+
+
+@subcommand("inspect")
+@click.argument("model", type=FILE)
+@model_options
+def command(console: Console, model: Path, arch: str | None, class_names: str | None, input_shape: str | None) -> None:
+    """Show the units MODEL is made of, and how each could be dropped or why not."""
+    from edgeprune import checkpoint as checkpoints
+    from edgeprune.prune.layers import layers_of
+    from edgeprune.store import to_plain
+
+    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    chain = layers_of(loaded.model, loaded.input, loaded.sha256)
+    if console.as_json:
+        units = [{**to_plain(unit), "droppable": unit.droppable, "drop": unit.drop} for unit in chain.units]
+        console.json({"units": units, "params": chain.params, "macs": chain.macs})
+        return
+    rows = [
+        (
+            str(unit.index),
+            unit.path,
+            unit.kind,
+            "×".join(map(str, unit.in_shape)),
+            "×".join(map(str, unit.out_shape)),
+            f"{unit.params:,}",
+            f"{unit.macs:,}",
+            unit.drop or "no",
+            unit.reason,
+        )
+        for unit in chain.units
+    ]
+    columns = ("unit", "path", "kind", "in", "out", "params", "MACs", "drop", "reason")
+    console.table(columns, rows, right=("unit", "params", "MACs"))
+    console.headline(
+        f"{len(chain.units)} units, {len(chain.droppable)} droppable; {chain.params:,} parameters, {chain.macs:,} MACs"
+    )

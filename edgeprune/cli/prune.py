@@ -1,0 +1,38 @@
+"""`edgeprune prune`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+
+
+@subcommand("prune")
+@click.argument("model", type=FILE)
+@click.option("--plan", "plan_path", type=FILE, required=True, help="What `edgeprune plan` wrote for this model.")
+@click.option("--data", type=FILE, help="Re-estimate batch norm on the train split of these frames.")
+@click.option("--out", type=FILE, required=True, help="The model file to write.")
+@model_options
+def command(
+    console: Console,
+    model: Path,
+    plan_path: Path,
+    data: Path | None,
+    out: Path,
+    arch: str | None,
+    class_names: str | None,
+    input_shape: str | None,
+) -> None:
+    """Apply a plan to MODEL: its dropped units go, all other weights stay."""
+    from edgeprune import checkpoint as checkpoints
+    from edgeprune.tasks.planning import prune
+
+    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    saved = prune(loaded, plan_path, out, data)
+    before, after = (sum(p.numel() for p in each.model.parameters()) for each in (loaded, saved))
+    if console.as_json:
+        console.json({"model": str(out), "sha256": saved.sha256, "params_before": before, "params": after})
+    else:
+        console.headline(f"{before:,} parameters before, {after:,} after: {out}")
+        console.print("Its accuracy comes back with: edgeprune finetune")

@@ -1,0 +1,107 @@
+"""`edgeprune prune-and-export`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, FOLDER, data_option, model_options, model_options_of, seed_option, subcommand
+from edgeprune.cli._planning import plan_options, plan_settings
+
+
+@subcommand("prune-and-export")
+@click.argument("model", type=FILE)
+@click.option("--target", required=True, help="A target's name (see: edgeprune targets list) or its .toml file.")
+@data_option
+@plan_options
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")
+@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
+@seed_option
+@click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL-TARGET]")
+@click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
+@click.option("--dry-run", is_flag=True, help="Only say which stages would be reused and which run.")
+@model_options
+def command(
+    console: Console,
+    model: Path,
+    target: str,
+    data: Path | None,
+    epochs: int,
+    learning_rate: float,
+    distill: bool,
+    precision: str | None,
+    batch: int,
+    seed: int,
+    out: Path | None,
+    fresh: bool,
+    dry_run: bool,
+    arch: str | None,
+    class_names: str | None,
+    input_shape: str | None,
+    **planning: Any,
+) -> None:
+    """Prune MODEL, fine-tune it, export it for a target, measure both, and write a report.
+
+    Run again, it reuses what is finished and continues what was interrupted.
+    """
+    from edgeprune import checkpoint as checkpoints
+    from edgeprune import targets
+    from edgeprune.pipeline import STAGES, Job, Settings, open_folder
+    from edgeprune.store import RunFolder, append_text, now
+    from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.measuring import precision_of
+    from edgeprune.train.finetune import Recipe
+
+    chosen = targets.get(target)
+    settings_of_plan = plan_settings(**planning)
+    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    settings = Settings(
+        target=chosen,
+        data=find_data(loaded, data),
+        planning=settings_of_plan,
+        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed),
+        distill=distill,
+        precision=precision_of(chosen, precision),
+        batch=batch,
+        command=shlex.join(["edgeprune", *sys.argv[1:]]),
+    )
+    folder = out or Path("runs") / f"{loaded.name}-{chosen.name}"
+    if dry_run:
+        outcome = Job(loaded, settings, RunFolder(folder), console).plan_only()
+        if console.as_json:
+            console.json({"out": str(folder), "stages": outcome})
+        else:
+            console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in STAGES])
+        return
+    job = Job(loaded, settings, open_folder(folder, fresh), console)
+    try:
+        document = job.run()
+    finally:
+        append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
+    if console.as_json:
+        console.json(document)
+    else:
+        _summary(console, document, folder)
+
+
+def _summary(console: Console, document: dict[str, Any], folder: Path) -> None:
+    from edgeprune.report.report_json import parse
+    from edgeprune.report.tables import comparison
+    from edgeprune.report.verdict import sentence
+
+    report = parse(document, "the report")
+    console.print()
+    console.headline(sentence(report))
+    console.print()
+    rows = [(row.label, row.before, row.after, row.change) for row in comparison(report)]
+    console.table(("", "unpruned", "pruned", "change"), rows, right=("unpruned", "pruned", "change"))
+    console.print()
+    for warning in report.warnings:
+        console.print(f"warning: {warning}")
+    console.print(f"Report: {folder / 'report.html'}")

@@ -1,0 +1,25 @@
+"""`edgeprune report`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FOLDER, subcommand
+
+
+@subcommand("report")
+@click.argument("run", type=FOLDER)
+def command(console: Console, run: Path) -> None:
+    """Write report.md and report.html of the folder RUN again, from its report.json and samples."""
+    from edgeprune.report.folder import rerender
+    from edgeprune.report.report_json import load
+    from edgeprune.report.verdict import sentence
+    from edgeprune.store import read_json
+
+    rerender(run)
+    if console.as_json:
+        console.json(read_json(run / "report.json"))
+    else:
+        console.headline(sentence(load(run / "report.json")))
+        console.print(f"Report: {run / 'report.html'}")

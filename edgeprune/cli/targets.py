@@ -1,0 +1,58 @@
+"""`edgeprune targets`."""
+
+from pathlib import Path
+
+import click
+
+from edgeprune.cli._console import Console
+from edgeprune.cli._options import FILE, global_options, subcommand
+
+
+@global_options
+@click.group("targets")
+def command() -> None:
+    """The kinds of device that a model can be made for."""
+
+
+@subcommand("list")
+def _list(console: Console) -> None:
+    """List the shipped targets."""
+    from edgeprune import targets
+
+    found = [targets.get(name) for name in targets.names()]
+    if console.as_json:
+        console.json({"targets": [target.model_dump(mode="json") for target in found]})
+    else:
+        rows = [(each.name, each.runtime, ", ".join(each.precisions), each.description) for each in found]
+        console.table(("target", "runtime", "precisions", "what it is"), rows)
+
+
+@subcommand("show")
+@click.argument("name")
+def _show(console: Console, name: str) -> None:
+    """Show every setting of the target NAME."""
+    from edgeprune import targets
+
+    plain = targets.get(name).model_dump(mode="json")
+    if console.as_json:
+        console.json(plain)
+    else:
+        console.table(("key", "value"), [(key, str(value)) for key, value in plain.items()])
+
+
+@subcommand("validate")
+@click.argument("file", type=FILE, required=False)
+def _validate(console: Console, file: Path | None) -> None:
+    """Check a target FILE of your own, or all that are shipped."""
+    from edgeprune import targets
+
+    checked = [targets.read(file)] if file else [targets.get(name) for name in targets.names()]
+    names = [target.name for target in checked]
+    if console.as_json:
+        console.json({"valid": names})
+    else:
+        console.print(f"valid: {', '.join(names)}")
+
+
+for each in (_list, _show, _validate):
+    command.add_command(each)

@@ -1,0 +1,126 @@
+"""From a network to an ONNX file that is proven to compute the same: export, simplify, check."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from onnx import load
+from torch import nn
+
+import edgeprune
+from edgeprune.export import graph
+from edgeprune.export.check import check_against_torch
+from edgeprune.export.network import fitting
+from edgeprune.export.onnx import export_onnx
+from edgeprune.export.simplify import SIMPLIFIERS, Simplifier, simplify
+from edgeprune.protocols import Advance, Progress
+from edgeprune.records import InputSpec, OnnxModel
+from edgeprune.store import file_sha256, replacing, unwritable
+from edgeprune.targets import Target
+
+
+def export(
+    model: nn.Module,
+    spec: InputSpec,
+    iq: npt.NDArray[np.float32],
+    target: Target,
+    path: Path,
+    metadata: Mapping[str, str],
+    progress: Progress | None = None,
+    *,
+    batch_size: int = 1,
+    time_limit_s: float = 120.0,
+    simplifiers: tuple[Simplifier, ...] = SIMPLIFIERS,
+) -> OnnxModel:
+    """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
+
+    The file appears whole and checked, or not at all; one that was there before stays until then.
+
+    Args:
+        model: Takes normalised frames (N, C, L); left as it is.
+        spec: What it is fed; the normalisation becomes part of the graph.
+        iq: Raw frames (N, C, L) to check the file on, N > 0.
+        target: Says the opset, and whether the batch is dynamic or static.
+        path: The file to write.
+        metadata: Goes into the file's `metadata_props`, beside `edgeprune_version`, `normalisation` and `exporter`.
+        progress: Told of each step, of simplifiers that failed and of ties.
+        batch_size: The fixed number of frames in a batch, for a target whose batch is static.
+        time_limit_s: How long each simplifier may take.
+        simplifiers: Which to try, in order; without one that succeeds the graph stays as it was exported.
+
+    Returns:
+        The record of the file, its path relative to the folder it is in.
+
+    Raises:
+        ModelError: The network cannot be run or exported, or the file does not compute what torch does.
+        DataError: The frames do not fit the network.
+        ConfigError: The place cannot be written.
+    """
+    iq = fitting(iq, spec)
+    with _workbench(path) as folder, _tracked(progress, f"export {path.name}", 3) as advance:
+        raw, finished = folder / "raw.onnx", folder / "finished.onnx"
+        exporter = export_onnx(
+            model,
+            spec,
+            raw,
+            opset=target.opset,
+            batch_size=batch_size if target.batch == "static" else None,
+            metadata={
+                **metadata,
+                "edgeprune_version": edgeprune.__version__,
+                "normalisation": spec.normalisation,
+            },
+        )
+        advance(1, exporter)
+        simplified = simplify(raw, finished, iq, time_limit_s=time_limit_s, simplifiers=simplifiers)
+        advance(1, f"simplified by {simplified.simplifier}")
+        agreement = check_against_torch(model, spec, finished, iq)
+        advance(1, f"largest logit difference to torch {agreement.max_abs_difference:.2g}")
+        made = load(finished)
+        with replacing(path) as file:
+            file.write(finished.read_bytes())
+    if progress is not None:
+        for note in simplified.notes:
+            progress.note(f"{path.name}: {note}")
+        if agreement.tied:
+            progress.note(f"{path.name}: {len(agreement.tied)} of {agreement.frames} frames are ties in torch itself")
+    return OnnxModel(
+        path=path.name,
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        opset=graph.opsets(made)[""],
+        nodes=graph.operators(made),
+        simplifier=simplified.simplifier,
+        simplifier_notes=simplified.notes,
+        max_abs_logit_difference=agreement.max_abs_difference,
+        checked_frames=agreement.frames,
+        tied_frames=len(agreement.tied),
+        exporter=exporter,
+    )
+
+
+@contextlib.contextmanager
+def _workbench(path: Path) -> Iterator[Path]:
+    """A folder beside `path` for unfinished files, gone afterwards.
+
+    Raises:
+        ConfigError: It cannot be made or written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def _tracked(progress: Progress | None, label: str, total: int) -> Iterator[Advance]:
+    if progress is None:
+        yield lambda *_: None
+    else:
+        with progress.track(label, total) as advance:
+            yield advance

@@ -1,0 +1,126 @@
+"""Whether an exported network still computes what torch computes, on real frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from torch import nn
+
+from edgeprune.errors import ModelError
+from edgeprune.export.network import BATCH_SIZE, first_cause, fitting, on_raw_samples, torch_logits
+from edgeprune.records import InputSpec
+
+LOGIT_TOLERANCE = 1e-3
+TIE_TOLERANCE = 1e-5
+_NAMED_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two sets of logits that agree.
+
+    Attributes:
+        frames: How many frames were compared.
+        max_abs_difference: Largest difference of one logit.
+        tolerance: What was allowed of it.
+        tied: Frames whose classes differ only because the reference itself does not tell the two apart.
+    """
+
+    frames: int
+    max_abs_difference: float
+    tolerance: float
+    tied: tuple[int, ...]
+
+
+def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.NDArray[np.float32]) -> Agreement:
+    """Compare an ONNX file in ONNX Runtime with the network in torch, both on the CPU in float32.
+
+    Args:
+        model: Takes normalised frames; left as it is.
+        spec: What it is fed.
+        path: The exported file.
+        iq: Raw frames (N, C, L).
+
+    Raises:
+        ModelError: They disagree (see `compare`), or one of them cannot be run.
+        DataError: The frames do not fit the network.
+    """
+    iq = fitting(iq, spec)
+    expected = torch_logits(on_raw_samples(model, spec), iq)
+    try:
+        return compare(expected, onnx_logits(path, iq))
+    except ModelError as error:
+        raise ModelError(f"{path.name} does not compute what torch does: {error.message}", error.hint) from error
+
+
+def onnx_logits(path: Path, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Logits (N, classes) of raw frames (N, C, L), by ONNX Runtime on the CPU.
+
+    A file of dynamic batch is run on the first frame alone and on the rest in large batches, so that a batch size the
+    exporter baked in shows. One of static batch is run on full batches, the last one filled up with copies of its
+    last frame.
+
+    Raises:
+        ModelError: ONNX Runtime cannot load or run the file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        (source,) = session.get_inputs()
+        fixed = source.shape[0] if isinstance(source.shape[0], int) else None
+        parts = [session.run(None, {source.name: batch})[0] for batch in _batches(iq, fixed)]
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise ModelError(f"ONNX Runtime cannot run {path.name}: {first_cause(error)}") from error
+    return np.concatenate(parts)[: len(iq)]
+
+
+def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Agreement:
+    """Compare two computations of the same logits, both (N, classes).
+
+    They agree when no logit differs by more than `LOGIT_TOLERANCE` of the largest magnitude among the reference's
+    logits, and every frame gets the same class. A frame that gets another class is a tie, and accepted as one, only
+    if the reference's own logits of the two classes are within `TIE_TOLERANCE` of that magnitude, which is what
+    float32 rounding amounts to over a hundred layers: the reference then has no preference to preserve. That bound
+    must be far below the first: two computations within a tolerance can disagree on any frame whose margin is below
+    twice that tolerance, so a tie rule as wide as the tolerance would excuse every disagreement.
+
+    Raises:
+        ModelError: They do not agree, or are not finite; the message has the figures.
+    """
+    if reference.shape != other.shape:
+        raise ModelError(f"the logits have shape {other.shape}, not {reference.shape}")
+    for logits, owner in ((reference, "the network itself gives"), (other, "it gives")):
+        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        if len(broken):
+            raise ModelError(f"{owner} NaN or infinity on {_some(broken, len(logits))}", "Look at its weights")
+    difference = float(np.abs(other - reference).max())
+    scale = float(np.abs(reference).max())
+    rows, first, second = np.arange(len(reference)), reference.argmax(axis=1), other.argmax(axis=1)
+    margin = reference[rows, first] - reference[rows, second]
+    changed = np.flatnonzero((first != second) & (margin > TIE_TOLERANCE * scale))
+    figures = f"the largest logit difference is {difference:.3g}, {LOGIT_TOLERANCE * scale:.3g} is allowed"
+    hint = "Another opset in the target may export it right"
+    if len(changed):
+        raise ModelError(f"it gives another class to {_some(changed, len(reference))}; {figures}", hint)
+    if difference > LOGIT_TOLERANCE * scale:
+        worst = np.flatnonzero(np.abs(other - reference).max(axis=1) > LOGIT_TOLERANCE * scale)
+        raise ModelError(f"it gives other logits to {_some(worst, len(reference))}; {figures}", hint)
+    tied = tuple(int(frame) for frame in np.flatnonzero(first != second))
+    return Agreement(len(reference), difference, LOGIT_TOLERANCE * scale, tied)
+
+
+def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> list[npt.NDArray[np.float32]]:
+    if fixed is None:
+        return [iq[:1], *(iq[start : start + BATCH_SIZE] for start in range(1, len(iq), BATCH_SIZE))]
+    missing = -len(iq) % fixed
+    filled = np.concatenate([iq, np.repeat(iq[-1:], missing, axis=0)])
+    return [filled[start : start + fixed] for start in range(0, len(filled), fixed)]
+
+
+def _some(frames: npt.NDArray[np.int64], total: int) -> str:
+    """How many frames, and the first of them: '7 of 100 frames (3, 5, 8, 13, 21, ...)'."""
+    named = ", ".join(str(frame) for frame in frames[:_NAMED_FRAMES])
+    return f"{len(frames)} of {total} frames ({named}{', ...' if len(frames) > _NAMED_FRAMES else ''})"

@@ -1,0 +1,92 @@
+"""A network as it is deployed: on the CPU, in evaluation mode, with its normalisation in front."""
+
+import copy
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from edgeprune.errors import DataError, ModelError
+from edgeprune.normalisation import normalise
+from edgeprune.records import InputSpec
+
+BATCH_SIZE = 256
+
+
+class RawSampleNetwork(nn.Module):
+    """A network that reads raw samples.
+
+    Args:
+        network: Takes normalised frames (N, C, L).
+        normalisation: How raw frames become those.
+    """
+
+    def __init__(self, network: nn.Module, normalisation: Literal["rms", "none"]) -> None:
+        super().__init__()
+        self.network = network
+        self.normalisation: Literal["rms", "none"] = normalisation
+
+    def forward(self, iq: Tensor) -> Tensor:
+        """Logits (N, classes) of raw frames (N, C, L)."""
+        logits: Tensor = self.network(normalise(iq, self.normalisation))
+        return logits
+
+
+def on_raw_samples(model: nn.Module, spec: InputSpec) -> RawSampleNetwork:
+    """A copy of the model that reads raw samples, float32 on the CPU in evaluation mode; the model stays as it is.
+
+    Raises:
+        ModelError: The model cannot be copied.
+    """
+    try:
+        duplicate = copy.deepcopy(model)
+    except Exception as error:  # copying runs the module's own code
+        raise ModelError(f"the network cannot be copied: {first_cause(error)}") from error
+    return RawSampleNetwork(duplicate.cpu().float(), spec.normalisation).eval()
+
+
+def torch_logits(network: RawSampleNetwork, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Logits (N, classes) of raw frames (N, C, L), by torch.
+
+    Raises:
+        ModelError: The network cannot read such frames, or answers with anything but one row of logits a frame.
+    """
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(iq), BATCH_SIZE):
+            batch = torch.from_numpy(iq[start : start + BATCH_SIZE])
+            try:
+                logits = network(batch)
+            except Exception as error:  # the network is anybody's code
+                shape = tuple(batch.shape)
+                raise ModelError(f"the network cannot read frames {shape}: {first_cause(error)}") from error
+            if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
+                found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+                raise ModelError(f"the network answers {len(batch)} frames with {found}, not ({len(batch)}, classes)")
+            parts.append(logits.float().numpy())
+    return np.concatenate(parts)
+
+
+def fitting(iq: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.float32]:
+    """The frames as a contiguous float32 array (N, C, L).
+
+    Raises:
+        DataError: There are none, or they are not what the network is fed.
+    """
+    if iq.ndim != 3 or iq.shape[1:] != (spec.channels, spec.length) or not len(iq):
+        allowed = f"(N, {spec.channels}, {spec.length}) with N > 0"
+        raise DataError(f"the frames to check the export on have shape {iq.shape}; allowed is {allowed}")
+    return np.ascontiguousarray(iq, dtype=np.float32)
+
+
+def first_cause(error: BaseException) -> str:
+    """What began a chain of errors, in one line of at most 200 characters."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, ModelError):
+        return error.message
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return text if len(text) <= 200 else f"{text[:197]}..."

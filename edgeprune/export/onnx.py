@@ -1,0 +1,221 @@
+"""A network as an ONNX file, its normalisation inside, at exactly the opset that is asked for.
+
+torch has two exporters and neither does every opset. The one on torch.export writes opsets from 18 and leaves older
+ones to a version converter that lacks most of the way down; the one on TorchScript is deprecated, but writes every
+opset up to 20 itself. So the native exporter of an opset goes first, the other with a conversion after it, and what
+comes out is believed only after it was checked: its operators, opset and shapes, and its logits for a batch size it
+was not traced with.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import onnx
+import onnx.version_converter
+import torch
+from onnx import ModelProto
+from torch import nn
+
+from edgeprune.errors import ModelError
+from edgeprune.export import graph
+from edgeprune.export.check import compare, onnx_logits
+from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, torch_logits
+from edgeprune.records import InputSpec
+
+_OLDEST_OF_TORCH_EXPORT = 18
+_NEWEST_OF_TORCHSCRIPT = 20
+_CHATTY_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way to a file: which of torch's exporters writes it, at which opset, before any conversion."""
+
+    exporter: Literal["torch.export", "TorchScript"]
+    opset: int
+
+    def describe(self, opset: int) -> str:
+        """The route to a file of `opset`, in words."""
+        converted = "" if self.opset == opset else f", converted to {opset}"
+        return f"{self.exporter} at opset {self.opset}{converted}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the file must be.
+
+    Attributes:
+        opset: Of the default ONNX domain.
+        batch_size: Fixed number of frames N, or None for any number.
+        frame: Channels and length of a frame.
+        classes: Number of logits a frame.
+    """
+
+    opset: int
+    batch_size: int | None
+    frame: tuple[int, int]
+    classes: int
+
+    @property
+    def ports(self) -> tuple[graph.Port, ...]:
+        """Input and output as the graph must declare them."""
+        floats = onnx.TensorProto.FLOAT
+        return (
+            (graph.INPUT, floats, (self.batch_size, *self.frame)),
+            (graph.OUTPUT, floats, (self.batch_size, self.classes)),
+        )
+
+
+def routes(opset: int) -> tuple[Route, ...]:
+    """The ways to a file of `opset`, the best first, in an order that hangs on nothing else: two networks compare."""
+    by_export = Route("torch.export", max(opset, _OLDEST_OF_TORCH_EXPORT))
+    by_script = Route("TorchScript", min(opset, _NEWEST_OF_TORCHSCRIPT))
+    return (by_script, by_export) if opset < _OLDEST_OF_TORCH_EXPORT else (by_export, by_script)
+
+
+def export_onnx(
+    model: nn.Module,
+    spec: InputSpec,
+    path: Path,
+    *,
+    opset: int,
+    batch_size: int | None,
+    metadata: Mapping[str, str],
+) -> str:
+    """Write a network as ONNX: input `iq` float32 (N, C, L) of raw samples, output `logits` float32 (N, classes).
+
+    Args:
+        model: Takes normalised frames (N, C, L); left as it is.
+        spec: What it is fed; its normalisation becomes part of the graph.
+        path: The file to write.
+        opset: Of the default ONNX domain, exactly.
+        batch_size: Fixed N, or None for any number of frames.
+        metadata: Goes into the file's `metadata_props`, beside `exporter`, the way it was made.
+
+    Returns:
+        The way it was made, in words.
+
+    Raises:
+        ModelError: The network cannot be run, or no exporter makes such a file of it.
+    """
+    network = on_raw_samples(model, spec)
+    frame = (spec.channels, spec.length)
+    generator = torch.Generator().manual_seed(0)
+    traced = torch.randn((batch_size or 2, *frame), generator=generator)
+    tried = torch.randn((batch_size or 3, *frame), generator=generator)
+    classes = torch_logits(network, traced.numpy()).shape[1]
+    wanted = Wanted(opset, batch_size, frame, classes)
+    failures = []
+    for route in routes(opset):
+        try:
+            _export(network, traced, path, route, dynamic=batch_size is None)
+            made = _finish(onnx.load(path), wanted)
+            graph.set_metadata(made, {**metadata, "exporter": route.describe(opset)})
+            onnx.save(made, path)
+            compare(torch_logits(network, tried.numpy()), onnx_logits(path, tried.numpy()))
+        except Exception as error:  # exporters run the network's own code, and raise whatever stops them
+            failures.append((error, f"{route.describe(opset)}: {first_cause(error)}"))
+            path.unlink(missing_ok=True)
+        else:
+            return route.describe(opset)
+    (cause, first), *others = failures
+    also = "".join(f"; {text}" for _, text in others)
+    raise ModelError(
+        f"the network cannot be exported to ONNX opset {opset}: {first}{also}",
+        "Set another opset in the target, or rewrite the layer it names",
+    ) from cause
+
+
+def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route: Route, *, dynamic: bool) -> None:
+    """Let one of torch's exporters write its file."""
+    with _silence():
+        if route.exporter == "torch.export":
+            torch.onnx.export(
+                network,
+                (example,),
+                path,
+                input_names=[graph.INPUT],
+                output_names=[graph.OUTPUT],
+                opset_version=route.opset,
+                dynamo=True,
+                external_data=False,
+                dynamic_shapes=({0: torch.export.Dim(graph.BATCH)},) if dynamic else None,
+                verbose=False,
+            )
+        else:
+            torch.onnx.export(
+                network,
+                (example,),
+                str(path),
+                input_names=[graph.INPUT],
+                output_names=[graph.OUTPUT],
+                opset_version=route.opset,
+                dynamo=False,
+                dynamic_axes={name: {0: graph.BATCH} for name in (graph.INPUT, graph.OUTPUT)} if dynamic else None,
+            )
+
+
+def _finish(model: ModelProto, wanted: Wanted) -> ModelProto:
+    """Bring what an exporter wrote to the form that is wanted, and check that it has it.
+
+    Raises:
+        ModelError: It has another opset, foreign operators, or other inputs and outputs.
+        Exception: The ONNX library cannot convert it or finds it invalid.
+    """
+    graph.tidy(model)
+    if graph.opsets(model).get("") != wanted.opset:
+        model = _converted(model, wanted.opset)
+    if graph.opsets(model) != {"": wanted.opset}:
+        raise ModelError(f"it came out with the operator sets {graph.opsets(model)}, not ONNX {wanted.opset} alone")
+    if [port[:2] for port in graph.ports(model)] != [port[:2] for port in wanted.ports]:
+        raise ModelError(f"it came out with inputs and outputs {graph.ports(model)}, not {wanted.ports}")
+    graph.declare_ports(model, wanted.batch_size, wanted.frame, wanted.classes)
+    graph.tidy(model)
+    graph.validate(model)
+    return model
+
+
+def _converted(model: ModelProto, opset: int) -> ModelProto:
+    """The model at another opset.
+
+    The converter carries `noop_with_empty_axes` down to opsets whose reductions do not have it; 0 is what its absence
+    means.
+    """
+    for node in model.graph.node:
+        kept = [entry for entry in node.attribute if (entry.name, entry.i) != ("noop_with_empty_axes", 0)]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    return onnx.version_converter.convert_version(model, opset)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep an exporter's warnings, log and prints from the user: whether it did well is checked afterwards.
+
+    The TorchScript exporter dumps its graph on standard output, from C++, when it fails; `--json` promises one object
+    there.
+    """
+    loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    sys.stdout.flush()
+    output = os.dup(1)
+    try:
+        with warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:
+            warnings.simplefilter("ignore")
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL)
+            os.dup2(nowhere.fileno(), 1)
+            yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(output, 1)
+        os.close(output)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

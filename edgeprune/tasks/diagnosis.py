@@ -1,0 +1,86 @@
+"""What this installation has, and whether the parts of the main job work."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import edgeprune
+from edgeprune import datasets, registry, targets
+from edgeprune.report import facts
+from edgeprune.resources import shipped
+
+_ROOM_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    what: str
+    found: str
+    ok: bool
+
+
+def diagnose() -> list[Finding]:
+    """Look at Python, packages, plug-ins, targets, shipped data, compute and disk; a failed look is a finding too."""
+    checks: dict[str, Callable[[], str]] = {
+        "edgeprune": lambda: f"{edgeprune.__version__} in {Path(edgeprune.__file__).parent}",
+        "python": lambda: sys.version.split()[0],
+        "packages": lambda: ", ".join(f"{name} {version}" for name, version in facts.packages().items()),
+        "compute": _compute,
+        "runtimes": lambda: ", ".join(_runtime(name) for name in registry.names("runtimes")),
+        "models": lambda: ", ".join(registry.model_names()),
+        "criteria": lambda: _loaded("criteria"),
+        "similarity": lambda: _loaded("similarity"),
+        "targets": lambda: ", ".join(targets.get(name).name for name in targets.names()),
+        "shipped data": _shipped_data,
+        "disk": _disk,
+    }
+    return [_finding(what, check) for what, check in checks.items()]
+
+
+def _finding(what: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, check(), True)
+    except Exception as error:  # whatever is broken is what was asked for
+        return Finding(what, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", False)
+
+
+def _compute() -> str:
+    import torch
+
+    from edgeprune.train import precision
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    return f"{device}; mixed precision: {precision.mixed()}"
+
+
+def _runtime(name: str) -> str:
+    return f"{name} {registry.get('runtimes', name).facts()['version']}"
+
+
+def _loaded(kind: registry.Kind) -> str:
+    names = registry.names(kind)
+    for name in names:
+        registry.get(kind, name)
+    return ", ".join(names)
+
+
+def _shipped_data() -> str:
+    found = []
+    for file in sorted(shipped("calib_data").glob("*/*.npz")):
+        frames = datasets.read(file)
+        found.append(f"{file.parent.name}: {len(frames)} frames, {len(frames.classes)} classes")
+    return "; ".join(found) or "none"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(Path.cwd()).free
+    with tempfile.TemporaryFile(dir=Path.cwd()):
+        pass
+    if free < _ROOM_BYTES:
+        raise OSError(f"{free / 1e6:.0f} MB free here, {_ROOM_BYTES / 1e6:.0f} MB wanted")
+    return f"{free / 1e9:.1f} GB free here, and it can be written"
