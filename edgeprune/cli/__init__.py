@@ -7,11 +7,11 @@ they are called, so that `--help` needs nothing but click.
 import contextlib
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import click
 
+from edgeprune import __version__
 from edgeprune.errors import EdgepruneError
 
 _ORDER = (
@@ -65,7 +65,7 @@ def _global_options(command: click.Group) -> click.Group:
 
 @_global_options
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="edgeprune", prog_name="edgeprune")
+@click.version_option(__version__, prog_name="edgeprune")
 def app() -> None:
     """Prune a trained radio-signal classifier by layers, export it for an edge device, and prove what it lost and
     gained.
@@ -93,6 +93,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception:
+        import traceback
+
         traceback.print_exc()
         _report("this is a bug of edgeprune", "Please report it with the lines above")
         code = _BUG

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, FOLDER, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
     from edgeprune.records import BenchReport
 
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
 @click.option("--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and samples.")
 def command(
-    console: Console,
+    console: "Console",
     first: Path,
     second: Path | None,
     target: str,
@@ -46,7 +46,7 @@ def command(
         _table(console, measured, [path.name for path in (first, second) if path])
 
 
-def _table(console: Console, measured: "BenchReport", names: list[str]) -> None:
+def _table(console: "Console", measured: "BenchReport", names: list[str]) -> None:
     def ms(value: float | None) -> str:
         return "too few samples" if value is None else f"{value:.4f}"
 

@@ -1,13 +1,17 @@
 """`edgeprune doctor`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("doctor")
-def command(console: Console) -> None:
+def command(console: "Console") -> None:
     """Say what this installation has, and try what the main job needs."""
     from edgeprune.tasks.diagnosis import diagnose
 

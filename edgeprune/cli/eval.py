@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
     from edgeprune.records import Accuracy, Split
 
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     data: Path | None,
     split: "Split",
@@ -38,7 +38,7 @@ def command(
         _tables(console, found)
 
 
-def _tables(console: Console, found: "Accuracy") -> None:
+def _tables(console: "Console", found: "Accuracy") -> None:
     low, high = found.ci95
     console.headline(f"{found.top1:.2%} of {found.frames} {found.split} frames (95 % interval {low:.2%} to {high:.2%})")
     for what, rates in (("SNR in dB", found.by_snr), ("class", found.by_class)):

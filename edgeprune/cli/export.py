@@ -1,11 +1,14 @@
 """`edgeprune export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("export")
@@ -17,7 +20,7 @@ from edgeprune.cli._options import FILE, data_option, model_options, model_optio
 @data_option
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     target: str,
     out: Path,

@@ -1,11 +1,14 @@
 """`edgeprune finetune`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, seed_option, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("finetune")
@@ -19,7 +22,7 @@ from edgeprune.cli._options import FILE, data_option, model_options, model_optio
 @seed_option
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     data: Path | None,
     out: Path,

@@ -1,17 +1,22 @@
 """`edgeprune inspect`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("inspect")
 @click.argument("model", type=FILE)
 @model_options
-def command(console: Console, model: Path, arch: str | None, class_names: str | None, input_shape: str | None) -> None:
+def command(
+    console: "Console", model: Path, arch: str | None, class_names: str | None, input_shape: str | None
+) -> None:
     """Show the units MODEL is made of, and how each could be dropped or why not."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.prune.layers import layers_of

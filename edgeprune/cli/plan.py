@@ -1,13 +1,15 @@
 """`edgeprune plan`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand
 from edgeprune.cli._planning import plan_options, plan_settings
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("plan")
@@ -17,7 +19,7 @@ from edgeprune.cli._planning import plan_options, plan_settings
 @click.option("--out", type=FILE, required=True, help="The plan to write, a JSON file.")
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     data: Path | None,
     out: Path,

@@ -1,11 +1,14 @@
 """`edgeprune prune`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("prune")
@@ -15,7 +18,7 @@ from edgeprune.cli._options import FILE, model_options, model_options_of, subcom
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     plan_path: Path,
     data: Path | None,

@@ -3,13 +3,15 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, FOLDER, data_option, model_options, model_options_of, seed_option, subcommand
 from edgeprune.cli._planning import plan_options, plan_settings
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("prune-and-export")
@@ -28,7 +30,7 @@ from edgeprune.cli._planning import plan_options, plan_settings
 @click.option("--dry-run", is_flag=True, help="Only say which stages would be reused and which run.")
 @model_options
 def command(
-    console: Console,
+    console: "Console",
     model: Path,
     target: str,
     data: Path | None,
@@ -90,7 +92,7 @@ def command(
         _summary(console, document, folder)
 
 
-def _summary(console: Console, document: dict[str, Any], folder: Path) -> None:
+def _summary(console: "Console", document: dict[str, Any], folder: Path) -> None:
     from edgeprune.report.report_json import parse
     from edgeprune.report.tables import comparison
     from edgeprune.report.verdict import sentence

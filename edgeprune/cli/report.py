@@ -1,16 +1,19 @@
 """`edgeprune report`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FOLDER, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("report")
 @click.argument("run", type=FOLDER)
-def command(console: Console, run: Path) -> None:
+def command(console: "Console", run: Path) -> None:
     """Write report.md and report.html of the folder RUN again, from its report.json and samples."""
     from edgeprune.report.folder import rerender
     from edgeprune.report.report_json import load

@@ -1,11 +1,14 @@
 """`edgeprune targets`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, global_options, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @global_options
@@ -15,7 +18,7 @@ def command() -> None:
 
 
 @subcommand("list")
-def _list(console: Console) -> None:
+def _list(console: "Console") -> None:
     """List the shipped targets."""
     from edgeprune import targets
 
@@ -29,7 +32,7 @@ def _list(console: Console) -> None:
 
 @subcommand("show")
 @click.argument("name")
-def _show(console: Console, name: str) -> None:
+def _show(console: "Console", name: str) -> None:
     """Show every setting of the target NAME."""
     from edgeprune import targets
 
@@ -42,7 +45,7 @@ def _show(console: Console, name: str) -> None:
 
 @subcommand("validate")
 @click.argument("file", type=FILE, required=False)
-def _validate(console: Console, file: Path | None) -> None:
+def _validate(console: "Console", file: Path | None) -> None:
     """Check a target FILE of your own, or all that are shipped."""
     from edgeprune import targets
 

@@ -1,11 +1,14 @@
 """`edgeprune train`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._console import Console
 from edgeprune.cli._options import FILE, seed_option, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
 
 
 @subcommand("train")
@@ -20,7 +23,7 @@ from edgeprune.cli._options import FILE, seed_option, subcommand
 @click.option("--split-seed", type=click.IntRange(0), default=2016, show_default=True, help="Of the data's split.")
 @seed_option
 def command(
-    console: Console,
+    console: "Console",
     name: str,
     data: Path,
     out: Path,
