@@ -4,7 +4,9 @@
 network.
 """
 
+import io
 import pickle
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from edgeprune import registry
 from edgeprune.edits import apply_edits
-from edgeprune.errors import ConfigError, ModelError
+from edgeprune.errors import ConfigError, ModelError, reason_of
 from edgeprune.records import Arch, DataRef, Edit, InputSpec, PrunePlan
 from edgeprune.store import file_sha256, from_plain, replacing, to_plain
 
@@ -68,8 +70,8 @@ def build(arch: Arch, edits: tuple[Edit, ...] = ()) -> nn.Module:
     family = registry.family_of(arch.name)
     try:
         model = family.build(arch.name, **arch.arguments)
-    except TypeError as error:
-        raise ModelError(f"{arch.name} cannot be built with {arch.arguments}: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{arch.name} cannot be built with {arch.arguments}: {reason_of(error)}") from error
     return apply_edits(model, edits) if edits else model
 
 
@@ -89,9 +91,22 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
         "plan": None if checkpoint.plan is None else to_plain(checkpoint.plan),
         "metrics": checkpoint.metrics,
     }
-    with replacing(path) as file:
-        torch.save(content, file)
+    write_tensors(path, content)
     return replace(checkpoint, name=path.stem, sha256=file_sha256(path))
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a dict of tensors and plain values atomically.
+
+    It is made in memory first, since torch does not say why a file could not be written.
+
+    Raises:
+        ConfigError: The place cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
 
 
 def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
@@ -115,6 +130,7 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
         shape = from_plain(InputSpec, content["input"], str(path))
         data = None if content["data"] is None else from_plain(DataRef, content["data"], str(path))
         classes = from_plain(tuple[str, ...], content["classes"], str(path))
+        metrics = from_plain(dict[str, Any], content["metrics"], str(path))
     except ConfigError as error:
         raise ModelError(error.message) from error
     model = build(arch, plan.edits if plan else ())
@@ -126,7 +142,7 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
         input=shape,
         data=data,
         plan=plan,
-        metrics=content["metrics"],
+        metrics=metrics,
         name=path.stem,
         sha256=file_sha256(path),
     )
@@ -144,29 +160,34 @@ def _read(path: Path) -> dict[str, Any]:
     if head.startswith(b"<"):
         raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{path} {_unsafe_reason(error)}", "Save the state_dict instead of the module") from error
+        raise _refused(path, error) from error
     except Exception as error:  # a damaged archive fails in whatever reads it first
-        raise ModelError(f"{path} is not a readable model file: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{path} is not a readable model file: {reason_of(error)}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a model file or state dict")
     return content
 
 
-def _unsafe_reason(error: pickle.UnpicklingError) -> str:
+def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
     text = str(error)
     marker = "GLOBAL "
     if marker in text:
         name = text.split(marker, 1)[1].split(" ", 1)[0]
-        return f"wants to load {name}, which could run code; nothing was run"
-    return "is damaged or not a model file"
+        return ModelError(
+            f"{path} wants to load {name}, which could run code; nothing was run",
+            "Save the state_dict instead of the module",
+        )
+    return ModelError(f"{path} is damaged or not a model file; nothing in it was run")
 
 
 def _described(content: dict[str, Any], path: Path, options: ModelOptions) -> dict[str, Any]:
     """A bare state dict with what the command line says of it, as the content of a model file."""
     state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+    if not _is_state(state) or not state:
         raise ModelError(
             f"{path} is not a model file; it holds {', '.join(map(str, list(content)[:5])) or 'nothing'}",
             f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
@@ -193,7 +214,13 @@ def _described(content: dict[str, Any], path: Path, options: ModelOptions) -> di
     }
 
 
-def _fill(model: nn.Module, state: dict[str, Tensor], path: Path, name: str) -> None:
+def _is_state(state: Any) -> bool:
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+
+
+def _fill(model: nn.Module, state: Any, path: Path, name: str) -> None:
+    if not _is_state(state):
+        raise ModelError(f"the weights in {path} are no dict of tensors but a {type(state).__name__}")
     expected = model.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in state]
     problems += [f"{key} is not in the network" for key in state if key not in expected]

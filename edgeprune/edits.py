@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import fx, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.errors import ModelError, reason_of
 from edgeprune.records import Edit
 
 _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
@@ -31,6 +31,8 @@ def apply_edits(model: nn.Module, edits: Sequence[Edit]) -> nn.Module:
             module = edited.get_submodule(edit.path)
         except AttributeError as error:
             raise ModelError(f"the plan drops {edit.path!r}, which the network does not have") from error
+        if module is edited:
+            raise ModelError("the plan drops the whole network")
         if edit.drop == "identity":
             replacement: nn.Module = nn.Identity()
         elif edit.drop == "shortcut":
@@ -56,7 +58,7 @@ def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) ->
     try:
         traced = fx.symbolic_trace(module)
     except Exception as error:  # tracing runs the module's own code
-        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {error}") from error
+        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {reason_of(error)}") from error
     addition, skip = residual_addition(traced.graph, path)
     with traced.graph.inserting_before(addition):
         if expand is not None:
@@ -71,22 +73,29 @@ def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) ->
 def residual_addition(graph: fx.Graph, path: str) -> tuple[fx.Node, fx.Node]:
     """The last addition of a residual module, and its operand that is the skip branch: the one of fewer operations.
 
+    An addition of a bias is none: both operands must come from the input.
+
     Raises:
         ModelError: There is no addition of two branches.
     """
     for node in reversed(graph.nodes):
-        operands = [argument for argument in node.args if isinstance(argument, fx.Node)]
+        operands = [argument for argument in node.args if isinstance(argument, fx.Node) and _from_input(argument)]
         if node.target in _ADDITIONS and len(operands) == 2:
             return node, min(operands, key=lambda operand: len(_ancestors(operand)))
     raise ModelError(f"{path} does not add a body to a skip branch")
 
 
+def _from_input(node: fx.Node) -> bool:
+    return any(ancestor.op == "placeholder" for ancestor in _ancestors(node))
+
+
 def _ancestors(node: fx.Node) -> set[fx.Node]:
+    """The node and all that it is computed from, the module's input included."""
     found: set[fx.Node] = set()
     queue = [node]
     while queue:
         current = queue.pop()
-        if current not in found and current.op != "placeholder":
+        if current not in found:
             found.add(current)
             queue += current.all_input_nodes
     return found

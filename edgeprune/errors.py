@@ -24,9 +24,10 @@ class EdgepruneError(Exception):
     exit_code = 70
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = _one_line(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = _one_line(hint)
 
     def __str__(self) -> str:
         return f"{self.message}. {self.hint}" if self.hint else self.message
@@ -54,6 +55,17 @@ class DeviceError(EdgepruneError):
     """The device cannot be reached or cannot measure."""
 
     exit_code = 4
+
+
+def reason_of(error: BaseException) -> str:
+    """What a foreign error says: its first line, or its type when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def _one_line(text: str) -> str:
+    """Names and paths from outside may hold line breaks; a message does not."""
+    return " ".join(text.splitlines())
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

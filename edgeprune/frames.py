@@ -40,25 +40,15 @@ def checked(
         sha256: Of the file.
 
     Raises:
-        DataError: No frames, a wrong shape, a value that is not finite, lengths that differ, a label out of range.
+        DataError: No frames, a wrong shape or type, a value that is not finite or whole, lengths that differ, a label
+            out of range.
     """
-    if iq.ndim != 3 or iq.shape[1] != 2 or iq.shape[2] < 1 or not np.issubdtype(iq.dtype, np.number):
-        raise DataError(f"{source} holds {iq.dtype} frames of shape {iq.shape}, not real numbers (N, 2, L)")
-    if np.iscomplexobj(iq):
-        raise DataError(f"{source} holds complex frames {iq.shape}", "Split them into I and Q rows: (N, 2, L)")
-    if not len(iq):
-        raise DataError(f"{source} holds no frames")
+    samples = _samples(iq, source)
     for what, array in (("labels", label_of), ("SNRs", snrs), ("split", split)):
         if array is not None and array.shape != (len(iq),):
             raise DataError(f"{source} holds {len(iq)} frames but {what} of shape {array.shape}")
-    samples = np.ascontiguousarray(iq, dtype=np.float32)
-    finite = np.isfinite(samples).all(axis=(1, 2))
-    if not finite.all():
-        bad = int(np.argmin(finite))
-        raise DataError(
-            f"{source}: {int((~finite).sum())} of {len(iq)} frames hold NaN or infinity, the first is frame {bad}",
-            "Remove them before use",
-        )
+        if array is not None and not _is_whole(array):
+            raise DataError(f"{source} holds {what} of type {array.dtype} that are not whole numbers")
     labels = np.asarray(label_of, dtype=np.int64)
     if labels.min() < 0 or labels.max() >= len(names):
         raise DataError(f"{source} holds labels {labels.min()}..{labels.max()} for {len(names)} classes")
@@ -78,6 +68,36 @@ def checked(
         source=source,
         sha256=sha256,
     )
+
+
+def _samples(iq: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.float32]:
+    """The samples in float32, checked."""
+    if iq.ndim != 3 or iq.shape[1] != 2 or iq.shape[2] < 1 or not np.issubdtype(iq.dtype, np.number):
+        raise DataError(f"{source} holds {iq.dtype} frames of shape {iq.shape}, not real numbers (N, 2, L)")
+    if np.iscomplexobj(iq):
+        raise DataError(f"{source} holds complex frames {iq.shape}", "Split them into I and Q rows: (N, 2, L)")
+    if not len(iq):
+        raise DataError(f"{source} holds no frames")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is found below
+        samples = np.ascontiguousarray(iq, dtype=np.float32)
+    finite = np.isfinite(samples).all(axis=(1, 2))
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        raise DataError(
+            f"{source}: {int((~finite).sum())} of {len(iq)} frames hold NaN or infinity, the first is frame {bad}",
+            "Remove them before use",
+        )
+    return samples
+
+
+def _is_whole(array: npt.NDArray[np.generic]) -> bool:
+    """Whether every value is a whole number, of whatever numeric type."""
+    if np.issubdtype(array.dtype, np.integer):
+        return True
+    if not np.issubdtype(array.dtype, np.floating):
+        return False
+    values = array.astype(np.float64)
+    return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
 def split_frames(frames: Frames, seed: int) -> dict[Split, npt.NDArray[np.int64]]:

@@ -265,8 +265,6 @@ class OnnxModel:
         simplifier_notes: What the ones before it said when they failed.
         max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
         checked_frames: How many frames that was.
-        tied_frames: How many of them change class because torch itself does not tell the two classes apart.
-        exporter: Which of torch's exporters made it, and at which opset.
     """
 
     path: str
@@ -278,8 +276,6 @@ class OnnxModel:
     simplifier_notes: tuple[str, ...]
     max_abs_logit_difference: float
     checked_frames: int
-    tied_frames: int = 0
-    exporter: str = ""
 
 
 @dataclass(frozen=True)

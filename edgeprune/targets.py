@@ -79,9 +79,18 @@ def read(path: Path) -> Target:
     try:
         target = Target.model_validate(plain)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}", "See docs/targets.md for the keys") from error
+        raise _invalid(path, error) from error
     if target.name != path.stem:
         raise ConfigError(f"{path} names itself {target.name!r}", f"Name the file {target.name}.toml")
     return target
+
+
+def _invalid(path: Path, error: ValidationError) -> ConfigError:
+    """The error for the first thing that is wrong in a target file."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = Bench.model_fields if first["loc"][0] == "bench" else Target.model_fields
+        return unknown_name(f"key of {path}", str(first["loc"][-1]), known)
+    found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
+    return ConfigError(f"{path}: {where}: {first['msg']}{found}")

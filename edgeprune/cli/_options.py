@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgeprune.cli._completion import model_names, target_names
+
 if TYPE_CHECKING:
     from edgeprune.checkpoint import ModelOptions
 
@@ -20,6 +22,12 @@ data_option = click.option(
     "--data",
     type=FILE,
     help="Labelled frames: a RadioML pickle or .npz. Default: what the model names, or the shipped set.",
+)
+target_option = click.option(
+    "--target",
+    required=True,
+    shell_complete=target_names,
+    help="A target's name (see: edgeprune targets list) or its .toml file.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
 
@@ -72,7 +80,7 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
 def model_options(function: Command) -> Command:
     """Add the options that describe a model whose file holds weights only."""
     for decorate in (
-        click.option("--arch", help="The network's name, for a file with weights only."),
+        click.option("--arch", shell_complete=model_names, help="The network's name, for a file with weights only."),
         click.option("--class-names", help="Its classes a,b,c in the order of its outputs."),
         click.option("--input-shape", help="Its input C,L: channels and samples, as in 2,128."),
     ):

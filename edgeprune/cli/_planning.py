@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._completion import plugin_names
 from edgeprune.cli._options import Command
 
 if TYPE_CHECKING:
@@ -28,8 +29,20 @@ def plan_options(function: Command) -> Command:
                 show_default=True,
                 help="What of the similarity matrix is segmented; column-sums is the paper's variant.",
             ),
-            click.option("--metric", default="cka-unbiased", show_default=True, help="Compares layers."),
-            click.option("--criterion", default="synflow", show_default=True, help="Scores layers."),
+            click.option(
+                "--metric",
+                shell_complete=plugin_names("similarity"),
+                default="cka-unbiased",
+                show_default=True,
+                help="Compares layers.",
+            ),
+            click.option(
+                "--criterion",
+                shell_complete=plugin_names("criteria"),
+                default="synflow",
+                show_default=True,
+                help="Scores layers.",
+            ),
         )
     ):
         function = decorate(function)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, FOLDER, subcommand
+from edgeprune.cli._options import FILE, FOLDER, subcommand, target_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @subcommand("bench")
 @click.argument("first", metavar="A.onnx", type=FILE)
 @click.argument("second", metavar="[B.onnx]", type=FILE, required=False)
-@click.option("--target", required=True, help="A target's name or its .toml file.")
+@target_option
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
 @click.option("--rounds", type=click.IntRange(2), help="Default: the target's.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand
+from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand, target_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @subcommand("export")
 @click.argument("model", type=FILE)
-@click.option("--target", required=True, help="A target's name or its .toml file.")
+@target_option
 @click.option("--out", type=FILE, required=True, help="The ONNX file to write.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="For targets of static batch.")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._options import FILE, FOLDER, data_option, model_options, model_options_of, seed_option, subcommand
+from edgeprune.cli._options import (
+    FILE,
+    FOLDER,
+    data_option,
+    model_options,
+    model_options_of,
+    seed_option,
+    subcommand,
+    target_option,
+)
 from edgeprune.cli._planning import plan_options, plan_settings
 
 if TYPE_CHECKING:
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
 
 @subcommand("prune-and-export")
 @click.argument("model", type=FILE)
-@click.option("--target", required=True, help="A target's name (see: edgeprune targets list) or its .toml file.")
+@target_option
 @data_option
 @plan_options
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")

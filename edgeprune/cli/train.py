@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._completion import model_names
 from edgeprune.cli._options import FILE, seed_option, subcommand
 
 if TYPE_CHECKING:
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
 
 @subcommand("train")
-@click.option("--model", "name", required=True, help="Name of a network, as in resnet56-1d.")
+@click.option(
+    "--model", "name", required=True, shell_complete=model_names, help="Name of a network, as in resnet56-1d."
+)
 @click.option("--data", type=FILE, required=True, help="Labelled frames: a RadioML pickle or .npz.")
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)

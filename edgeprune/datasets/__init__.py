@@ -15,8 +15,11 @@ def read(path: Path) -> Frames:
         ConfigError: No such file.
         DataError: No format knows the suffix, or the file is not what its suffix says.
     """
-    if not path.exists():
-        raise ConfigError(f"no such file: {path}", "Give the data set with --data PATH")
+    try:
+        path.stat()
+    except OSError as error:
+        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot read ({error.strerror})"
+        raise ConfigError(f"{what}: {path}", "Give the data set with --data PATH") from error
     known: list[str] = []
     for name in registry.names("datasets"):
         dataset: DatasetFormat = registry.get("datasets", name)

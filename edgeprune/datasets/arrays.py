@@ -4,14 +4,13 @@
 `labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame.
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.errors import DataError
+from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked
 from edgeprune.records import Frames
 from edgeprune.store import file_sha256
@@ -34,9 +33,9 @@ class Arrays:
             raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(found)) or 'nothing'}")
         labels = found["labels"]
         if labels.dtype.kind in "US":
-            names, indices = np.unique(labels.astype(str), return_inverse=True)
+            names, indices = np.unique(_text(labels, path), return_inverse=True)
         elif "classes" in found and labels.dtype.kind in "iu":
-            names, indices = found["classes"].astype(str), labels
+            names, indices = _text(found["classes"], path), labels
         else:
             raise DataError(
                 f"{path} holds labels of type {labels.dtype} and {'no ' if 'classes' not in found else ''}classes",
@@ -53,12 +52,26 @@ class Arrays:
         )
 
 
+def _text(names: npt.NDArray[Any], path: Path) -> npt.NDArray[np.str_]:
+    """Class names as text, (n,)."""
+    if names.ndim != 1:
+        raise DataError(f"{path} holds class names of shape {names.shape}, not one-dimensional")
+    try:
+        return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} holds class names that are not UTF-8") from error
+
+
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a readable .npz archive of plain arrays: {error}") from error
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it is a single array")
+            with archive:
+                return {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged archive fails in whatever reads it first
+        raise DataError(f"{path} is not a readable .npz archive of plain arrays: {reason_of(error)}") from error
 
 
 dataset = Arrays()

@@ -1,7 +1,7 @@
 """RadioML 2016 pickles: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
 
-A pickle is a program; this reader admits the three names that a numpy array needs and nothing else, so a file from the
-internet cannot run anything.
+A pickle is a program; this reader admits the names that a numpy array needs in any pickle protocol and nothing else, so
+a file from the internet cannot run anything.
 """
 
 import io
@@ -11,16 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.errors import DataError
+from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked
 from edgeprune.records import Frames
 from edgeprune.store import file_sha256
 
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """The bytes of an array, which Python 3 writes as text in protocols 0 to 2; stands in for `codecs.encode`."""
+    if encoding != "latin1":
+        raise ValueError(f"bytes encoded as {encoding}")
+    return text.encode("latin1")
+
+
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy moves the modules that hold these two
+_FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
 _ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _bytes_of,
 }
 
 
@@ -32,9 +45,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise _ForbiddenGlobalError(f"{module}.{name}")
-        if name == "_reconstruct":
-            return np.empty(0).__reduce__()[0]  # numpy moved the module that holds it
-        return getattr(np, name)
+        return _ADMITTED[module, name]
 
 
 class RadioML2016:
@@ -55,9 +66,10 @@ class RadioML2016:
         for key, value in table.items():
             if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int)):
                 raise DataError(f"{path}: key {key!r:.80} is not (modulation, SNR)")
-            if not isinstance(value, np.ndarray) or value.ndim != 3:
-                shape = getattr(value, "shape", type(value).__name__)
-                raise DataError(f"{path}: {key!r:.80} holds {shape}, not frames (n, 2, L)")
+            if not isinstance(value, np.ndarray):
+                raise DataError(f"{path}: {key!r:.80} holds a {type(value).__name__}, not frames (n, 2, L)")
+            if value.ndim != 3 or not np.issubdtype(value.dtype, np.number):
+                raise DataError(f"{path}: {key!r:.80} holds {value.dtype} {value.shape}, not frames (n, 2, L)")
             name = key[0].decode("latin1") if isinstance(key[0], bytes) else str(key[0])
             cells[name, key[1]] = value
         shapes = sorted({value.shape[1:] for value in cells.values()})
@@ -92,7 +104,7 @@ def _load(path: Path) -> Any:
         ) from error
     except Exception as error:  # a broken pickle can make any opcode fail in any way
         raise DataError(
-            f"{path} ({len(content)} bytes) is truncated or not a pickle: {error}", "Fetch it again"
+            f"{path} ({len(content)} bytes) is truncated or not a pickle: {reason_of(error)}", "Fetch it again"
         ) from error
 
 

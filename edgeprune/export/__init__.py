@@ -16,8 +16,9 @@ from edgeprune.export.check import check_against_torch
 from edgeprune.export.network import fitting
 from edgeprune.export.onnx import export_onnx
 from edgeprune.export.simplify import SIMPLIFIERS, Simplifier, simplify
-from edgeprune.protocols import Advance, Progress
+from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
+from edgeprune.silence import Silence
 from edgeprune.store import file_sha256, replacing, unwritable
 from edgeprune.targets import Target
 
@@ -37,7 +38,8 @@ def export(
 ) -> OnnxModel:
     """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
 
-    The file appears whole and checked, or not at all; one that was there before stays until then.
+    The file appears whole and checked, or not at all; one that was there before stays until then. `nodes` of the record
+    counts the operators of the finished graph, where batch norms have become part of the convolutions before them.
 
     Args:
         model: Takes normalised frames (N, C, L); left as it is.
@@ -60,19 +62,13 @@ def export(
         ConfigError: The place cannot be written.
     """
     iq = fitting(iq, spec)
-    with _workbench(path) as folder, _tracked(progress, f"export {path.name}", 3) as advance:
+    watched = progress or Silence()
+    own_metadata = {"edgeprune_version": edgeprune.__version__, "normalisation": spec.normalisation}
+    with _workbench(path) as folder, watched.track(f"export {path.name}", 3) as advance:
         raw, finished = folder / "raw.onnx", folder / "finished.onnx"
+        fixed = batch_size if target.batch == "static" else None
         exporter = export_onnx(
-            model,
-            spec,
-            raw,
-            opset=target.opset,
-            batch_size=batch_size if target.batch == "static" else None,
-            metadata={
-                **metadata,
-                "edgeprune_version": edgeprune.__version__,
-                "normalisation": spec.normalisation,
-            },
+            model, spec, raw, opset=target.opset, batch_size=fixed, metadata={**metadata, **own_metadata}
         )
         advance(1, exporter)
         simplified = simplify(raw, finished, iq, time_limit_s=time_limit_s, simplifiers=simplifiers)
@@ -82,11 +78,8 @@ def export(
         made = load(finished)
         with replacing(path) as file:
             file.write(finished.read_bytes())
-    if progress is not None:
-        for note in simplified.notes:
-            progress.note(f"{path.name}: {note}")
-        if agreement.tied:
-            progress.note(f"{path.name}: {len(agreement.tied)} of {agreement.frames} frames are ties in torch itself")
+    for note in (*simplified.notes, *agreement.notes):
+        watched.note(f"{path.name}: {note}")
     return OnnxModel(
         path=path.name,
         sha256=file_sha256(path),
@@ -97,8 +90,6 @@ def export(
         simplifier_notes=simplified.notes,
         max_abs_logit_difference=agreement.max_abs_difference,
         checked_frames=agreement.frames,
-        tied_frames=len(agreement.tied),
-        exporter=exporter,
     )
 
 
@@ -115,12 +106,3 @@ def _workbench(path: Path) -> Iterator[Path]:
             yield Path(folder)
     except OSError as error:
         raise unwritable(path, error) from error
-
-
-@contextlib.contextmanager
-def _tracked(progress: Progress | None, label: str, total: int) -> Iterator[Advance]:
-    if progress is None:
-        yield lambda *_: None
-    else:
-        with progress.track(label, total) as advance:
-            yield advance

@@ -33,6 +33,14 @@ class Agreement:
     tolerance: float
     tied: tuple[int, ...]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What should be known of it beside the figures: one line if there are ties, else none."""
+        if not self.tied:
+            return ()
+        what = "get another class, between two that torch itself does not tell apart"
+        return (f"{_some(np.array(self.tied), self.frames)} {what}",)
+
 
 def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.NDArray[np.float32]) -> Agreement:
     """Compare an ONNX file in ONNX Runtime with the network in torch, both on the CPU in float32.
@@ -52,7 +60,7 @@ def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.N
     try:
         return compare(expected, onnx_logits(path, iq))
     except ModelError as error:
-        raise ModelError(f"{path.name} does not compute what torch does: {error.message}", error.hint) from error
+        raise ModelError(f"the exported file does not compute what torch does: {error.message}", error.hint) from error
 
 
 def onnx_logits(path: Path, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

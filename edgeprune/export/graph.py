@@ -74,7 +74,7 @@ def tidy(model: ModelProto) -> None:
         for item in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
             item.doc_string = ""
             del item.metadata_props[:]
-    model.ir_version = helper.find_min_ir_version_for(list(model.opset_import))
+    model.ir_version = helper.find_min_ir_version_for(list(model.opset_import), ignore_unknown=True)
 
 
 def validate(model: ModelProto) -> None:

@@ -8,6 +8,7 @@ was not traced with.
 """
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -207,14 +208,17 @@ def _silence() -> Iterator[None]:
     sys.stdout.flush()
     output = os.dup(1)
     try:
-        with warnings.catch_warnings(), Path(os.devnull).open("wb") as nowhere:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            Path(os.devnull).open("wb") as nowhere,
+        ):
             warnings.simplefilter("ignore")
             for logger in loggers:
                 logger.setLevel(logging.CRITICAL)
             os.dup2(nowhere.fileno(), 1)
             yield
     finally:
-        sys.stdout.flush()
         os.dup2(output, 1)
         os.close(output)
         for logger, level in zip(loggers, levels, strict=True):

@@ -158,8 +158,10 @@ def _drop(
     change = f"{_shape(in_shape)} to {_shape(out_shape)}"
     if kind != "residual" and in_shape != out_shape:
         return _Drop(None, f"changes the shape from {change} and has no shortcut")
-    if len(paths) != 1 or not covered:
-        return _Drop(None, "part of it is code outside any one module, which cannot be replaced")
+    if not covered:
+        return _Drop(None, "part of it is code outside its modules, which cannot be replaced")
+    if len(paths) != 1:
+        return _Drop(None, f"it is {len(paths)} modules, and only one can be replaced")
     if kind != "residual":
         return _Drop("identity", "same shape in and out: nothing takes its place")
     try:
@@ -172,7 +174,8 @@ def _drop(
     if in_shape == out_shape and not list(shortcut.parameters()):
         return _Drop("identity", "its shortcut is its input: nothing takes its place")
     if left == out_shape:
-        return _Drop("shortcut", f"its shortcut stays and changes the shape from {change}")
+        what = "has weights of its own" if in_shape == out_shape else f"changes the shape from {change}"
+        return _Drop("shortcut", f"its shortcut stays and {what}")
     return _Drop("shortcut", f"its shortcut {_shape(left)} stays, broadcast to {_shape(out_shape)}", out_shape)
 
 

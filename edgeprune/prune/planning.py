@@ -2,8 +2,7 @@
 
 Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows;
 within a segment those with the highest score stay. A unit whose shortcut loses a whole axis of the signal stays before
-all
-others: no score knows that nothing comes after it that could tell two instants apart.
+all others: no score knows that nothing comes after it that could tell two instants apart.
 """
 
 from collections.abc import Sequence
@@ -21,13 +20,15 @@ def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int
         keep_ratio: Share of the droppable units to keep, rounded.
 
     Raises:
-        ConfigError: The chain has no droppable unit, or cannot have that many or that few.
+        ConfigError: The chain has no droppable unit, or cannot have that many or that few; the ratio is not one.
     """
     droppable, fixed = len(chain.droppable), len(chain.units) - len(chain.droppable)
     if not droppable:
         reasons = "; ".join(f"{unit.path}: {unit.reason}" for unit in chain.units[:3])
         raise ConfigError(f"none of the network's {len(chain.units)} units can be dropped ({reasons})")
     if keep is None:
+        if not 0 <= keep_ratio <= 1:
+            raise ConfigError(f"--keep-ratio {keep_ratio} is not a share", "Allowed: 0 to 1")
         return round(keep_ratio * droppable)
     if not fixed <= keep <= len(chain.units):
         raise ConfigError(
@@ -51,11 +52,11 @@ def allot(sizes: Sequence[int], total: int) -> list[int]:
     largest_first = sorted(range(len(sizes)), key=lambda segment: (-sizes[segment], segment))
     for segment in largest_first[:total]:
         counts[segment] = min(1, sizes[segment])
-    share = [total * size / sum(sizes) for size in sizes]
+    everything = sum(sizes)
     while sum(counts) < total:
         open_segments = [segment for segment, size in enumerate(sizes) if counts[segment] < size]
-        neediest = max(open_segments, key=lambda segment: (share[segment] - counts[segment], -segment))
-        counts[neediest] += 1
+        shortfall = {segment: total * sizes[segment] - counts[segment] * everything for segment in open_segments}
+        counts[max(open_segments, key=lambda segment: (shortfall[segment], -segment))] += 1
     return counts
 
 

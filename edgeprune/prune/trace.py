@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeprune.errors import ModelError
+from edgeprune.errors import ModelError, reason_of
 
 _BATCH = 2
 
@@ -58,8 +58,9 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
             warnings.simplefilter("ignore")
             program = torch.export.export(model, (example,), strict=False)
     except Exception as error:  # export runs the model's own code
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the network cannot be traced: {reason}", "Its layers cannot be told apart") from error
+        raise ModelError(
+            f"the network cannot be traced: {reason_of(error)}", "Its layers cannot be told apart"
+        ) from error
     outputs = program.graph_signature.user_outputs
     if len(outputs) != 1 or len(program.graph_signature.user_inputs) != 1:
         raise ModelError(
@@ -67,15 +68,18 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
             "and a chain of layers needs one of each"
         )
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
+    if outputs[0] not in nodes:
+        raise ModelError(f"the network answers {outputs[0]!r} to every frame, not a tensor")
     source, sink = nodes[program.graph_signature.user_inputs[0]], nodes[outputs[0]]
     flow = nx.DiGraph((user, node) for node in nodes.values() for user in node.all_input_nodes)
     if source not in flow or sink not in nx.descendants(flow, source):
         raise ModelError("the network's output does not depend on its input")
     between = (nx.descendants(flow, source) & nx.ancestors(flow, sink)) | {source, sink}
     dominators = nx.immediate_dominators(flow.subgraph(between), source)
-    cuts = [sink]
-    while cuts[-1] is not source:
-        cuts.append(dominators[cuts[-1]])
+    joints = [sink]
+    while joints[-1] is not source:
+        joints.append(dominators[joints[-1]])
+    cuts = [node for node in joints if isinstance(node.meta.get("val"), torch.Tensor)]
     costs = _macs(program, example)
     parameters = {
         name: (target, program.state_dict[target].numel())
@@ -85,11 +89,12 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     pieces = []
     for begin, end in zip(cuts[::-1], cuts[-2::-1], strict=False):
         inside = (nx.descendants(flow.subgraph(between), begin) & nx.ancestors(flow.subgraph(between), end)) | {end}
-        pieces.append(Piece(tuple(_node(node, parameters, costs) for node in sorted(inside, key=order.__getitem__))))
+        inside_in_order = sorted(inside, key=order.__getitem__)
+        pieces.append(Piece(tuple(_node(node, between, parameters, costs) for node in inside_in_order)))
     return tuple(pieces)
 
 
-def _node(node: fx.Node, parameters: dict[str, tuple[str, int]], costs: dict[str, int]) -> Node:
+def _node(node: fx.Node, between: set[fx.Node], parameters: dict[str, tuple[str, int]], costs: dict[str, int]) -> Node:
     stack = node.meta.get("nn_module_stack") or {}
     value = node.meta.get("val")
     return Node(
@@ -97,9 +102,20 @@ def _node(node: fx.Node, parameters: dict[str, tuple[str, int]], costs: dict[str
         operation=str(node.target),
         modules=tuple(path for path, _ in stack.values() if path),
         shape=tuple(int(size) for size in value.shape[1:]) if isinstance(value, torch.Tensor) else (),
-        parameters=tuple(parameters[source.name] for source in node.all_input_nodes if source.name in parameters),
+        parameters=tuple(parameters[name] for name in _read_by(node, between) if name in parameters),
         macs=costs.get(node.name, 0),
     )
+
+
+def _read_by(node: fx.Node, between: set[fx.Node]) -> list[str]:
+    """What an operation reads beside the data flow, directly or through operations on weights alone."""
+    found: list[str] = []
+    queue = [node]
+    while queue:
+        beside = [source for source in queue.pop().all_input_nodes if source not in between]
+        found += [source.name for source in beside]
+        queue += beside
+    return found
 
 
 class _Counter(fx.Interpreter):

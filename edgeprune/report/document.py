@@ -95,7 +95,7 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "data": to_plain(origin.data) if origin.data else None,
         "classes": list(origin.classes),
         "baseline": {"name": origin.model, "sha256": origin.baseline_sha256, **_totals(evidence.before)},
-        "pruned": {"sha256": origin.pruned_sha256, **_totals(evidence.after)},
+        "pruned": {"sha256": origin.pruned_sha256, **_totals(evidence.after), "units": len(evidence.plan.kept)},
         "plan": _plan(evidence),
         "training": to_plain(evidence.training) if evidence.training else None,
         "accuracy": _accuracy(evidence.accuracy) if evidence.accuracy else None,
@@ -118,6 +118,7 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
 
 
 def _totals(chain: LayerChain) -> dict[str, int]:
+    """Sizes of a network. What is left of a dropped unit, its shortcut, is no unit of the pruned network."""
     return {"units": len(chain.units), "params": chain.params, "macs": chain.macs}
 
 

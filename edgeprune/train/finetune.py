@@ -6,6 +6,7 @@ validation. Every random number of an epoch comes from a generator seeded with (
 takes the same steps.
 """
 
+import copy
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgeprune.errors import ModelError
+from edgeprune.checkpoint import write_tensors
+from edgeprune.errors import DataError, ModelError
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
-from edgeprune.store import replacing
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, rotate
 
@@ -96,7 +97,10 @@ def train(
 
     Raises:
         ModelError: The loss became NaN or infinite.
+        DataError: There are not two frames to learn from.
     """
+    if len(data.train_labels) < 2:
+        raise DataError(f"training takes at least 2 frames, not {len(data.train_labels)}")
     accelerator = Accelerator(mixed_precision=precision.mixed(), cpu=not torch.cuda.is_available())
     device = accelerator.device
     optimizer = torch.optim.SGD(
@@ -237,21 +241,21 @@ def _validate(model: nn.Module, data: TrainingData, device: torch.device) -> tup
 
 
 def _save(path: Path, key: str, state: _State, parts: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        torch.save(
-            {
-                "key": key,
-                "epoch": state.epoch,
-                "curve": [vars(metrics) for metrics in state.curve],
-                "best": (state.best_weights, state.best_epoch, state.best_top1),
-                "parts": {name: part.state_dict() for name, part in parts.items()},
-            },
-            file,
-        )
+    write_tensors(
+        path,
+        {
+            "key": key,
+            "epoch": state.epoch,
+            "curve": [vars(metrics) for metrics in state.curve],
+            "best": (state.best_weights, state.best_epoch, state.best_top1),
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+        },
+    )
 
 
 def _restore(path: Path, key: str, parts: dict[str, Any]) -> _State | None:
-    """The state in a file, loaded into the parts, or None when it is of another training or broken."""
+    """The state in a file, loaded into the parts; or None, and the parts as they were."""
+    before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
         saved = cast(dict[str, Any], torch.load(path, weights_only=True))
         if saved["key"] != key:
@@ -262,4 +266,6 @@ def _restore(path: Path, key: str, parts: dict[str, Any]) -> _State | None:
         curve = [EpochMetrics(**metrics) for metrics in saved["curve"]]
         return _State(saved["epoch"], curve, weights, best_epoch, best_top1)
     except Exception:  # a damaged state only costs the epochs it held
+        for name, part in parts.items():
+            part.load_state_dict(before[name])
         return None

@@ -1,0 +1,65 @@
+"""A small world to run commands in: three classes, one model, a target that is measured quickly."""
+
+import json
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune.cli import main
+from edgeprune.records import DataRef
+from edgeprune.store import file_sha256
+
+TARGET = """
+name = "quick-cpu"
+description = "the host, measured shortly"
+runtime = "onnxruntime"
+opset = 18
+precisions = ["fp32"]
+[bench]
+rounds = 6
+round_ms = 2.0
+warmup_ms = 1.0
+"""
+
+
+class Result:
+    """How a command ended and what it printed."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self):
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run the command line in this process."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["edgeprune", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return Result(stop.value.code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder with frames.npz, model.pt (weights nobody trained) and quick-cpu.toml."""
+    folder = tmp_path_factory.mktemp("world")
+    frames = synthetic.frames_of(synthetic.cells())
+    data = folder / "frames.npz"
+    np.savez(data, iq=frames.iq, labels=frames.labels, classes=np.array(frames.classes), snrs=frames.snrs)
+    reference = DataRef("frames.npz", file_sha256(data), 2016)
+    untrained = replace(synthetic.checkpoint(), classes=frames.classes, data=reference)
+    checkpoints.save(folder / "model.pt", untrained)
+    (folder / "quick-cpu.toml").write_text(TARGET)
+    return folder

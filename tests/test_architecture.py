@@ -1,0 +1,108 @@
+"""What import-linter and ruff cannot see: what loads without torch, and how long files and functions are."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted(
+    file
+    for folder in ("edgeprune", "tests", "docs", "benchmarks", "calib_data")
+    for file in (ROOT / folder).rglob("*.py")
+)
+MOST_LINES = 400
+MOST_FUNCTION_LINES = 60
+
+ENGINES = ("accelerate", "networkx", "onnx", "onnxruntime", "onnxscript", "torch")
+HEAVY = (*ENGINES, "jinja2", "matplotlib", "scipy")
+MAIN = "from edgeprune.cli import main; main()"
+
+
+def hidden(modules: tuple[str, ...]) -> str:
+    """Code that makes importing any of the modules an error."""
+    return f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+
+
+def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_program_says_what_it_is_with_click_alone(option):
+    done = python(hidden((*HEAVY, "numpy", "pydantic", "rich")) + MAIN, option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "edgeprune" in done.stdout
+
+
+@pytest.mark.parametrize("action", [["list"], ["show", "host-cpu"], ["validate"]], ids=" ".join)
+def test_targets_are_looked_at_without_torch_and_onnx(action):
+    done = python(hidden(HEAVY) + MAIN, "targets", *action)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "host-cpu" in done.stdout
+
+
+def test_every_help_is_shown_without_torch_and_onnx():
+    names = [file.stem.replace("_", "-") for file in (ROOT / "edgeprune" / "cli").glob("[a-z]*.py")]
+    shown = "from edgeprune.cli import app\nfor name in sys.argv[1:]: app([name, '--help'], 'edgeprune', None, False)"
+    done = python(hidden(HEAVY) + shown, *names)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("Usage: ")] == names
+
+
+def test_the_report_is_loaded_without_torch_and_onnx():
+    done = python(hidden(ENGINES) + "import edgeprune.report.folder, edgeprune.report.document")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_hiding_torch_hides_it():
+    said = python(hidden(ENGINES) + "import edgeprune.checkpoint").stderr
+    assert "ModuleNotFoundError: import of torch halted" in said
+
+
+def test_the_layers_in_the_documentation_are_those_that_are_checked():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert "```text\n" + "\n".join(layers) + "\n```" in page
+
+
+def test_every_folder_and_module_is_in_the_documentation():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    parts = [path for path in (ROOT / "edgeprune").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = [path.stem + (".py" if path.suffix else "/") for path in parts if path.stem != "__init__"]
+    assert names
+    assert [name for name in names if name not in page] == []
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=[file.relative_to(ROOT).as_posix() for file in SOURCES])
+def test_files_and_functions_are_short(file):
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    long = {
+        node.name: lines
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := _lines_without_docstring(node)) > MOST_FUNCTION_LINES
+    }
+    assert long == {}
+
+
+def _lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    first = function.body[0]
+    docstring = first if ast.get_docstring(function) is not None else None
+    return function.end_lineno - function.lineno + 1 - (docstring.end_lineno - docstring.lineno + 1 if docstring else 0)
+
+
+def test_no_file_is_named_for_nothing():
+    vague = re.compile(r"(utils?|helpers?|managers?|common|misc|base)\.py$")
+    assert [file.name for file in SOURCES if vague.search(file.name)] == []
