@@ -120,6 +120,21 @@ def signals(count: int = 4, length: int = LENGTH, seed: int = 3) -> torch.Tensor
     return torch.randn(count, 2, length, generator=torch.Generator().manual_seed(seed))
 
 
+def batch_norm_outputs(model, length):
+    """Number of values that the batch norms of a model put out for one frame, counted by hooks."""
+    counts = []
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
+        for module in model.modules()
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    ]
+    with torch.no_grad():
+        model(signals(1, length))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
 def frozen(model: nn.Module) -> tuple[dict[str, torch.Tensor], list[tuple[str, type, bool]], list[bool]]:
     """Everything of a model that must not change: its state, the type and mode of its modules, what takes gradients."""
     return (

@@ -212,6 +212,6 @@ class TestFit:
             fit_to(checked(**arrays()), ("BPSK", "QPSK"), InputSpec(2, 128))
 
     def test_an_unknown_class_is_named_with_those_known(self):
-        with pytest.raises(DataError, match="does not know: QPSK. It knows AM, BPSK") as caught:
+        with pytest.raises(DataError, match=r"does not know: QPSK\. It knows AM, BPSK") as caught:
             fit_to(checked(**arrays()), ("AM", "BPSK"), InputSpec(2, 8))
         assert "\n" not in str(caught.value)

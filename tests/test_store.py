@@ -37,9 +37,14 @@ class TestReplacing:
     def test_a_failure_leaves_the_old_file_and_nothing_else(self, tmp_path, failure):
         path = tmp_path / "file"
         path.write_bytes(b"old")
-        with pytest.raises(type(failure)), replacing(path) as file:
-            file.write(b"half")
-            raise failure
+
+        def write():
+            with replacing(path) as file:
+                file.write(b"half")
+                raise failure
+
+        with pytest.raises(type(failure)):
+            write()
         assert path.read_bytes() == b"old"
         assert left_in(tmp_path) == ["file"]
 
@@ -181,27 +186,28 @@ class TestRecords:
         assert "\n" not in caught.value.message
 
 
-class TestRunFolder:
-    INPUTS = {"model": "abc", "data": "def"}
+INPUTS = {"model": "abc", "data": "def"}
 
+
+class TestRunFolder:
     @pytest.fixture
     def folder(self, tmp_path):
         (tmp_path / "pruned.pt").write_bytes(b"weights")
         folder = RunFolder(tmp_path)
-        folder.save("03-prune", Arch("resnet56", {"classes": 3}), self.INPUTS, ("pruned.pt",))
+        folder.save("03-prune", Arch("resnet56", {"classes": 3}), INPUTS, ("pruned.pt",))
         return folder
 
     def test_a_finished_stage_is_reused(self, folder):
         def make():
             pytest.fail("it is already made")
 
-        record = folder.reuse_or_make("03-prune", Arch, dict(reversed(self.INPUTS.items())), ("pruned.pt",), make)
+        record = folder.reuse_or_make("03-prune", Arch, dict(reversed(INPUTS.items())), ("pruned.pt",), make)
         assert record == Arch("resnet56", {"classes": 3})
 
     def test_a_stage_says_what_it_was_made_from_and_what_it_left(self, folder):
         envelope = json.loads((folder.path / "03-prune.json").read_text())
         assert envelope["schema"] == "edgeprune-stage/1"
-        assert envelope["inputs"] == self.INPUTS
+        assert envelope["inputs"] == INPUTS
         assert envelope["artifacts"] == {"pruned.pt": hashlib.sha256(b"weights").hexdigest()}
         assert envelope["producer"].startswith("edgeprune ")
 
@@ -225,7 +231,7 @@ class TestRunFolder:
             artifact.write_bytes(b"other weights")
         elif damage == "folder":
             artifact.mkdir()
-        assert folder.reusable("03-prune", Arch, self.INPUTS) is None
+        assert folder.reusable("03-prune", Arch, INPUTS) is None
 
     @pytest.mark.parametrize(
         "content",
@@ -244,10 +250,10 @@ class TestRunFolder:
     )
     def test_a_damaged_stage_is_made_again(self, folder, content):
         (folder.path / "03-prune.json").write_text(content)
-        assert folder.reusable("03-prune", Arch, self.INPUTS) is None
+        assert folder.reusable("03-prune", Arch, INPUTS) is None
 
     def test_a_stage_that_never_ran_is_not_there(self, folder):
-        assert folder.reusable("04-finetune", Arch, self.INPUTS) is None
+        assert folder.reusable("04-finetune", Arch, INPUTS) is None
 
 
 def test_now_is_utc():

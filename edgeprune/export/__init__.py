@@ -12,10 +12,10 @@ from torch import nn
 
 import edgeprune
 from edgeprune.export import graph
-from edgeprune.export.check import check_against_torch
+from edgeprune.export.check import Agreement, check_against_torch
 from edgeprune.export.network import fitting
 from edgeprune.export.onnx import export_onnx
-from edgeprune.export.simplify import SIMPLIFIERS, Simplifier, simplify
+from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
 from edgeprune.silence import Silence
@@ -75,17 +75,21 @@ def export(
         advance(1, f"simplified by {simplified.simplifier}")
         agreement = check_against_torch(model, spec, finished, iq)
         advance(1, f"largest logit difference to torch {agreement.max_abs_difference:.2g}")
-        made = load(finished)
         with replacing(path) as file:
             file.write(finished.read_bytes())
     for note in (*simplified.notes, *agreement.notes):
         watched.note(f"{path.name}: {note}")
+    return _record(path, simplified, agreement)
+
+
+def _record(path: Path, simplified: Simplification, agreement: Agreement) -> OnnxModel:
+    finished = load(path)
     return OnnxModel(
         path=path.name,
         sha256=file_sha256(path),
         size_bytes=path.stat().st_size,
-        opset=graph.opsets(made)[""],
-        nodes=graph.operators(made),
+        opset=graph.opsets(finished)[""],
+        nodes=graph.operators(finished),
         simplifier=simplified.simplifier,
         simplifier_notes=simplified.notes,
         max_abs_logit_difference=agreement.max_abs_difference,

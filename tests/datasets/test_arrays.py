@@ -52,10 +52,8 @@ def test_labels_may_count_classes_in_any_order(read):
 @pytest.mark.parametrize("as_labels", [True, False])
 def test_names_may_be_bytes_in_utf8(read, as_labels):
     names = np.array(["π/4-QPSK".encode(), b"CW", b"CW", b"CW"])
-    if as_labels:
-        frames = read(iq=IQ, labels=names)
-    else:
-        frames = read(iq=IQ, labels=np.array([0, 1, 1, 1]), classes=names[:2])
+    counted = {"labels": np.array([0, 1, 1, 1]), "classes": names[:2]}
+    frames = read(iq=IQ, **({"labels": names} if as_labels else counted))
     assert [frames.classes[label] for label in frames.labels] == ["π/4-QPSK", "CW", "CW", "CW"]
 
 
@@ -133,17 +131,17 @@ def test_damage_anywhere_is_a_data_error_or_still_frames(read, tmp_path, save):
     whole = path.read_bytes()
     generator = np.random.default_rng(0)
     spoiled = [whole[:length] for length in range(0, len(whole), len(whole) // 40)]
-    for _ in range(150):
+    for _ in range(80):
         content = bytearray(whole)
         for place in generator.integers(len(whole), size=3):
             content[place] = generator.integers(256)
         spoiled.append(bytes(content))
-    refusals = 0
+    messages = []
     for content in spoiled:
         path.write_bytes(content)
         try:
             assert len(datasets.read(path)) == 4
         except DataError as error:
-            refusals += 1
-            assert "\n" not in str(error)
-    assert refusals > 100
+            messages.append(str(error))
+    assert len(messages) > 70
+    assert [message for message in messages if "\n" in message] == []

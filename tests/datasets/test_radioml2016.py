@@ -157,16 +157,17 @@ class TestDamage:
     def test_a_changed_byte_is_a_data_error_or_still_a_file_of_frames(self, read, table):
         content = pickle.dumps(table, protocol=4)
         generator = np.random.default_rng(0)
-        outcomes = set()
-        for _ in range(150):
+        counts, messages = set(), []
+        for _ in range(80):
             spoiled = bytearray(content)
             spoiled[generator.integers(200)] = generator.integers(256)
             try:
-                outcomes.add(len(read(bytes(spoiled))) > 0)
+                counts.add(len(read(bytes(spoiled))))
             except DataError as error:
-                outcomes.add(type(error))
-                assert "\n" not in str(error)
-        assert outcomes == {True, DataError}
+                messages.append(str(error))
+        assert 24 in counts
+        assert messages
+        assert [message for message in messages if "\n" in message] == []
 
     @pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"\n  <html>not found</html>"])
     def test_a_web_page_is_called_one(self, read, page):
@@ -176,7 +177,7 @@ class TestDamage:
 
     def test_a_folder_cannot_be_read(self, tmp_path):
         (tmp_path / "signals.pkl").mkdir()
-        with pytest.raises(DataError, match="cannot read .*directory"):
+        with pytest.raises(DataError, match=r"cannot read .*directory"):
             datasets.read(tmp_path / "signals.pkl")
 
 

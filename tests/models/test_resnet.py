@@ -30,7 +30,6 @@ class TestPublished:
     def test_depth_is_in_the_name(self, name):
         network = family.build(name, channels=2, length=128, classes=11)
         weighted = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d | torch.nn.Linear)]
-        assert f"resnet{len(weighted)}" in {"resnet56", "resnet110"}
         assert f"resnet{len(weighted)}" == name
 
 

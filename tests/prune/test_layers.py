@@ -43,21 +43,6 @@ def conv(channels_in=4, channels_out=4, **options):
     return nn.Conv1d(channels_in, channels_out, 3, padding=1, **options)
 
 
-def batch_norm_outputs(model, length):
-    """Number of values that the batch norms of a model put out for one frame, counted by hooks."""
-    counts = []
-    hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output: counts.append(output.numel()))
-        for module in model.modules()
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
-    ]
-    with torch.no_grad():
-        model(synthetic.signals(1, length))
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
-
-
 class TestRegistered:
     @pytest.mark.parametrize(
         ("name", "length", "classes", "millions"),
@@ -66,7 +51,7 @@ class TestRegistered:
     def test_cost_is_the_published_one(self, name, length, classes, millions):
         # The published figures count a multiply-accumulate once and each output of a batch norm twice.
         chain, network = synthetic.chain(name, length, classes), synthetic.network(name, length, classes)
-        cost = chain.macs + 2 * batch_norm_outputs(network, length)
+        cost = chain.macs + 2 * synthetic.batch_norm_outputs(network, length)
         assert cost / 1e6 == pytest.approx(millions, abs=0.005)
 
     @pytest.mark.parametrize(("name", "length", "classes"), NETWORKS)
