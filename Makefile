@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo-run
 ARGS ?=
+PIP_ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -28,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt edgeprune/__init__.py
 	@echo "Installing edgeprune into it; PyTorch is large, so the first time takes some minutes"
 	@set -o pipefail; export PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1; \
 	  $(BIN)/python -m pip install -q "pip>=22.3" && \
-	  $(BIN)/python -m pip install -c constraints.txt -e ".[dev]" | \
+	  $(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[dev]" | \
 	    sed -nE -e '/[MG]B\)$$/s/^ *(Downloading|Using cached) (.*\/)?/  /p' -e 's/^Installing collected.*/  Unpacking/p'
 	@touch $@
 

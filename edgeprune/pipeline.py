@@ -117,6 +117,7 @@ class Job:
     def run(self) -> dict[str, Any]:
         """Do every stage that is not done yet; returns the content of report.json."""
         chain = self._chain()
+        planning.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
         segmentation = self._segmentation(chain, similarity)
         scores = self._scores(chain)

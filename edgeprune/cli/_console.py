@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edgeprune.cli._options import Verbosity
+from edgeprune.cli._verbosity import Verbosity
 from edgeprune.protocols import Advance
 
 _PLAIN_EVERY_S = 5.0

@@ -1,14 +1,14 @@
 """Options that several commands share, and the console that every command is handed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import update_wrapper
+from functools import update_wrapper, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgeprune.cli._completion import model_names, target_names
+from edgeprune.cli._verbosity import Verbosity
 
 if TYPE_CHECKING:
     from edgeprune.checkpoint import ModelOptions
@@ -30,15 +30,6 @@ target_option = click.option(
     help="A target's name (see: edgeprune targets list) or its .toml file.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
-
-
-@dataclass
-class Verbosity:
-    """The global options, from before or after the command's name."""
-
-    verbose: bool = False
-    quiet: bool = False
-    as_json: bool = False
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -77,19 +68,24 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
-def model_options(function: Command) -> Command:
-    """Add the options that describe a model whose file holds weights only."""
+def model_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that describe a model whose file holds weights only; the function takes them as `options`."""
+
+    @wraps(function)
+    def call(*args: Any, arch: str | None, class_names: str | None, input_shape: str | None, **kwargs: Any) -> None:
+        function(*args, options=_parsed(arch, class_names, input_shape), **kwargs)
+
     for decorate in (
         click.option("--arch", shell_complete=model_names, help="The network's name, for a file with weights only."),
         click.option("--class-names", help="Its classes a,b,c in the order of its outputs."),
         click.option("--input-shape", help="Its input C,L: channels and samples, as in 2,128."),
     ):
-        function = decorate(function)
-    return function
+        call = decorate(call)
+    return call
 
 
-def model_options_of(arch: str | None, class_names: str | None, input_shape: str | None) -> "ModelOptions":
-    """The model options, parsed.
+def _parsed(arch: str | None, class_names: str | None, input_shape: str | None) -> "ModelOptions":
+    """The model options as the library takes them.
 
     Raises:
         ConfigError: --input-shape is not two whole numbers.

@@ -1,18 +1,34 @@
 """The options that choose units, shared by `plan` and `prune-and-export`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeprune.cli._completion import plugin_names
-from edgeprune.cli._options import Command
 
 if TYPE_CHECKING:
     from edgeprune.tasks.planning import PlanSettings
 
 
-def plan_options(function: Command) -> Command:
-    """Add --keep, --keep-ratio, --segments, --profile, --metric and --criterion."""
+def plan_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --keep, --keep-ratio, --segments, --profile, --metric and --criterion, taken as `planning`."""
+
+    @wraps(function)
+    def call(
+        *args: Any,
+        keep: int | None,
+        keep_ratio: float | None,
+        segments: str,
+        profile: str,
+        metric: str,
+        criterion: str,
+        **kwargs: Any,
+    ) -> None:
+        planning = _settings(keep, keep_ratio, segments, profile, metric, criterion)
+        function(*args, planning=planning, **kwargs)
+
     for decorate in reversed(
         (
             click.option("--keep", type=int, help="Units kept in all, those that must stay included."),
@@ -45,11 +61,11 @@ def plan_options(function: Command) -> Command:
             ),
         )
     ):
-        function = decorate(function)
-    return function
+        call = decorate(call)
+    return call
 
 
-def plan_settings(
+def _settings(
     keep: int | None, keep_ratio: float | None, segments: str, profile: str, metric: str, criterion: str
 ) -> "PlanSettings":
     """The options, checked as far as they can be without the model.

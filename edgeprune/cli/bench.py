@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @target_option
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
 @click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
-@click.option("--rounds", type=click.IntRange(2), help="Default: the target's.")
+@click.option("--rounds", type=click.IntRange(6), help="Default: the target's.")
 @click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
 @click.option("--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and samples.")
 def command(

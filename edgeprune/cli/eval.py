@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+from edgeprune.cli._options import FILE, model_options, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
     from edgeprune.records import Accuracy, Split
 
@@ -22,15 +23,12 @@ def command(
     model: Path,
     data: Path | None,
     split: "Split",
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
+    options: "ModelOptions",
 ) -> None:
     """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
     from edgeprune.store import to_plain
     from edgeprune.tasks.measuring import evaluate
 
-    options = model_options_of(arch, class_names, input_shape)
     found = evaluate(model, options, data, split, console)
     if console.as_json:
         console.json(to_plain(found))

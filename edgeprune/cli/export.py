@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand, target_option
+from edgeprune.cli._options import FILE, data_option, model_options, subcommand, target_option
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
 
 
@@ -27,9 +28,7 @@ def command(
     precision: str | None,
     batch: int,
     data: Path | None,
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
+    options: "ModelOptions",
 ) -> None:
     """Write MODEL as ONNX for a target, simplified, and checked against PyTorch on real frames."""
     from edgeprune import checkpoint as checkpoints
@@ -40,7 +39,7 @@ def command(
 
     chosen = targets.get(target)
     precision_of(chosen, precision)
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    loaded = checkpoints.load(model, options)
     written = export_model(loaded, find_data(loaded, data), chosen, out, batch, console)
     if console.as_json:
         console.json(to_plain(written))

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, seed_option, subcommand
+from edgeprune.cli._options import FILE, data_option, model_options, seed_option, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
 
 
@@ -31,9 +32,7 @@ def command(
     batch_size: int,
     learning_rate: float,
     seed: int,
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
+    options: "ModelOptions",
 ) -> None:
     """Train MODEL on; the best epoch on the validation split is kept.
 
@@ -45,7 +44,7 @@ def command(
     from edgeprune.tasks.training import finetune_model
     from edgeprune.train.finetune import Recipe
 
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    loaded = checkpoints.load(model, options)
     tutor = checkpoints.load(teacher) if teacher else None
     recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, console)

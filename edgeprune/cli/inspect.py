@@ -5,24 +5,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+from edgeprune.cli._options import FILE, model_options, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
 
 
 @subcommand("inspect")
 @click.argument("model", type=FILE)
 @model_options
-def command(
-    console: "Console", model: Path, arch: str | None, class_names: str | None, input_shape: str | None
-) -> None:
+def command(console: "Console", model: Path, options: "ModelOptions") -> None:
     """Show the units MODEL is made of, and how each could be dropped or why not."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.prune.layers import layers_of
     from edgeprune.store import to_plain
 
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    loaded = checkpoints.load(model, options)
     chain = layers_of(loaded.model, loaded.input, loaded.sha256)
     if console.as_json:
         units = [{**to_plain(unit), "droppable": unit.droppable, "drop": unit.drop} for unit in chain.units]

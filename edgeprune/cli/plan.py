@@ -1,15 +1,17 @@
 """`edgeprune plan`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, model_options_of, subcommand
-from edgeprune.cli._planning import plan_options, plan_settings
+from edgeprune.cli._options import FILE, data_option, model_options, subcommand
+from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.tasks.planning import PlanSettings
 
 
 @subcommand("plan")
@@ -23,10 +25,8 @@ def command(
     model: Path,
     data: Path | None,
     out: Path,
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
-    **planning: Any,
+    options: "ModelOptions",
+    planning: "PlanSettings",
 ) -> None:
     """Decide which units of MODEL stay, with the reason for each; writes no weights."""
     from edgeprune import checkpoint as checkpoints
@@ -34,9 +34,8 @@ def command(
     from edgeprune.tasks.inputs import find_data
     from edgeprune.tasks.planning import write_plan
 
-    settings = plan_settings(**planning)
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
-    chain, decided = write_plan(loaded, find_data(loaded, data), settings, out, console)
+    loaded = checkpoints.load(model, options)
+    chain, decided = write_plan(loaded, find_data(loaded, data), planning, out, console)
     if console.as_json:
         console.json(to_plain(decided))
         return

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, model_options, model_options_of, subcommand
+from edgeprune.cli._options import FILE, model_options, subcommand
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
 
 
@@ -23,15 +24,13 @@ def command(
     plan_path: Path,
     data: Path | None,
     out: Path,
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
+    options: "ModelOptions",
 ) -> None:
     """Apply a plan to MODEL: its dropped units go, all other weights stay."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.tasks.planning import prune
 
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    loaded = checkpoints.load(model, options)
     saved = prune(loaded, plan_path, out, data)
     before, after = (sum(p.numel() for p in each.model.parameters()) for each in (loaded, saved))
     if console.as_json:

@@ -12,15 +12,16 @@ from edgeprune.cli._options import (
     FOLDER,
     data_option,
     model_options,
-    model_options_of,
     seed_option,
     subcommand,
     target_option,
 )
-from edgeprune.cli._planning import plan_options, plan_settings
+from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.tasks.planning import PlanSettings
 
 
 @subcommand("prune-and-export")
@@ -52,10 +53,8 @@ def command(
     out: Path | None,
     fresh: bool,
     dry_run: bool,
-    arch: str | None,
-    class_names: str | None,
-    input_shape: str | None,
-    **planning: Any,
+    options: "ModelOptions",
+    planning: "PlanSettings",
 ) -> None:
     """Prune MODEL, fine-tune it, export it for a target, measure both, and write a report.
 
@@ -70,12 +69,11 @@ def command(
     from edgeprune.train.finetune import Recipe
 
     chosen = targets.get(target)
-    settings_of_plan = plan_settings(**planning)
-    loaded = checkpoints.load(model, model_options_of(arch, class_names, input_shape))
+    loaded = checkpoints.load(model, options)
     settings = Settings(
         target=chosen,
         data=find_data(loaded, data),
-        planning=settings_of_plan,
+        planning=planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed),
         distill=distill,
         precision=precision_of(chosen, precision),

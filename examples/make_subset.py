@@ -1,6 +1,6 @@
 """Cut a small set of frames out of a large one, keeping the large one's split, with a manifest.
 
-    python calib_data/make_subset.py gr2016a_high.pkl calib_data/gr2016a-high --per-cell 100 20 40
+    python examples/make_subset.py gr2016a_high.pkl calib_data/gr2016a-high --per-cell 100 20 40
 
 Every (modulation, SNR) cell gives the same number of train, validation and test frames. A frame keeps its split, so a
 model trained on the whole set's train split has never seen the subset's test frames.

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from edgeprune.train import precision
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretend to be another machine."""
+
+    def pretend(gpu=False, gpu_bf16=False, cpu=()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(cpu, True) | {"avx2": True})
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("has", "expected"),
+    [
+        ({"gpu": True, "gpu_bf16": True}, "bf16"),
+        ({"gpu": True}, "fp16"),
+        ({"gpu": True, "cpu": ("avx512_bf16",)}, "fp16"),
+        ({}, "no"),
+        ({"cpu": ("avx512_bf16",)}, "bf16"),
+        ({"cpu": ("amx_bf16",)}, "bf16"),
+        ({"cpu": ("bf16",)}, "bf16"),  # Arm
+    ],
+)
+def test_precision_is_what_the_machine_computes_fast_in(machine, has, expected):
+    machine(**has)
+    assert precision.mixed() == expected
+
+
+@pytest.mark.parametrize(("cpu", "dtype"), [((), torch.float32), (("amx_bf16",), torch.bfloat16)])
+def test_forward_passes_are_computed_in_it(machine, cpu, dtype):
+    machine(cpu=cpu)
+    with precision.autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_this_machine_has_one():
+    assert precision.mixed() in ("no", "fp16", "bf16")
