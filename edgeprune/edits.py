@@ -55,10 +55,7 @@ def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) ->
     Raises:
         ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
     """
-    try:
-        traced = fx.symbolic_trace(module)
-    except Exception as error:  # tracing runs the module's own code
-        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {reason_of(error)}") from error
+    traced = _traced(module, path)
     addition, skip = residual_addition(traced.graph, path)
     with traced.graph.inserting_before(addition):
         if expand is not None:
@@ -68,6 +65,27 @@ def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) ->
     traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
+
+
+def skip_is_input(module: nn.Module, path: str) -> bool:
+    """Whether a residual module adds its body to nothing but its input.
+
+    Raises:
+        ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
+    """
+    traced = _traced(module, path)
+    _, skip = residual_addition(traced.graph, path)
+    between = [node for node in _ancestors(skip) if node.op != "placeholder"]
+    return all(
+        node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), nn.Identity) for node in between
+    )
+
+
+def _traced(module: nn.Module, path: str) -> fx.GraphModule:
+    try:
+        return fx.symbolic_trace(module)
+    except Exception as error:  # tracing runs the module's own code
+        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {reason_of(error)}") from error
 
 
 def residual_addition(graph: fx.Graph, path: str) -> tuple[fx.Node, fx.Node]:

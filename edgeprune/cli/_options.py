@@ -29,7 +29,9 @@ target_option = click.option(
     shell_complete=target_names,
     help="A target's name (see: edgeprune targets list) or its .toml file.",
 )
-seed_option = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything random.")
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random."
+)
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from edgeprune.edits import shortcut_of
+from edgeprune.edits import shortcut_of, skip_is_input
 from edgeprune.errors import ModelError
 from edgeprune.prune.trace import Node, Piece, pieces_of
 from edgeprune.records import Drop, InputSpec, LayerChain, Unit
@@ -165,16 +165,17 @@ def _drop(
     if kind != "residual":
         return _Drop("identity", "same shape in and out: nothing takes its place")
     try:
-        shortcut = shortcut_of(model.get_submodule(paths[0]), paths[0], None)
-        left = _run(shortcut, in_shape)
+        module = model.get_submodule(paths[0])
+        left = _run(shortcut_of(module, paths[0], None), in_shape)
+        passes_on = skip_is_input(module, paths[0])
     except ModelError as error:
         if in_shape == out_shape:
             return _Drop("identity", "same shape in and out: nothing takes its place")
         return _Drop(None, f"changes the shape from {change}: {error.message}")
-    if in_shape == out_shape and not list(shortcut.parameters()):
+    if in_shape == out_shape and passes_on:
         return _Drop("identity", "its shortcut is its input: nothing takes its place")
     if left == out_shape:
-        what = "has weights of its own" if in_shape == out_shape else f"changes the shape from {change}"
+        what = "computes something" if in_shape == out_shape else f"changes the shape from {change}"
         return _Drop("shortcut", f"its shortcut stays and {what}")
     return _Drop("shortcut", f"its shortcut {_shape(left)} stays, broadcast to {_shape(out_shape)}", out_shape)
 

@@ -82,6 +82,9 @@ class TestFormats:
         frames = read({(name.encode(), snr): iq for (name, snr), iq in table.items()})
         assert_holds(frames, table)
 
+    def test_the_order_of_the_table_does_not_matter(self, read, table):
+        assert_holds(read(dict(reversed(table.items()))), table)
+
     def test_arrays_that_are_not_contiguous(self, read):
         iq = np.asfortranarray(np.arange(24, dtype=np.float32).reshape(3, 2, 4))
         for protocol in (2, 5):

@@ -215,7 +215,11 @@ class TestShortcuts:
             Doing(lambda self, x: self.a(torch.relu(self.b(x))) + self.c(x), a=conv(), b=conv(), c=conv())
         )
         assert (unit.kind, unit.drop, unit.collapses) == ("residual", "shortcut", False)
-        assert "weights of its own" in unit.reason
+        assert "its shortcut stays" in unit.reason
+
+    def test_a_shortcut_without_weights_that_is_not_the_input_stays_too(self):
+        unit = self.unit_of(Doing(lambda self, x: self.a(x) + self.pool(x), a=conv(), pool=nn.AvgPool1d(3, 1, 1)))
+        assert (unit.kind, unit.drop, unit.collapses) == ("residual", "shortcut", False)
 
     def test_a_bias_after_the_addition_is_no_shortcut(self):
         bias = nn.Parameter(torch.ones(1))
