@@ -5,7 +5,6 @@ run again, a stage whose inputs are the same is reused.
 """
 
 import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +16,6 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune import registry
 from edgeprune.bench import protocol
 from edgeprune.checkpoint import Checkpoint
-from edgeprune.errors import ConfigError
 from edgeprune.export import export
 from edgeprune.protocols import Progress
 from edgeprune.prune.layers import layers_of
@@ -64,6 +62,8 @@ STAGES = (
     ("10-bench", "measure latency"),
     ("11-report", "write the report"),
 )
+
+TRAINING_STATE = "finetune.state"
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class Job:
             "recipe": to_plain(self.settings.recipe),
             "distill": self.settings.distill,
         }
-        state = self.path / "finetune.state"
+        state = self.path / TRAINING_STATE
 
         def make() -> TrainingResult:
             pruned = checkpoints.load(self.path / "reassembled.pt")
@@ -363,14 +363,13 @@ class Job:
 
 
 def open_folder(path: Path, fresh: bool) -> RunFolder:
-    """The run folder, made if it is not there, emptied if it shall start over.
+    """The run folder, made if it is not there; a fresh one forgets its finished stages and its training, nothing else.
 
     Raises:
-        ConfigError: It cannot be written, or holds other things than a run.
+        ConfigError: It cannot be written.
     """
-    if fresh and path.exists():
-        if not any(path.glob("01-layers.json")) and any(path.iterdir()):
-            raise ConfigError(f"{path} is not a run folder, so --fresh will not empty it", "Choose another --out")
-        shutil.rmtree(path)
     sources.writable(path / "run")
+    if fresh:
+        for record in (*(path / f"{stage}.json" for stage, _ in STAGES), path / TRAINING_STATE):
+            record.unlink(missing_ok=True)
     return RunFolder(path)

@@ -178,3 +178,12 @@ def test_report_is_made_again_from_its_files(finished, tmp_path, run):
     (folder / "report.md").unlink()
     assert run("report", folder).code == 0
     assert (folder / "report.md").read_text() == (finished / "report.md").read_text()
+
+
+def test_a_fresh_folder_forgets_its_stages_and_keeps_what_is_not_its_own(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / "notes.txt").write_text("mine")
+    pipeline.open_folder(folder, fresh=True)
+    assert records(folder) == {}
+    assert (folder / "notes.txt").read_text() == "mine"
