@@ -23,7 +23,7 @@ from edgeprune.prune.similarity import similarity_of
 from edgeprune.records import Arch, InputSpec
 from edgeprune.silence import Silence
 
-FRAMES, BATCH, MOST_SEGMENTS = 640, 128, 7
+FRAMES, BATCH, MOST_SEGMENTS = 640, 64, 7
 
 
 def main() -> None:

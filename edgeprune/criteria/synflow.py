@@ -7,13 +7,12 @@ remove, so a residual unit is judged by its body and not by the shortcut that st
 copy: R of a deep network is far beyond what float32 can hold.
 """
 
-import copy
-
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgeprune.edits import shortcut_of
 from edgeprune.errors import ModelError
+from edgeprune.modes import evaluating
 from edgeprune.records import LayerChain, Unit
 
 
@@ -31,22 +30,30 @@ class SynFlow:
         Raises:
             ModelError: The flow is beyond double precision.
         """
-        positive = copy.deepcopy(model).cpu().double().eval()
-        with torch.no_grad():
-            for value in positive.state_dict().values():
-                if value.is_floating_point():
-                    value.abs_()
-        for parameter in positive.parameters():
-            parameter.requires_grad_(True)
-        flow = positive(torch.ones(1, *input_shape, dtype=torch.float64)).sum()
-        flow.backward()
+        weights = {name: _magnitude(value).requires_grad_() for name, value in model.named_parameters()}
+        statistics = {name: _magnitude(value) for name, value in model.named_buffers()}
+        frame = torch.ones(1, *input_shape, dtype=torch.float64)
+        with evaluating(model):
+            flow = torch.func.functional_call(model, {**weights, **statistics}, (frame,)).sum()
         if not torch.isfinite(flow):
             raise ModelError("the network's synaptic flow is beyond double precision", "Use another --criterion")
+        gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
+        flows = {
+            name: 0.0 if gradient is None else float((gradient * weight.detach()).abs().sum())
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+        }
+        names = {parameter: name for name, parameter in model.named_parameters()}
         return {
-            unit.index: sum(_flow(parameter) for parameter in lost_parameters(positive, unit))
+            unit.index: sum(flows[names[parameter]] for parameter in lost_parameters(model, unit))
             for unit in chain.units
             if unit.droppable
         }
+
+
+def _magnitude(value: Tensor) -> Tensor:
+    """The magnitudes in double precision, on the CPU; whole numbers as they are."""
+    value = value.detach().cpu()
+    return value.double().abs() if value.is_floating_point() else value.clone()
 
 
 def lost_parameters(model: nn.Module, unit: Unit) -> list[nn.Parameter]:
@@ -56,13 +63,6 @@ def lost_parameters(model: nn.Module, unit: Unit) -> list[nn.Parameter]:
     if unit.drop == "shortcut":
         kept = set(shortcut_of(module, unit.path, None).parameters())
     return [parameter for parameter in module.parameters() if parameter not in kept]
-
-
-def _flow(parameter: nn.Parameter) -> float:
-    """Sum of |dR/dw · w| over a parameter tensor."""
-    if parameter.grad is None:
-        return 0.0
-    return float((parameter.grad * parameter.detach()).abs().sum())
 
 
 criterion = SynFlow()

@@ -6,7 +6,7 @@ let go, so that the cost is little more than that of the forward passes and acti
 
 import contextlib
 import operator
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
+from edgeprune.modes import evaluating
 from edgeprune.protocols import Progress, SimilarityMetric
 from edgeprune.records import LayerChain, Similarity, Unit
 from edgeprune.store import record_sha256
@@ -73,7 +74,7 @@ def similarity_of(
     total = torch.zeros(len(chain.units), len(chain.units), dtype=torch.float64)
     taps: list[Tap] = []
     frames = left_out = 0
-    with _evaluating(model), progress.track("similarity", operator.length_hint(batches)) as advance:
+    with torch.no_grad(), evaluating(model), progress.track("similarity", operator.length_hint(batches)) as advance:
         for batch in batches:
             if left_out:
                 raise _too_few(left_out)
@@ -92,19 +93,6 @@ def similarity_of(
     _require_varied(mean, chain)
     matrix = tuple(tuple(row) for row in metric.finish(mean).tolist())
     return Similarity(record_sha256(chain), data_sha256, metric_name, frames, matrix)
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; afterwards every module is back in its own mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _taps(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:

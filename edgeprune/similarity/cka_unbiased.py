@@ -14,13 +14,16 @@ from torch import Tensor
 
 from edgeprune.errors import DataError
 
+_SMALLEST, _LARGEST = 1e-20, 1e30  # squared norms that float32 holds with all its digits
+_EXPONENTS = (-126, 127)  # of float32
+
 
 def linear_gram(activations: Tensor) -> Tensor:
     """Gram matrix of the activations of one unit, relative to those for the first frame.
 
     HSIC does not change when all frames are shifted alike, and the difference to one of them is small where the mean is
-    large, and exactly zero where a unit is constant. Differences are scaled to at most 1 and multiplied in their own
-    precision (at least float32), so that no unit is too large or too small; the scale is put back in float64.
+    large, and exactly zero where a unit is constant. Differences are multiplied in their own precision (at least
+    float32); where their squares would leave its range they are scaled by a power of two, which is exact.
 
     Args:
         activations: (n, ...), one row a frame.
@@ -30,9 +33,12 @@ def linear_gram(activations: Tensor) -> Tensor:
     """
     features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
     features = features - features[0]
-    scale = torch.stack(torch.aminmax(features)).abs().max()
-    features /= scale.clamp_min(torch.finfo(features.dtype).tiny)
-    return _times_transposed(features).cpu().double() * scale.cpu().double().square()
+    gram = _times_transposed(features)
+    if _SMALLEST < gram.diagonal().max() < _LARGEST:
+        return gram.cpu().double()
+    peak = torch.stack(torch.aminmax(features)).abs().max()
+    exponent = min(max(int(torch.frexp(peak).exponent), _EXPONENTS[0]), _EXPONENTS[1])
+    return _times_transposed(features * 2.0**-exponent).cpu().double() * 4.0**exponent
 
 
 def _times_transposed(rows: Tensor) -> Tensor:

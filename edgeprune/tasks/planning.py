@@ -20,7 +20,7 @@ from edgeprune.tasks.inputs import SPLIT_SEED, batches, frames_for, spread, writ
 
 PLAN_SCHEMA = "edgeprune-plan/1"
 SIMILARITY_FRAMES = 640
-SIMILARITY_BATCH = 128
+SIMILARITY_BATCH = 64
 BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
 MOST_SEGMENTS = 7
