@@ -5,6 +5,7 @@ run again, a stage whose inputs are the same is reused.
 """
 
 import contextlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -64,6 +65,7 @@ STAGES = (
 )
 
 TRAINING_STATE = "finetune.state"
+UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
 
 
 @dataclass(frozen=True)
@@ -363,12 +365,19 @@ class Job:
 
 
 def open_folder(path: Path, fresh: bool) -> RunFolder:
-    """The run folder, made if it is not there; a fresh one forgets its finished stages and its training, nothing else.
+    """The run folder, made if it is not there, without what a killed run left unfinished.
+
+    A fresh one forgets its finished stages and its training, nothing else.
 
     Raises:
         ConfigError: It cannot be written.
     """
     sources.writable(path / "run")
+    for leftover in path.glob(UNFINISHED):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
     if fresh:
         for record in (*(path / f"{stage}.json" for stage, _ in STAGES), path / TRAINING_STATE):
             record.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import torch
 from edgeprune import checkpoint as checkpoints
 from edgeprune import pipeline
 from edgeprune.frames import split_frames
-from edgeprune.store import file_sha256
+from edgeprune.store import file_sha256, replacing
 from edgeprune.tasks import measuring
 from edgeprune.train import finetune
 
@@ -187,3 +187,16 @@ def test_a_fresh_folder_forgets_its_stages_and_keeps_what_is_not_its_own(finishe
     pipeline.open_folder(folder, fresh=True)
     assert records(folder) == {}
     assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
+    folder, seen = tmp_path / "run", tmp_path / "seen"
+    seen.mkdir()
+    with replacing(folder / "pruned.pt"):
+        unfinished = next(folder.iterdir())
+        shutil.copy(unfinished, seen)
+    (seen / ".baseline.onnx.a1b2c3d4").mkdir()
+    shutil.copytree(seen, folder, dirs_exist_ok=True)
+    (folder / ".gitignore").write_text("*")
+    pipeline.open_folder(folder, fresh=False)
+    assert sorted(file.name for file in folder.iterdir()) == [".gitignore", "pruned.pt"]
