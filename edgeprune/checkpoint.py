@@ -133,10 +133,10 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
         metrics = from_plain(dict[str, Any], content["metrics"], str(path))
     except ConfigError as error:
         raise ModelError(error.message) from error
+    model = build(arch, plan.edits if plan else ())
     outputs = arch.arguments.get("classes", len(classes))
     if outputs != len(classes):
         raise ModelError(f"{path} names {len(classes)} classes for a network of {outputs} outputs")
-    model = build(arch, plan.edits if plan else ())
     _fill(model, content["state_dict"], path, arch.name)
     return Checkpoint(
         model=model.eval(),

@@ -265,6 +265,8 @@ class OnnxModel:
         simplifier_notes: What the ones before it said when they failed.
         max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
         checked_frames: How many frames that was.
+        tied_frames: Of them, how many changed class where torch itself has a tie.
+        exporter: Which of torch's exporters made it, and how.
     """
 
     path: str
@@ -276,6 +278,8 @@ class OnnxModel:
     simplifier_notes: tuple[str, ...]
     max_abs_logit_difference: float
     checked_frames: int
+    tied_frames: int
+    exporter: str
 
 
 @dataclass(frozen=True)

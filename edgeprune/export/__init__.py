@@ -79,10 +79,10 @@ def export(
             file.write(finished.read_bytes())
     for note in (*simplified.notes, *agreement.notes):
         watched.note(f"{path.name}: {note}")
-    return _record(path, simplified, agreement)
+    return _record(path, exporter, simplified, agreement)
 
 
-def _record(path: Path, simplified: Simplification, agreement: Agreement) -> OnnxModel:
+def _record(path: Path, exporter: str, simplified: Simplification, agreement: Agreement) -> OnnxModel:
     finished = load(path)
     return OnnxModel(
         path=path.name,
@@ -94,6 +94,8 @@ def _record(path: Path, simplified: Simplification, agreement: Agreement) -> Onn
         simplifier_notes=simplified.notes,
         max_abs_logit_difference=agreement.max_abs_difference,
         checked_frames=agreement.frames,
+        tied_frames=len(agreement.tied),
+        exporter=exporter,
     )
 
 

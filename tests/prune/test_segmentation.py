@@ -33,7 +33,7 @@ def partitions(length, k):
 def chain_of(droppable):
     """A chain with a unit for each letter: '-' must stay, 'd' can be dropped."""
     units = [
-        Unit(i, f"layer{i}", "conv", (4,), (4,), 1, 1, "identity" if letter == "d" else None, "")
+        Unit(i, f"layer{i}", "conv", (4,), (4,), 1, 1, "", "identity" if letter == "d" else None)
         for i, letter in enumerate(droppable)
     ]
     return LayerChain("sha", tuple(units), len(units), len(units))

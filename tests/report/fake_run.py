@@ -189,6 +189,7 @@ def onnx(name: str, letter: str, size_bytes: int, nodes: int) -> OnnxModel:
         simplifier_notes=(),
         max_abs_logit_difference=2.4e-6,
         checked_frames=256,
+        tied_frames=0,
         exporter="torch.export, opset 18",
     )
 
