@@ -38,7 +38,7 @@ from edgeprune.records import (
 from edgeprune.report import facts
 from edgeprune.report.document import Evidence, Origin, build
 from edgeprune.report.folder import write
-from edgeprune.store import RunFolder, canonical_sha256, now, record_sha256, to_plain
+from edgeprune.store import RunFolder, canonical_sha256, file_sha256, now, record_sha256, to_plain
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import inputs as sources
 from edgeprune.tasks import measuring, planning, training
@@ -126,7 +126,6 @@ class Job:
         plan = self._plan(chain, segmentation, scores)
         after = self._prune(plan)
         tuning = self._finetune(after)
-        pruned_sha256 = checkpoints.load(self.path / "pruned.pt").sha256 if not self.dry else ""
         accuracy = self._accuracy(tuning)
         pair = self._export(tuning, plan)
         bench = self._bench(pair)
@@ -143,7 +142,7 @@ class Job:
             accuracy=accuracy,
             bench=bench,
         )
-        document = build(evidence, self._origin(pruned_sha256))
+        document = build(evidence, self._origin())
         write(self.path, document)
         return document
 
@@ -341,14 +340,14 @@ class Job:
             ("samples-baseline.npz", "samples-pruned.npz"),
         )
 
-    def _origin(self, pruned_sha256: str) -> Origin:
+    def _origin(self) -> Origin:
         return Origin(
             model=self.model.name,
             target=self.settings.target.name,
             seed=self.settings.recipe.seed,
             classes=self.model.classes,
             baseline_sha256=self.model.sha256,
-            pruned_sha256=pruned_sha256,
+            pruned_sha256=file_sha256(self.path / "pruned.pt"),
             pruned_path="pruned.pt",
             created=now(),
             edgeprune_version=edgeprune.__version__,
@@ -360,8 +359,7 @@ class Job:
 
     def _data_ref(self) -> DataRef:
         test = self.parts["test"]
-        seed = self.model.data.split_seed if self.model.data else sources.SPLIT_SEED
-        return DataRef(test.source, test.sha256, seed)
+        return DataRef(test.source, test.sha256, sources.split_seed_of(self.model))
 
 
 def open_folder(path: Path, fresh: bool) -> RunFolder:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune import datasets, registry, targets
+from edgeprune.errors import reason_of
 from edgeprune.report import facts
 from edgeprune.resources import shipped
 
@@ -46,7 +47,7 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(what, check(), True)
     except Exception as error:  # whatever is broken is what was asked for
-        return Finding(what, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", False)
+        return Finding(what, f"{type(error).__name__}: {reason_of(error)}", False)
 
 
 def _compute() -> str:

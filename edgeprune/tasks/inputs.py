@@ -45,7 +45,12 @@ def frames_for(model: Checkpoint, path: Path) -> dict[Split, Frames]:
         DataError: The frames do not fit the model, or a split is empty.
     """
     frames = fit_to(datasets.read(path), model.classes, model.input)
-    return splits_of(frames, model.data.split_seed if model.data else SPLIT_SEED)
+    return splits_of(frames, split_seed_of(model))
+
+
+def split_seed_of(model: Checkpoint) -> int:
+    """The seed that a model's data were split by."""
+    return model.data.split_seed if model.data else SPLIT_SEED
 
 
 def splits_of(frames: Frames, seed: int) -> dict[Split, Frames]:

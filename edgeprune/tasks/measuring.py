@@ -18,7 +18,7 @@ from edgeprune.protocols import Progress, Session
 from edgeprune.records import Accuracy, BenchReport, Frames, InputSpec, OnnxModel, Split
 from edgeprune.store import to_plain
 from edgeprune.targets import Precision, Target
-from edgeprune.tasks.inputs import SPLIT_SEED, find_data, frames_for, splits_of, spread, writable
+from edgeprune.tasks.inputs import SPLIT_SEED, find_data, frames_for, split_seed_of, splits_of, spread, writable
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
@@ -55,7 +55,7 @@ def onnx_metadata(model: Checkpoint) -> dict[str, str]:
         "classes": json.dumps(list(model.classes)),
         "checkpoint_sha256": model.sha256,
         "plan": json.dumps(to_plain(model.plan) if model.plan else None),
-        "split_seed": str(model.data.split_seed if model.data else SPLIT_SEED),
+        "split_seed": str(split_seed_of(model)),
     }
 
 
