@@ -1,0 +1,66 @@
+"""Mutual nearest neighbours: how many of a frame's nearest frames by one unit are among its nearest by another.
+
+The alignment of Huh et al. 2024 (arXiv 2405.07987): neighbours by cosine, |S(x) ∩ S(y)| / k for the sets S of the k
+nearest, averaged over frames. Only the order of distances counts, not their size. Unlike the authors' code, this one
+clips no outliers, and it looks for neighbours in the batch and not among 1024 samples.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edgeprune.errors import DataError
+from edgeprune.similarity._directions import cosines
+
+MOST_NEIGHBOURS = 10  # of the authors
+_DECIMALS = 12  # cosines that differ by less differ by rounding
+
+
+def neighbours(frames: int) -> int:
+    """Number k of nearest neighbours in a batch: 10, but at most half of the other frames.
+
+    With all others as neighbours, every two units would agree fully; by chance they agree in k / (frames - 1).
+
+    Raises:
+        DataError: Fewer than 3 frames, where none is nearer than another.
+    """
+    if frames < 3:
+        raise DataError(f"nearest neighbours need at least 3 frames in a batch, got {frames}", "Use larger batches")
+    return min(MOST_NEIGHBOURS, (frames - 1) // 2)
+
+
+class MutualKnn:
+    """Mean share of common frames among the k nearest of each frame, by cosine of flattened activations."""
+
+    def summarise(self, activations: Tensor) -> Tensor:
+        """Mark the neighbours of each frame of activations (n, ...): (n, n) float64 on the CPU, k ones a row.
+
+        Among equally near frames the earlier count. A frame all others are equally near to has no neighbours; where
+        activations are not finite, nor are the marks.
+
+        Raises:
+            DataError: n < 3.
+        """
+        rows = activations.flatten(1).cpu().double()
+        frames = len(rows)
+        nearness = cosines(rows @ rows.T).round_(decimals=_DECIMALS)
+        ordered = nearness.fill_diagonal_(-math.inf).sort(dim=1, descending=True, stable=True)
+        marks = torch.zeros_like(nearness).scatter_(1, ordered.indices[:, : neighbours(frames)], 1.0)
+        farthest = ordered.values[:, -2]  # the last is the frame itself
+        marks[ordered.values[:, 0] == farthest] = 0.0
+        return marks.masked_fill_(nearness.isnan(), math.nan)
+
+    def products(self, summaries: Sequence[Tensor]) -> Tensor:
+        """Mean overlap of the neighbours of all pairs of L units on one batch, (L, L) float64."""
+        frames = len(summaries[0])
+        stacked = torch.stack([marks.flatten() for marks in summaries])
+        return stacked @ stacked.T / (frames * neighbours(frames))
+
+    def finish(self, products: Tensor) -> Tensor:
+        """The mean overlaps themselves (L, L), 0 to 1, with 1 on the diagonal even where a frame had no neighbours."""
+        return ((products + products.T) / 2).fill_diagonal_(1.0)
+
+
+metric = MutualKnn()
