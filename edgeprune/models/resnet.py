@@ -18,15 +18,23 @@ WIDTHS = (16, 32, 64)
 
 
 class PooledShortcut(nn.Module):
-    """Per-channel mean over the map, zero-padded to more channels; adding it broadcasts over the map."""
+    """Per-channel mean over the map, zero-padded to more channels; adding it broadcasts over the map.
+
+    It is `widths.Resizable`.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.extra_channels = out_channels - in_channels
+        self.size = (in_channels, out_channels)
+
+    def resized(self, size: tuple[int, int]) -> "PooledShortcut":
+        """The same from and to other numbers of channels."""
+        return PooledShortcut(*size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool and pad (N, C, H, W) to (N, C', 1, 1)."""
-        return nn.functional.pad(x.mean(dim=(2, 3), keepdim=True), (0, 0, 0, 0, 0, self.extra_channels))
+        inputs, outputs = self.size
+        return nn.functional.pad(x.mean(dim=(2, 3), keepdim=True), (0, 0, 0, 0, 0, outputs - inputs))
 
 
 class BasicBlock(nn.Module):

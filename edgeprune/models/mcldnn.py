@@ -1,0 +1,92 @@
+"""MCLDNN (Xu et al. 2020, "A Spatiotemporal Multi-Channel Learning Framework for Automatic Modulation Recognition",
+IEEE Wireless Communications Letters).
+
+One convolution reads I and Q together, two read I and Q alone; what they find is joined, and two LSTM layers read it
+over time. Paddings are those of the authors' Keras network: `same` puts the odd zero at the end, `causal` all of them
+in front.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from edgeprune.errors import ModelError
+from edgeprune.models.recurrent import initialise_recurrent
+
+WIDTH = 50
+KERNEL = 8
+JOINT_KERNEL = 5
+HIDDEN = 128
+DROPOUT = 0.5
+
+
+def _causal() -> nn.Sequential:
+    """From one channel (N, 1, L) to (N, 50, L), reading no later sample."""
+    return nn.Sequential(nn.ConstantPad1d((KERNEL - 1, 0), 0.0), nn.Conv1d(1, WIDTH, KERNEL), nn.ReLU())
+
+
+def _same(inputs: int, rows: int) -> nn.Sequential:
+    """From (N, C, 2, L) to (N, 50, 2, L) with a kernel of `rows` x 8."""
+    before = (KERNEL - 1) // 2
+    padding = nn.ZeroPad2d((before, KERNEL - 1 - before, 0, rows - 1))
+    return nn.Sequential(padding, nn.Conv2d(inputs, WIDTH, (rows, KERNEL)), nn.ReLU())
+
+
+class MCLDNN(nn.Module):
+    """Three convolutional branches, a convolution over both rows, two LSTM layers, three linear layers.
+
+    Args:
+        classes: Number of outputs.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.both = _same(1, rows=2)
+        self.in_phase = _causal()
+        self.quadrature = _causal()
+        self.separate = _same(WIDTH, rows=1)
+        self.joint = nn.Sequential(nn.Conv2d(2 * WIDTH, 2 * WIDTH, (2, JOINT_KERNEL)), nn.ReLU())
+        self.lstm = nn.LSTM(2 * WIDTH, HIDDEN, num_layers=2, batch_first=True)
+        self.hidden1 = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.SELU(), nn.Dropout(DROPOUT))
+        self.hidden2 = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.SELU(), nn.Dropout(DROPOUT))
+        self.fc = nn.Linear(HIDDEN, classes)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """He initialisation of what ReLU follows; LeCun's of the linear layers, as SELU needs; biases at zero."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+                linear = isinstance(module, nn.Linear)
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if linear else "relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        initialise_recurrent(self.lstm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify frames (N, 2, L) into logits (N, classes)."""
+        rows = torch.stack((self.in_phase(x[:, :1]), self.quadrature(x[:, 1:])), dim=2)
+        maps = torch.cat((self.both(x.unsqueeze(1)), self.separate(rows)), dim=1)
+        steps = self.joint(maps).squeeze(2).transpose(1, 2)
+        states, _ = self.lstm(steps)
+        logits: Tensor = self.fc(self.hidden2(self.hidden1(states[:, -1])))
+        return logits
+
+
+class MCLDNNFamily:
+    """Builds the one MCLDNN."""
+
+    names = ("mcldnn",)
+
+    def build(self, name: str, channels: int, length: int, classes: int) -> nn.Module:
+        """Build it for frames (N, 2, length).
+
+        Raises:
+            ModelError: The frames do not have the two channels I and Q, or are shorter than the unpadded kernel.
+        """
+        if channels != 2:
+            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        if length < JOINT_KERNEL:
+            raise ModelError(f"{name} takes frames of {JOINT_KERNEL} samples or more, not {length}")
+        return MCLDNN(classes)
+
+
+family = MCLDNNFamily()
