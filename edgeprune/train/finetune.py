@@ -2,12 +2,14 @@
 
 SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a
 teacher's answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
-validation. Every random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training
+validation. Gradients are clipped to norm 1 in networks without batch norm, which bounds them where there is one. Every
+random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training
 takes the same steps.
 """
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.checkpoint import write_tensors
 from edgeprune.errors import DataError, ModelError
@@ -26,6 +29,7 @@ from edgeprune.train.augment import QUARTERS, rotate
 
 _SAY_EVERY = 20
 _INFERENCE_BATCH = 1024
+_LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,14 @@ class _State:
     best_epoch: int
     best_top1: float
 
+    def add(self, metrics: EpochMetrics, model: nn.Module) -> None:
+        """Note an epoch, and keep its weights if it is the best so far."""
+        self.curve.append(metrics)
+        self.epoch = metrics.epoch
+        if metrics.validation_top1 > self.best_top1:
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            self.best_epoch, self.best_top1 = metrics.epoch, metrics.validation_top1
+
 
 def train(
     model: nn.Module,
@@ -83,6 +95,7 @@ def train(
     teacher: nn.Module | None = None,
     state_path: Path | None = None,
     state_key: str = "",
+    after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> TrainingResult:
     """Train a model in place and leave it with its best weights on validation, in eval mode on the CPU.
 
@@ -94,6 +107,8 @@ def train(
         teacher: Distil from it, or None.
         state_path: Written after each epoch and continued from if its key matches; None to keep nothing.
         state_key: Names what is trained on what; a state with another key is ignored.
+        after_epoch: Changes the network in place after the last step of each epoch and before it is validated, so that
+            the best epoch is the best of what it leaves; None for nothing.
 
     Raises:
         ModelError: The loss became NaN or infinite.
@@ -110,6 +125,7 @@ def train(
         nesterov=True,
         weight_decay=recipe.weight_decay,
     )
+    clip = not any(isinstance(module, _BatchNorm) for module in model.modules())
     steps = _steps(len(data.train_labels), recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs + 1
@@ -125,17 +141,15 @@ def train(
         advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
         for epoch in range(state.epoch + 1, recipe.epochs + 1):
             began = time.perf_counter()
-            loop = _Loop(accelerator, wrapped, optimizer, schedule, advance)
+            loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
             loss = loop.epoch(iq, labels, answers, recipe, epoch)
+            if after_epoch is not None:
+                after_epoch(model)
             validation_loss, top1 = _validate(model, data, device)
             if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
                 raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
             metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
-            state.curve.append(metrics)
-            state.epoch = epoch
-            if top1 > state.best_top1:
-                weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-                state.best_weights, state.best_epoch, state.best_top1 = weights, epoch, top1
+            state.add(metrics, model)
             if state_path is not None:
                 _save(state_path, state_key, state, parts)
             advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
@@ -165,6 +179,7 @@ class _Loop:
     optimizer: Any
     schedule: Any
     advance: Advance
+    clip: bool
 
     def epoch(self, iq: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe, epoch: int) -> float:
         """One pass over the training frames; returns the mean loss."""
@@ -186,6 +201,8 @@ class _Loop:
                 taught = _distillation(logits.float(), answers[turn, chosen], recipe.temperature)
                 loss = (1 - recipe.distill_weight) * loss + recipe.distill_weight * taught
             self.accelerator.backward(loss)
+            if self.clip:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
             self.optimizer.step()
             self.schedule.step()
             self.optimizer.zero_grad()
