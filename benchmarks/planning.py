@@ -17,6 +17,7 @@ import torch
 
 from edgeprune import registry
 from edgeprune.checkpoint import build
+from edgeprune.protocols import Labelled, Subject
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.segmentation import segment
 from edgeprune.prune.similarity import similarity_of
@@ -36,6 +37,8 @@ def main() -> None:
     batches = list(torch.randn(FRAMES, 2, 128).split(BATCH))
     chain = layers_of(model, InputSpec(2, 128), "benchmark")
     metric, criterion = registry.get("similarity", "cka-unbiased"), registry.get("criteria", "synflow")
+    frames = Labelled(torch.cat(batches), torch.zeros(FRAMES, dtype=torch.int64))
+    subject = Subject(model, chain, InputSpec(2, 128), frames, frames, 0, Silence())
 
     def forward() -> None:
         with torch.no_grad():
@@ -45,7 +48,7 @@ def main() -> None:
     def plan() -> None:
         similarity = similarity_of(model, chain, batches, metric, "cka-unbiased", "benchmark", Silence())
         segment(similarity, chain, "auto", "rows", MOST_SEGMENTS)
-        criterion.scores(model, chain, (2, 128))
+        criterion.scores(subject)
 
     forward()
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -3,22 +3,20 @@
 import pytest
 import synthetic
 import torch
+from judged import chain_of, subject_of
 from torch import nn
 from torch.func import functional_call
 
-from edgeprune.criteria.synflow import criterion, lost_parameters
+from edgeprune.criteria._dropping import lost_names
+from edgeprune.criteria.synflow import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.layers import layers_of
-from edgeprune.records import InputSpec, LayerChain, Unit
+from edgeprune.records import InputSpec
 
 
-def chain_of(**drops):
-    units = tuple(
-        Unit(index, path.replace("_", "."), "x", (), (), 0, 0, "", drop)
-        for index, (path, drop) in enumerate(drops.items())
-    )
-    return LayerChain("sha", units, 0, 0)
+def scores(model, length, chain=None):
+    return criterion.scores(subject_of(model, chain, length))
 
 
 def test_two_layers_in_closed_form():
@@ -28,13 +26,7 @@ def test_two_layers_in_closed_form():
     through = v.sum(0)
     first = (through * w.sum(1)).sum() + (through * b).sum()
     second = (v * (w.sum(1) + b)).sum() + c.sum()
-    chain = LayerChain(
-        "sha",
-        (Unit(0, "1", "linear", (), (), 0, 0, "", "identity"), Unit(1, "3", "linear", (), (), 0, 0, "", "identity")),
-        0,
-        0,
-    )
-    found = criterion.scores(model, chain, (2, 3))
+    found = scores(model, 3, chain_of("1", "3"))
     assert found == {0: pytest.approx(float(first), rel=1e-12), 1: pytest.approx(float(second), rel=1e-12)}
 
 
@@ -62,8 +54,7 @@ def by_autograd(model, length, body_of):
 @pytest.mark.parametrize("dims", [1, 2])
 def test_residual_network_against_plain_autograd(dims):
     model = synthetic.shaken(ResNet(dims, 2, 3))
-    chain = layers_of(model, InputSpec(2, 16), "sha")
-    found = criterion.scores(model, chain, (2, 16))
+    found = scores(model, 16)
     expected = by_autograd(model, 16, {index: f"blocks.{index - 1}" for index in range(1, 7)})
     assert found == {index: pytest.approx(score, rel=1e-9) for index, score in expected.items()}
     assert all(score > 0 for score in found.values())
@@ -72,8 +63,7 @@ def test_residual_network_against_plain_autograd(dims):
 def test_the_score_is_how_fast_the_flow_grows_with_the_body():
     # With no negative gradient Σ |dR/dw · w| is the derivative of R when all weights of the body grow together.
     model = synthetic.shaken(ResNet(1, 1, 3)).double()
-    chain = layers_of(model.float(), InputSpec(2, 8), "sha")
-    found = criterion.scores(model, chain, (2, 8))
+    found = scores(model.float(), 8)
 
     @torch.no_grad()
     def flow(path, scale):
@@ -92,36 +82,30 @@ def test_the_score_is_how_fast_the_flow_grows_with_the_body():
 def test_a_unit_is_judged_without_the_shortcut_that_stays():
     model = ResNet(1, 1, 3)
     chain = layers_of(model, InputSpec(2, 16), "sha")
-    lost = {id(parameter) for parameter in lost_parameters(model, chain.units[2])}
-    block = dict(model.blocks[1].named_parameters())
-    assert {name for name, parameter in block.items() if id(parameter) in lost} == {
-        f"{part}.{kind}" for part in ("bn1", "bn2") for kind in ("weight", "bias")
-    } | {"conv1.weight", "conv2.weight"}
+    assert set(lost_names(model, chain.units[2])) == {
+        f"blocks.1.{part}.{kind}" for part in ("bn1", "bn2") for kind in ("weight", "bias")
+    } | {"blocks.1.conv1.weight", "blocks.1.conv2.weight"}
 
 
 def test_the_model_is_left_as_it_is():
-    model = ResNet(1, 1, 3).train()
+    subject = subject_of(ResNet(1, 1, 3))
+    model = subject.model.train()
     model.stem[0].weight.requires_grad_(False)
     before = synthetic.frozen(model)
-    criterion.scores(model, layers_of(model, InputSpec(2, 16), "sha"), (2, 16))
+    criterion.scores(subject)
     assert synthetic.unchanged(model, before)
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_frozen_parameters_count_like_all_others():
     model = synthetic.shaken(ResNet(1, 1, 3))
-    chain = layers_of(model, InputSpec(2, 16), "sha")
-    free = criterion.scores(model, chain, (2, 16))
-    assert criterion.scores(model.requires_grad_(False), chain, (2, 16)) == free
+    free = scores(model, 16)
+    assert scores(model.requires_grad_(False), 16) == free
 
 
 def test_only_droppable_units_are_scored():
     model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 4))
-    units = tuple(
-        Unit(index, str(index + 1), "linear", (), (), 0, 0, "", drop)
-        for index, drop in enumerate((None, "identity", None))
-    )
-    assert criterion.scores(model, LayerChain("sha", units, 0, 0), (2, 3)).keys() == {1}
+    assert scores(model, 3, chain_of("1", "2", "3", fixed=(0, 2))).keys() == {1}
 
 
 def test_a_unit_beside_the_flow_counts_nothing():
@@ -133,17 +117,15 @@ def test_a_unit_beside_the_flow_counts_nothing():
         def forward(self, x):
             return self.used(x.flatten(1))
 
-    units = tuple(
-        Unit(index, path, "linear", (), (), 0, 0, "", "identity") for index, path in enumerate(("used", "unused"))
-    )
-    found = criterion.scores(Unused(), LayerChain("sha", units, 0, 0), (2, 3))
+    found = scores(Unused(), 3, chain_of("used", "unused"))
     assert found[0] > 0
     assert found[1] == 0.0
 
 
 def test_a_deep_network_is_within_double_precision_and_beyond_single():
-    model, chain = synthetic.network("resnet110", 128, 11), synthetic.chain("resnet110", 128, 11)
-    found = criterion.scores(model, chain, (2, 128))
+    model = synthetic.network("resnet110", 128, 11)
+    chain = chain_of("stem", *(f"blocks.{index}" for index in range(54)), "fc", fixed=(0, 55))
+    found = scores(model, 128, chain)
     assert found.keys() == set(chain.droppable)
     assert all(0 < score < float("inf") for score in found.values())
     assert max(found.values()) > torch.finfo(torch.float32).max
@@ -153,7 +135,6 @@ def test_a_flow_beyond_double_precision_is_a_model_error():
     model = nn.Sequential(nn.Flatten(), *(nn.Linear(6, 6) for _ in range(12)))
     for parameter in model.parameters():
         nn.init.constant_(parameter, 1e30)
-    chain = LayerChain("sha", (Unit(0, "1", "linear", (), (), 0, 0, "", "identity"),), 0, 0)
     with pytest.raises(ModelError, match="beyond double precision") as caught:
-        criterion.scores(model, chain, (2, 3))
+        scores(model, 3, chain_of("1"))
     assert "--criterion" in caught.value.hint

@@ -1,0 +1,40 @@
+"""What of a network is a unit's, and the network without some units."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from torch import nn
+
+from edgeprune.edits import apply_edits, lost_parameters
+from edgeprune.protocols import Subject
+from edgeprune.records import Unit
+
+
+def droppable(subject: Subject) -> list[Unit]:
+    """The units that can be dropped, in order."""
+    return [unit for unit in subject.chain.units if unit.droppable]
+
+
+def without(subject: Subject, indices: Collection[int]) -> nn.Module:
+    """A copy of the network with some units dropped."""
+    edits = [unit.edit for unit in subject.chain.units if unit.index in indices and unit.edit is not None]
+    return apply_edits(subject.model, edits, (subject.shape.channels, subject.shape.length))
+
+
+def lost_names(model: nn.Module, unit: Unit) -> list[str]:
+    """Names of the parameters that a network loses with a unit; a shortcut that stays keeps its own."""
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    return [names[parameter] for parameter in lost_parameters(model, unit)]
+
+
+def lost_state(model: nn.Module, unit: Unit) -> list[str]:
+    """Names of the parameters that a network loses with a unit, and of the buffers of the modules that hold them."""
+    parameters = lost_names(model, unit)
+    holders = {name.rpartition(".")[0] for name in parameters}
+    return parameters + [name for name, _ in model.named_buffers() if name.rpartition(".")[0] in holders]
+
+
+def whole_state(model: nn.Module, unit: Unit) -> list[str]:
+    """Names of all parameters and buffers of a unit, those of its shortcut included."""
+    assert unit.edit is not None
+    return lost_state(model, replace(unit, edit=replace(unit.edit, drop="identity", expand=None)))

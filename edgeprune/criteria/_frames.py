@@ -1,0 +1,51 @@
+"""A bounded number of frames, and what a network answers to them."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from edgeprune.errors import ModelError
+from edgeprune.modes import evaluating
+from edgeprune.protocols import Labelled
+
+BATCH = 64
+
+
+def not_finite(what: str) -> ModelError:
+    """The error for a network whose activations, answers or gradients are not numbers."""
+    return ModelError(f"{what} are not finite", "Look at the weights, and at the frames and their normalisation")
+
+
+def spread(frames: Labelled, count: int, seed: int) -> Labelled:
+    """At most `count` frames, spread evenly over their order and then shuffled."""
+    total = len(frames.labels)
+    places = torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
+    chosen = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(seed))]
+    return Labelled(frames.iq[chosen], frames.labels[chosen])
+
+
+def batches(frames: Labelled) -> list[Labelled]:
+    """The frames in order, in as few batches of at most `BATCH` as it takes, all equal but for one frame."""
+    parts = math.ceil(len(frames.labels) / BATCH)
+    split = zip(frames.iq.tensor_split(parts), frames.labels.tensor_split(parts), strict=True)
+    return [Labelled(iq, labels) for iq, labels in split]
+
+
+@torch.no_grad()
+def answers(model: nn.Module, frames: Labelled) -> Tensor:
+    """Logits (n, classes) of frames, in evaluation mode."""
+    with evaluating(model):
+        return torch.cat([model(batch.iq).float() for batch in batches(frames)])
+
+
+def accuracy(logits: Tensor, frames: Labelled) -> float:
+    """Share of frames whose class has the largest logit."""
+    return float((logits.argmax(dim=1) == frames.labels).double().mean())
+
+
+def log_loss(logits: Tensor, frames: Labelled) -> float:
+    """Mean cross-entropy in nats; infinite when a logit is not a number."""
+    loss = float(cross_entropy(logits.double(), frames.labels))
+    return math.inf if math.isnan(loss) else loss

@@ -1,0 +1,31 @@
+"""Initialising a trained network again, without knowing how it was built."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def fresh(model: nn.Module, seed: int) -> nn.Module:
+    """A copy of a network with new weights.
+
+    Every module with a `reset_parameters` method gets it: the initialisation that PyTorch gives it, which for batch
+    norm resets the running statistics too. All other parameters are drawn from the normal distribution with their own
+    mean and variance. The state of the global random number generator is left as it was.
+
+    Args:
+        model: The network; left as it is.
+        seed: Of the new weights.
+    """
+    renewed = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in renewed.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for parameter in module.parameters(recurse=False):
+                parameter.copy_(parameter.mean() + parameter.std(correction=0) * torch.randn_like(parameter))
+    return renewed

@@ -1,0 +1,99 @@
+"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853): how much a unit turns what passes through it. Needs
+frames, but no labels.
+
+The score is 1 minus the mean cosine between what goes into a unit and what comes out of it, for the same frame,
+flattened: 0 for a unit that changes nothing but the scale. A unit that changes the shape is compared with what a
+shortcut without weights would hand on (He et al. 2016, arXiv 1512.03385, option A): the longer of the two is averaged
+down to the length of the shorter along each axis but that of the channels, and missing channels count as zeros. Where
+one of the two is all zeros, the cosine counts as 0.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, pad
+
+from edgeprune.criteria._dropping import droppable
+from edgeprune.criteria._frames import batches, not_finite, spread
+from edgeprune.modes import evaluating
+from edgeprune.protocols import Subject
+from edgeprune.taps import read, taps_of
+
+FRAMES = 1024
+
+
+class BlockInfluence:
+    """Scores units by how far their output points away from their input."""
+
+    @torch.no_grad()
+    def scores(self, subject: Subject) -> dict[int, float]:
+        """Score every droppable unit on frames of the train split.
+
+        Raises:
+            DataError: The frames do not fit the network.
+            ModelError: The output of a unit cannot be read, or is not finite.
+        """
+        model = subject.model
+        parts = batches(spread(subject.train, FRAMES, subject.seed))
+        total = torch.zeros(len(subject.chain.units), dtype=torch.float64)
+        with evaluating(model), subject.progress.track("block influence", len(parts)) as advance:
+            taps = taps_of(model, subject.chain, parts[0].iq)
+            for batch in parts:
+                passing = _Passing(batch.iq)
+                total += torch.stack(read(model, taps, batch.iq, passing.cosines))
+                advance(1, f"{len(batch.labels)} frames")
+        mean = total / sum(len(batch.labels) for batch in parts)
+        for unit in subject.chain.units:
+            if not mean[unit.index].isfinite():
+                raise not_finite(f"the outputs of unit {unit.index} ({unit.path})")
+        return {unit.index: 1.0 - float(mean[unit.index]) for unit in droppable(subject)}
+
+
+class _Passing:
+    """What passes through the network, compared from one unit to the next."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self.before = frames.clone()
+
+    def cosines(self, output: Tensor) -> Tensor:
+        """Sum over frames of the cosine between the output (n, ...) of the next unit and what went into it."""
+        before, self.before = self.before, output.clone()  # a later layer may work in place
+        first, second = comparable(before, self.before)
+        return cosine_similarity(first.double(), second.double(), dim=1).sum()
+
+
+def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two activations of the same frames, (n, C, ...) and (n, C', ...), as rows of the same length.
+
+    Args:
+        first: What goes into a unit.
+        second: What comes out.
+
+    Returns:
+        Both as (n, p): averaged down to the lesser length along each axis after the channels, an axis that only one of
+        them has being averaged away; then the channels of the smaller padded with zeros.
+    """
+    if first.shape[1:] == second.shape[1:]:
+        return first.flatten(1), second.flatten(1)
+    first, second = (x if x.dim() > 1 else x.unsqueeze(1) for x in (first, second))
+    shared = min(first.dim(), second.dim())
+    lengths = tuple(map(min, first.shape[2:shared], second.shape[2:shared]))
+    first, second = _averaged(first, lengths), _averaged(second, lengths)
+    channels = max(first.shape[1], second.shape[1])
+    rows = [
+        pad(x.flatten(2) if x.dim() > 2 else x.unsqueeze(2), (0, 0, 0, channels - x.shape[1])) for x in (first, second)
+    ]
+    return rows[0].flatten(1), rows[1].flatten(1)
+
+
+def _averaged(activations: Tensor, lengths: tuple[int, ...]) -> Tensor:
+    """Average (n, C, ...) down to (n, C, *lengths), axes beyond those to nothing."""
+    if activations.dim() > len(lengths) + 2:
+        activations = activations.flatten(len(lengths) + 2).mean(dim=-1)
+    for axis, length in enumerate(lengths, start=2):
+        moved = activations.movedim(axis, -1)
+        pooled = torch.nn.functional.adaptive_avg_pool1d(moved.flatten(0, -2).unsqueeze(1), length)
+        activations = pooled.reshape(*moved.shape[:-1], length).movedim(-1, axis)
+    return activations
+
+
+criterion = BlockInfluence()

@@ -1,0 +1,63 @@
+"""Leave one out: what the accuracy really is without a unit, before any fine-tuning. Needs labelled frames.
+
+One unit at a time is dropped, batch norm is told of what it sees now by `NORM_FRAMES` frames of the train split, and
+the network answers the validation frames. The score is the accuracy lost. Two units can lose the same number of
+frames; then the one whose loss (mean cross-entropy) grows more has the higher score: the growth is squeezed into half a
+frame, so it never outweighs one.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from edgeprune.criteria._dropping import droppable, without
+from edgeprune.criteria._frames import accuracy, answers, batches, log_loss, not_finite, spread
+from edgeprune.protocols import Labelled, Subject
+
+FRAMES = 1024
+NORM_FRAMES = 512
+
+
+class LeaveOneOut:
+    """Scores units by the accuracy lost when they alone are dropped."""
+
+    def scores(self, subject: Subject) -> dict[int, float]:
+        """Score every droppable unit on frames of the validation split.
+
+        Raises:
+            ModelError: A unit cannot be dropped, or the network's answers are not finite before any is.
+        """
+        units = droppable(subject)
+        frames = spread(subject.validation, FRAMES, subject.seed)
+        norm_frames = spread(subject.train, NORM_FRAMES, subject.seed)
+        logits = answers(subject.model, frames)
+        best, least = accuracy(logits, frames), log_loss(logits, frames)
+        if math.isinf(least):
+            raise not_finite("the network's answers")
+        scores: dict[int, float] = {}
+        with subject.progress.track("leave one out", len(units)) as advance:
+            for unit in units:
+                pruned = without(subject, [unit.index])
+                _settle(pruned, norm_frames, subject.seed)
+                logits = answers(pruned, frames)
+                growth = squeezed(log_loss(logits, frames) - least) / (2 * len(frames.labels))
+                scores[unit.index] = best - accuracy(logits, frames) + growth
+                advance(1, unit.path)
+        return scores
+
+
+def squeezed(growth: float) -> float:
+    """Map the growth of the loss to -1..1, keeping its order."""
+    return 1.0 if math.isinf(growth) else growth / (1 + abs(growth))
+
+
+def _settle(model: nn.Module, frames: Labelled, seed: int) -> None:
+    """Estimate batch norm's running statistics again; dropout is active meanwhile, and seeded."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        update_bn((batch.iq for batch in batches(frames)), model)
+
+
+criterion = LeaveOneOut()

@@ -1,0 +1,94 @@
+"""Linear classifier probes (Alain & Bengio 2016, arXiv 1610.01644; for layer pruning Chen & Zhao 2018, TPAMI,
+doi 10.1109/TPAMI.2018.2874634): how much easier a unit makes it to tell the classes apart. Needs labelled frames.
+
+After every unit a linear classifier is fitted to its output on train frames, by ridge regression onto one-hot labels.
+The score of a unit is the validation accuracy of the classifier after it, minus that of the one before it (the frames
+themselves before the first unit). Outputs are averaged down to at most `FEATURES` numbers a frame, and standardised.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, one_hot
+
+from edgeprune.criteria._dropping import droppable
+from edgeprune.criteria._frames import batches, not_finite, spread
+from edgeprune.modes import evaluating
+from edgeprune.protocols import Labelled, Subject
+from edgeprune.taps import read, taps_of
+
+TRAIN_FRAMES = 2048
+FRAMES = 1024
+FEATURES = 256
+PENALTY = 1e-3  # for each train frame, on features of variance 1
+
+
+class LinearProbe:
+    """Scores units by the accuracy that a linear classifier gains from them."""
+
+    @torch.no_grad()
+    def scores(self, subject: Subject) -> dict[int, float]:
+        """Score every droppable unit: fitted on the train split, judged on the validation split.
+
+        Raises:
+            DataError: The frames do not fit the network.
+            ModelError: The output of a unit cannot be read, or is not finite.
+        """
+        train = spread(subject.train, TRAIN_FRAMES, subject.seed)
+        validation = spread(subject.validation, FRAMES, subject.seed)
+        learnt, seen = _features(subject, train), _features(subject, validation)
+        found = []
+        for place, (x, y) in enumerate(zip(learnt, seen, strict=True)):
+            if not (x.isfinite().all() and y.isfinite().all()):
+                raise not_finite(f"the outputs of unit {place - 1}" if place else "the frames")
+            found.append(probe_accuracy(x, train.labels, y, validation.labels))
+        return {unit.index: found[unit.index + 1] - found[unit.index] for unit in droppable(subject)}
+
+
+def _features(subject: Subject, frames: Labelled) -> list[Tensor]:
+    """The frames themselves and the output of each unit, pooled: (n, at most FEATURES) each."""
+    model, parts = subject.model, batches(frames)
+    found = []
+    with evaluating(model), subject.progress.track("linear probe", len(parts)) as advance:
+        taps = taps_of(model, subject.chain, parts[0].iq)
+        for batch in parts:
+            found.append([pooled(batch.iq), *read(model, taps, batch.iq, pooled)])
+            advance(1, f"{len(batch.labels)} frames")
+    return [torch.cat(part) for part in zip(*found, strict=True)]
+
+
+def pooled(activations: Tensor) -> Tensor:
+    """Average activations (n, C, ...) down to (n, at most FEATURES).
+
+    Channels are kept apart as far as they fit, and what is left goes to equal stretches of all that follows them.
+    """
+    shape = activations.shape if activations.dim() > 1 else (len(activations), 1)
+    image = activations.float().reshape(shape[0], 1, shape[1], -1)
+    channels = min(image.shape[2], FEATURES)
+    places = min(image.shape[3], FEATURES // channels)
+    return adaptive_avg_pool2d(image, (channels, places)).flatten(1)
+
+
+def probe_accuracy(x: Tensor, labels: Tensor, y: Tensor, true: Tensor) -> float:
+    """Accuracy of a linear classifier.
+
+    Ridge regression in closed form: W = (XᵀX + λnI)⁻¹ XᵀT with X standardised by its own mean and deviation, T the
+    centred one-hot labels and λ = PENALTY. Constant features are left at zero.
+
+    Args:
+        x: Features to fit to, (n, d).
+        labels: Their classes, (n,).
+        y: Features to judge by, (m, d).
+        true: Their classes, (m,).
+    """
+    x, y = x.double(), y.double()
+    mean, deviation = x.mean(dim=0), x.std(dim=0, correction=0)
+    deviation = torch.where(deviation > 0, deviation, torch.inf)
+    x, y = (x - mean) / deviation, (y - mean) / deviation
+    targets = one_hot(labels, int(max(labels.max(), true.max())) + 1).double()
+    penalty = PENALTY * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(x.T @ x + penalty, x.T @ (targets - targets.mean(dim=0)))
+    answers = y @ weights + targets.mean(dim=0)
+    return float((answers.argmax(dim=1) == true).double().mean())
+
+
+criterion = LinearProbe()

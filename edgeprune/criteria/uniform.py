@@ -1,0 +1,38 @@
+"""Units kept at even distances over each segment: a baseline that looks at nothing but places. Needs no data."""
+
+from collections.abc import Sequence
+
+from edgeprune.criteria._dropping import droppable
+from edgeprune.protocols import Subject
+
+
+class Uniform:
+    """Keeps evenly spaced units."""
+
+    def scores(self, subject: Subject) -> dict[int, float]:
+        """Score every droppable unit by its place in an order in which each next unit is far from those before it.
+
+        The first is the one in the middle of the chain, the next the one whose nearest neighbour among those before it
+        and the ends is farthest, the earlier of equals.
+        """
+        units = [unit.index for unit in droppable(subject)]
+        taken = {-1, len(units)}
+        scores: dict[int, float] = {}
+        while len(scores) < len(units):
+            free = [place for place in range(len(units)) if place not in taken]
+            farthest = max(free, key=lambda place: (min(abs(place - other) for other in taken), -place))
+            taken.add(farthest)
+            scores[units[farthest]] = float(len(units) - len(scores))
+        return scores
+
+    def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
+        """Of each segment's n droppable units keep m: those in the middle of m stretches of equal length."""
+        can_go = {unit.index for unit in droppable(subject)}
+        kept: set[int] = set()
+        for segment, count in zip(segments, counts, strict=True):
+            units = sorted(can_go & set(segment))
+            kept |= {units[(2 * place + 1) * len(units) // (2 * count)] for place in range(count)}
+        return frozenset(kept)
+
+
+criterion = Uniform()
