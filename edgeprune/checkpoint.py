@@ -1,26 +1,27 @@
 """The model file: weights, and all it takes to use them. Loading one never runs code from the file.
 
 `save` writes a dict that `torch.load(weights_only=True)` reads; `load` also takes a bare state dict of a registered
-network.
+network or of one that a user's function builds, and, when the user trusts the file, a pickled module or an exported
+program, which then travel inside the model file.
 """
 
 import io
-import pickle
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from edgeprune import registry
+from edgeprune import foreign, registry
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError, reason_of
-from edgeprune.records import Arch, DataRef, Edit, InputSpec, PrunePlan
+from edgeprune.model_file import FORMAT, ModelOptions, described, is_state, read
+from edgeprune.records import Arch, DataRef, InputSpec, PrunePlan
 from edgeprune.store import file_sha256, from_plain, replacing, to_plain
+from edgeprune.widths import Size, resize
 
-FORMAT = "edgeprune-checkpoint/1"
+_EMBEDDED = ("pickle", "exported")
 _FIELDS = ("arch", "state_dict", "classes", "input", "data", "plan", "metrics")
 
 
@@ -36,6 +37,8 @@ class Checkpoint:
         data: What it was trained on, if known.
         plan: What was dropped, or None.
         metrics: Figures of its training, plain JSON values.
+        widths: (inputs, outputs) of the modules that were narrowed, by path.
+        embedded: The pickled module or exported program it is built from, or nothing.
         name: Short name for reports: the file's stem.
         sha256: Of the file; empty for one that was not saved.
     """
@@ -47,32 +50,53 @@ class Checkpoint:
     data: DataRef | None
     plan: PrunePlan | None
     metrics: dict[str, Any]
+    widths: dict[str, Size] = field(default_factory=dict)
+    embedded: bytes = b""
     name: str = ""
     sha256: str = ""
 
+    @property
+    def trusted(self) -> ModelOptions:
+        """The options that load what is saved of this model: the user already trusts what builds it."""
+        return ModelOptions(
+            factory=self.arch.name if self.arch.source == "factory" else None,
+            trust_pickle=self.arch.source in _EMBEDDED,
+        )
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """What the command line says of a model whose file does not say it."""
 
-    arch: str | None = None
-    class_names: tuple[str, ...] | None = None
-    input_shape: tuple[int, int] | None = None
+def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
+    """The network as it was before any unit was dropped; untrained, unless it is built from a pickle or program.
 
-
-def build(arch: Arch, edits: tuple[Edit, ...] = ()) -> nn.Module:
-    """An untrained network, its dropped units dropped.
+    Runs the user's code for a factory or a pickle: whoever calls it must have the user's word.
 
     Raises:
-        ConfigError: No family builds that name.
-        ModelError: The arguments do not fit the family.
+        ConfigError: No family builds that name, or there is no such factory.
+        ModelError: The arguments do not fit the family, or the user's code fails.
     """
+    if arch.source == "factory":
+        return foreign.from_factory(arch.name)
+    if arch.source == "pickle":
+        return foreign.from_pickle(embedded, arch.name)
+    if arch.source == "exported":
+        return foreign.from_exported(embedded, arch.name)
     family = registry.family_of(arch.name)
     try:
-        model = family.build(arch.name, **arch.arguments)
+        model: nn.Module = family.build(arch.name, **arch.arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{arch.name} cannot be built with {arch.arguments}: {reason_of(error)}") from error
-    return apply_edits(model, edits) if edits else model
+    return model
+
+
+def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], shape: InputSpec) -> nn.Module:
+    """A network as it was built with its units dropped and its modules narrowed.
+
+    Raises:
+        ModelError: The plan or the widths are of another network.
+    """
+    if plan is not None:
+        model = apply_edits(model, plan.edits, (shape.channels, shape.length))
+    resize(model, widths)
+    return model
 
 
 def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
@@ -90,6 +114,10 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
         "data": None if checkpoint.data is None else to_plain(checkpoint.data),
         "plan": None if checkpoint.plan is None else to_plain(checkpoint.plan),
         "metrics": checkpoint.metrics,
+        "widths": {path: list(size) for path, size in checkpoint.widths.items()},
+        "embedded": torch.frombuffer(bytearray(checkpoint.embedded), dtype=torch.uint8)
+        if checkpoint.embedded
+        else None,
     }
     write_tensors(path, content)
     return replace(checkpoint, name=path.stem, sha256=file_sha256(path))
@@ -113,14 +141,14 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
     """Read a model file.
 
     Raises:
-        ConfigError: No such file, or an option is missing that a bare state dict needs.
+        ConfigError: No such file, or an option is missing that a bare state dict needs, or that allows code to run.
         ModelError: Not a model file, one that would run code (it is not run), or weights that do not fit.
     """
-    content = _read(path)
-    if content.get("format") != FORMAT:
-        content = _described(content, path, options or ModelOptions())
-    elif options not in (None, ModelOptions()):
-        raise ConfigError(f"{path} says itself what network it is", "Leave out --arch, --class-names and --input-shape")
+    options = options or ModelOptions()
+    content = read(path, options)
+    bare = content.get("format") != FORMAT
+    if bare:
+        content = described(content, path, options)
     missing = [field for field in _FIELDS if field not in content]
     if missing:
         raise ModelError(f"{path} lacks {', '.join(missing)}", "Write it again with this version of edgeprune")
@@ -131,13 +159,18 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
         data = None if content["data"] is None else from_plain(DataRef, content["data"], str(path))
         classes = from_plain(tuple[str, ...], content["classes"], str(path))
         metrics = from_plain(dict[str, Any], content["metrics"], str(path))
+        widths = from_plain(dict[str, tuple[int, int]], content.get("widths") or {}, str(path))
     except ConfigError as error:
         raise ModelError(error.message) from error
-    model = build(arch, plan.edits if plan else ())
+    _require_trust(path, arch, options, bare)
+    embedded = content.get("embedded")
+    blob = bytes(embedded.numpy().tobytes()) if isinstance(embedded, Tensor) else b""
+    model = rebuilt(build(arch, blob), plan, widths, shape)
     outputs = arch.arguments.get("classes", len(classes))
     if outputs != len(classes):
         raise ModelError(f"{path} names {len(classes)} classes for a network of {outputs} outputs")
-    _fill(model, content["state_dict"], path, arch.name)
+    if content["state_dict"] is not None or not bare:
+        _fill(model, content["state_dict"], path, arch.name)
     return Checkpoint(
         model=model.eval(),
         arch=arch,
@@ -146,83 +179,39 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
         data=data,
         plan=plan,
         metrics=metrics,
+        widths=widths,
+        embedded=blob,
         name=path.stem,
         sha256=file_sha256(path),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The dict in a .pt file, read without running anything in it."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(512).lstrip()
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}") from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    if head.startswith(b"<"):
-        raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _refused(path, error) from error
-    except Exception as error:  # a damaged archive fails in whatever reads it first
-        raise ModelError(f"{path} is not a readable model file: {reason_of(error)}") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} holds a {type(content).__name__}, not a model file or state dict")
-    return content
-
-
-def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
-    text = str(error)
-    marker = "GLOBAL "
-    if marker in text:
-        name = text.split(marker, 1)[1].split(" ", 1)[0]
-        return ModelError(
-            f"{path} wants to load {name}, which could run code; nothing was run",
-            "Save the state_dict instead of the module",
-        )
-    return ModelError(f"{path} is damaged or not a model file; nothing in it was run")
-
-
-def _described(content: dict[str, Any], path: Path, options: ModelOptions) -> dict[str, Any]:
-    """A bare state dict with what the command line says of it, as the content of a model file."""
-    state = content.get("state_dict", content)
-    if not _is_state(state) or not state:
-        raise ModelError(
-            f"{path} is not a model file; it holds {', '.join(map(str, list(content)[:5])) or 'nothing'}",
-            f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
-        )
-    if options.arch is None or options.class_names is None or options.input_shape is None:
+def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> None:
+    """Refuse to run what the user did not ask for, and options that contradict the file."""
+    if arch.source == "factory" and options.factory != arch.name:
         raise ConfigError(
-            f"{path} holds weights only", "Say what network it is with --arch, --class-names and --input-shape"
+            f"{path} is built by {arch.name}, code that is not run without being asked for",
+            f"If you trust it, add --factory {arch.name}",
         )
-    channels, length = options.input_shape
-    classes = tuple(options.class_names)
-    if len(set(classes)) != len(classes):
-        raise ConfigError(f"--class-names names a class twice: {', '.join(classes)}")
-    return {
-        "arch": {
-            "name": options.arch,
-            "arguments": {"channels": channels, "length": length, "classes": len(classes)},
-        },
-        "state_dict": state,
-        "classes": list(classes),
-        "input": {"channels": channels, "length": length},
-        "data": None,
-        "plan": None,
-        "metrics": {},
-    }
-
-
-def _is_state(state: Any) -> bool:
-    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+    if arch.source in _EMBEDDED and not options.trust_pickle:
+        raise ConfigError(
+            f"{path} holds a network as a pickle, which can run code; nothing was run",
+            "If you trust it, add --trust-pickle",
+        )
+    if bare:
+        return
+    allowed = ModelOptions(
+        factory=options.factory if arch.source == "factory" else None, trust_pickle=options.trust_pickle
+    )
+    if options != allowed:
+        raise ConfigError(
+            f"{path} says itself what network it is",
+            "Leave out --arch, --factory, --class-names, --input-shape and --normalisation",
+        )
 
 
 def _fill(model: nn.Module, state: Any, path: Path, name: str) -> None:
-    if not _is_state(state):
+    if not is_state(state):
         raise ModelError(f"the weights in {path} are no dict of tensors but a {type(state).__name__}")
     expected = model.state_dict()
     problems = [f"{key} is missing" for key in expected if key not in state]

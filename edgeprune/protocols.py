@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edgeprune.records import Frames, LayerChain
+from edgeprune.records import Frames, InputSpec, LayerChain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,11 +54,51 @@ class SimilarityMetric(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """Normalised frames (N, channels, length) float32 and their classes (N,) int64."""
+
+    iq: "Tensor"
+    labels: "Tensor"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network whose units are judged, and what a judgement may use.
+
+    Attributes:
+        model: The network the chain was found in, on the CPU, in eval mode. To be left as it was.
+        chain: Its units.
+        shape: Of its frames.
+        train: Frames to learn from.
+        validation: Frames to choose by; never the test split.
+        seed: Of everything random.
+        progress: Told of long work.
+    """
+
+    model: "nn.Module"
+    chain: LayerChain
+    shape: InputSpec
+    train: Labelled
+    validation: Labelled
+    seed: int
+    progress: "Progress"
+
+
 class Criterion(Protocol):
     """Scores units; a file in `criteria/` holds one as `criterion`."""
 
-    def scores(self, model: "nn.Module", chain: LayerChain, input_shape: tuple[int, int]) -> dict[int, float]:
+    def scores(self, subject: Subject) -> dict[int, float]:
         """Score every droppable unit, more is better; leaves the model as it was."""
+        ...
+
+
+@runtime_checkable
+class Search(Criterion, Protocol):
+    """A criterion that judges whole sets of units where the sum of single scores would not do."""
+
+    def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
+        """The units that stay: of the droppable units in each segment, as many as its count."""
         ...
 
 

@@ -52,10 +52,17 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Arch:
-    """How to build the network before its weights are loaded: a registered name and its arguments."""
+    """How to build the network before its weights are loaded.
+
+    Attributes:
+        name: A registered name; with a factory, 'package.module:callable'; else the name of the file it came from.
+        arguments: Of the registered network.
+        source: What builds it: a registered family, a user's factory, a pickled module or an exported program.
+    """
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    source: Literal["registered", "factory", "pickle", "exported"] = "registered"
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,18 @@ class Edit:
     """One dropped unit, in the terms that rebuild the network.
 
     Attributes:
-        path: Dotted path of the module that is replaced.
+        path: Dotted path of the module that is replaced, or of several joined by '+'; with `span`, of the module whose
+            code holds the unit, '' being the whole network.
         drop: By what.
         expand: Shape (without batch) that a shortcut is broadcast to, when it has a smaller one.
+        span: Names of two nodes in the traced code of `path`: all that is computed from the first on the way to the
+            second is left out, the second included.
     """
 
     path: str
     drop: Drop
     expand: tuple[int, ...] | None = None
+    span: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class Unit:
         reason: Why it must stay, or what dropping means, in words.
         drop: What it becomes when dropped, or None when it must stay.
         collapses: Dropping it loses a whole axis of the signal (a pooled shortcut): dropped last.
+        edit: What dropping it does to the network, or None when it must stay.
     """
 
     index: int
@@ -109,6 +121,7 @@ class Unit:
     reason: str
     drop: Drop | None = None
     collapses: bool = False
+    edit: Edit | None = None
 
     @property
     def droppable(self) -> bool:

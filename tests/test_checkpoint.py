@@ -13,8 +13,8 @@ from torch import nn
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune import store
-from edgeprune.checkpoint import ModelOptions
 from edgeprune.errors import ConfigError, ModelError
+from edgeprune.model_file import ModelOptions
 from edgeprune.models.resnet import ResNet
 from edgeprune.records import Arch, DataRef, Decision, Edit, InputSpec, PrunePlan
 from edgeprune.store import file_sha256
@@ -80,7 +80,7 @@ class TestRoundTrip:
 
     def test_a_pruned_network_is_rebuilt(self, tmp_path):
         whole = synthetic.checkpoint()
-        edited = checkpoints.apply_edits(whole.model, PLAN.edits)
+        edited = checkpoints.apply_edits(whole.model, PLAN.edits, (2, synthetic.LENGTH))
         checkpoints.save(tmp_path / "pruned.pt", dataclasses.replace(whole, model=edited, plan=PLAN))
         loaded = checkpoints.load(tmp_path / "pruned.pt")
         assert loaded.plan == PLAN
@@ -89,11 +89,14 @@ class TestRoundTrip:
 
     def test_the_file_is_what_the_contract_says(self, content):
         assert content["format"] == "edgeprune-checkpoint/1"
-        assert content["arch"] == {"name": "resnet56-1d", "arguments": {"channels": 2, "length": 32, "classes": 3}}
+        arguments = {"channels": 2, "length": 32, "classes": 3}
+        assert content["arch"] == {"name": "resnet56-1d", "arguments": arguments, "source": "registered"}
         assert content["classes"] == ["class 00", "class 01", "class 02"]
         assert content["input"] == {"channels": 2, "length": 32, "normalisation": "rms"}
         assert (content["data"], content["plan"], content["metrics"]) == (None, None, {})
-        assert set(content) == {"format", "arch", "state_dict", "classes", "input", "data", "plan", "metrics"}
+        assert (content["widths"], content["embedded"]) == ({}, None)
+        fields = {"format", "arch", "state_dict", "classes", "input", "data", "plan", "metrics", "widths", "embedded"}
+        assert set(content) == fields
 
     def test_the_same_model_is_the_same_file(self, tmp_path):
         first, second = (checkpoints.save(tmp_path / name / "m.pt", synthetic.checkpoint()) for name in "ab")
@@ -143,12 +146,24 @@ class TestBareWeights:
         assert (loaded.classes, loaded.input) == (("AM", "FM", "CW"), InputSpec(2, 32, "rms"))
         assert torch.equal(loaded.model(synthetic.signals()), synthetic.checkpoint().model(synthetic.signals()))
 
-    @pytest.mark.parametrize("lacking", ["arch", "class_names", "input_shape"])
-    def test_without_a_description_are_a_config_error_with_the_options(self, file, lacking):
+    @pytest.mark.parametrize(
+        ("changes", "found", "options"),
+        [
+            ({"arch": None}, "holds weights only", ("--arch", "--factory")),
+            ({"factory": "package.module:build"}, "holds weights only", ("--arch", "--factory")),
+            ({"class_names": None}, "holds no description", ("--class-names", "--input-shape")),
+            ({"input_shape": None}, "holds no description", ("--class-names", "--input-shape")),
+        ],
+    )
+    def test_without_a_description_are_a_config_error_with_the_options(self, file, changes, found, options):
         path = file(synthetic.checkpoint().model.state_dict())
-        message = refused(path, ConfigError, dataclasses.replace(self.OPTIONS, **{lacking: None}))
-        assert "holds weights only" in message
-        assert all(option in message for option in ("--arch", "--class-names", "--input-shape"))
+        message = refused(path, ConfigError, dataclasses.replace(self.OPTIONS, **changes))
+        assert found in message
+        assert all(option in message for option in options)
+
+    def test_for_frames_that_were_left_as_they_are(self, file):
+        options = dataclasses.replace(self.OPTIONS, normalisation="none")
+        assert checkpoints.load(file(synthetic.checkpoint().model.state_dict()), options).input.normalisation == "none"
 
     def test_of_an_unknown_network_are_a_config_error_with_the_nearest(self, file):
         path = file(synthetic.checkpoint().model.state_dict())

@@ -6,31 +6,20 @@ that change the shape (pooling, flattening) belong to the unit after them.
 """
 
 import copy
-from dataclasses import dataclass
+from itertools import takewhile
+from typing import Literal
 
 import torch
 from torch import nn
 
-from edgeprune.edits import shortcut_of, skip_is_input
 from edgeprune.errors import ModelError
-from edgeprune.prune.trace import Node, Piece, pieces_of
-from edgeprune.records import Drop, InputSpec, LayerChain, Unit
-
-_KINDS = (
-    ("conv", ("conv",)),
-    ("recurrent", ("lstm", "gru", "rnn")),
-    ("attention", ("scaled_dot_product", "multi_head")),
-    ("linear", ("linear", "mm", "matmul")),
-)
-
-
-@dataclass(frozen=True)
-class _Drop:
-    """How a unit can be dropped, or why not."""
-
-    how: Drop | None
-    reason: str
-    expand: tuple[int, ...] | None = None
+from edgeprune.probe import probe
+from edgeprune.prune.dropping import Core, Dropper
+from edgeprune.prune.grouping import begins_unit, common, grouped, is_branched, is_norm, kind_of, nodes_of
+from edgeprune.prune.trace import Node, NotExportedError, Piece, pieces_of
+from edgeprune.prune.watch import watched_pieces
+from edgeprune.records import InputSpec, LayerChain, Unit
+from edgeprune.unfold import unfolded
 
 
 def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerChain:
@@ -44,29 +33,33 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     Raises:
         ModelError: It cannot be traced, or is not a chain from one input to one output.
     """
-    model = copy.deepcopy(model).cpu().eval()
-    groups = _grouped(pieces_of(model, shape.channels, shape.length))
+    model = unfolded(copy.deepcopy(model).cpu().eval())
+    _require_deterministic(model, shape)
+    groups = grouped(_pieces(model, shape))
     everywhere = _module_nodes(groups)
+    dropper = Dropper(model, shape)
     units = []
     in_shape: tuple[int, ...] = (shape.channels, shape.length)
     for index, group in enumerate(groups):
-        nodes = [node for piece in group for node in piece.nodes]
-        paths, covered = _paths(nodes, everywhere)
+        nodes = nodes_of(group)
+        paths, _ = _paths(nodes, everywhere)
+        core = _core(groups, index, in_shape, everywhere)
+        verdict = dropper.verdict(core)
+        edit, kind = verdict.edit, kind_of(group, nodes)
         out_shape = group[-1].out_shape
-        kind = _kind(group, nodes)
-        drop = _drop(model, kind, paths, covered, in_shape, out_shape)
         units.append(
             Unit(
                 index=index,
-                path="+".join(paths) or nodes[-1].name,
-                kind="residual" if drop.how == "shortcut" else kind,
+                path="+".join(paths) or _place(nodes),
+                kind="residual" if edit and edit.drop == "shortcut" else kind,
                 in_shape=in_shape,
                 out_shape=out_shape,
                 params=sum(dict(pair for node in nodes for pair in node.parameters).values()),
                 macs=sum(node.macs for node in nodes),
-                drop=drop.how,
-                reason=drop.reason,
-                collapses=drop.expand is not None,
+                drop=edit.drop if edit else None,
+                reason=verdict.reason,
+                collapses=edit is not None and edit.expand is not None,
+                edit=edit,
             )
         )
         in_shape = out_shape
@@ -78,48 +71,92 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     )
 
 
-def _grouped(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
-    """Join each piece without weights to the unit it belongs to."""
-    groups: list[list[Piece]] = []
-    waiting: list[Piece] = []
-    shape: tuple[int, ...] = ()
-    for piece in pieces:
-        if _begins_unit(piece):
-            groups.append([*waiting, piece])
-            waiting = []
-        elif groups and not waiting and piece.out_shape == shape:
-            groups[-1].append(piece)
-        else:
-            waiting.append(piece)
-        shape = piece.out_shape
-    if waiting:
-        if not groups:
-            raise ModelError("the network has no layer with weights")
-        groups[-1] += waiting
-    return groups
+def _pieces(model: nn.Module, shape: InputSpec) -> tuple[Piece, ...]:
+    """The network cut where all data pass through one tensor: as torch exports it, else as it ran once."""
+    try:
+        return pieces_of(model, shape.channels, shape.length)
+    except NotExportedError as error:
+        try:
+            pieces = watched_pieces(model, shape.channels, shape.length)
+        except ModelError:
+            raise
+        except Exception:  # it does not even run: what the export said is the reason
+            raise error from None
+        if not pieces:
+            raise
+        return pieces
 
 
-def _begins_unit(piece: Piece) -> bool:
-    return len(piece.nodes) > 1 or piece.nodes[0].macs > 0 or _is_recurrent(piece.nodes[0])
+def _require_deterministic(model: nn.Module, shape: InputSpec) -> None:
+    """Find out whether a network answers the same frames twice alike, as whatever compares layers must assume."""
+    frames = probe(shape.channels, shape.length)
+    try:
+        with torch.no_grad():
+            first, second = model(frames), model(frames)
+    except Exception:  # the trace after this says what is wrong
+        return
+    if isinstance(first, torch.Tensor) and not torch.equal(first.nan_to_num(), second.nan_to_num()):
+        raise ModelError(
+            "the network gives other answers to the same frames each time, in evaluation mode",
+            "Take what is random in it out of its forward pass, or bind it to self.training",
+        )
 
 
-def _is_recurrent(node: Node) -> bool:
-    return any(word in node.operation for word in ("lstm", "gru", "rnn"))
-
-
-def _kind(group: list[Piece], nodes: list[Node]) -> str:
-    if any(len(piece.nodes) > 1 and "add" in _last_joint(piece).operation for piece in group):
-        return "residual"
+def _place(nodes: list[Node]) -> str:
+    """A name for operations that are no modules of their own: the innermost module of the heaviest, or the last."""
     heaviest = max(nodes, key=lambda node: (node.macs, len(node.parameters)))
-    for kind, words in _KINDS:
-        if any(word in heaviest.operation for word in words):
-            return kind
-    return "branched" if any(len(piece.nodes) > 1 for piece in group) else "other"
+    return heaviest.modules[-1] if heaviest.modules and heaviest.parameters else nodes[-1].name
 
 
-def _last_joint(piece: Piece) -> Node:
-    """The operation that brings a piece's branches together: the node every branch ends in."""
-    return piece.nodes[-1]
+def _core(
+    groups: list[list[Piece]],
+    index: int,
+    in_shape: tuple[int, ...],
+    everywhere: dict[str, set[str]],
+) -> Core:
+    """What dropping a unit removes: all of it from its first layer or norm on."""
+    group = groups[index]
+    begins = [place for place, piece in enumerate(group) if begins_unit(piece) or is_norm(piece)]
+    leading = begins[0] if begins else 0
+    pieces = group[leading:]
+    nodes = nodes_of(pieces)
+    paths, covered = _paths(nodes, everywhere)
+    position: Literal["first", "inner", "last"] = "inner"
+    if index in (0, len(groups) - 1):
+        position = "first" if index == 0 else "last"
+    return Core(
+        nodes=tuple(nodes),
+        paths=tuple(paths),
+        covered=covered,
+        holders=(*reversed(common([node.modules for node in nodes])), ""),
+        in_shape=group[leading - 1].out_shape if leading else in_shape,
+        out_shape=group[-1].out_shape,
+        residual=kind_of(pieces, nodes) == "residual",
+        branched=any(is_branched(piece) and begins_unit(piece) for piece in pieces),
+        trailing=_trailing(pieces),
+        shared_with=_shared_with(groups, index),
+        position=position,
+    )
+
+
+def _trailing(pieces: list[Piece]) -> tuple[Node, ...]:
+    """The last operations of the pieces without weights that come last."""
+    ends = takewhile(lambda piece: not _has_weights(piece), reversed(pieces))
+    return tuple(piece.nodes[-1] for piece in ends)
+
+
+def _has_weights(piece: Piece) -> bool:
+    return begins_unit(piece) or any(node.parameters for node in piece.nodes)
+
+
+def _shared_with(groups: list[list[Piece]], index: int) -> str | None:
+    """Another unit that uses the same weights, by the name of the module or operation that does, or None."""
+    own = {name for node in nodes_of(groups[index]) for name, _ in node.parameters}
+    for other, group in enumerate(groups):
+        for node in nodes_of(group):
+            if other != index and own & {name for name, _ in node.parameters}:
+                return f"unit {other} ({node.modules[-1] if node.modules else node.name})"
+    return None
 
 
 def _module_nodes(groups: list[list[Piece]]) -> dict[str, set[str]]:
@@ -145,46 +182,3 @@ def _paths(nodes: list[Node], everywhere: dict[str, set[str]]) -> tuple[list[str
         elif outermost not in paths:
             paths.append(outermost)
     return paths, covered
-
-
-def _drop(
-    model: nn.Module,
-    kind: str,
-    paths: list[str],
-    covered: bool,
-    in_shape: tuple[int, ...],
-    out_shape: tuple[int, ...],
-) -> _Drop:
-    change = f"{_shape(in_shape)} to {_shape(out_shape)}"
-    if kind != "residual" and in_shape != out_shape:
-        return _Drop(None, f"changes the shape from {change} and has no shortcut")
-    if not covered:
-        return _Drop(None, "part of it is code outside its modules, which cannot be replaced")
-    if len(paths) != 1:
-        return _Drop(None, f"it is {len(paths)} modules, and only one can be replaced")
-    if kind != "residual":
-        return _Drop("identity", "same shape in and out: nothing takes its place")
-    try:
-        module = model.get_submodule(paths[0])
-        left = _run(shortcut_of(module, paths[0], None), in_shape)
-        passes_on = skip_is_input(module, paths[0])
-    except ModelError as error:
-        if in_shape == out_shape:
-            return _Drop("identity", "same shape in and out: nothing takes its place")
-        return _Drop(None, f"changes the shape from {change}: {error.message}")
-    if in_shape == out_shape and passes_on:
-        return _Drop("identity", "its shortcut is its input: nothing takes its place")
-    if left == out_shape:
-        what = "computes something" if in_shape == out_shape else f"changes the shape from {change}"
-        return _Drop("shortcut", f"its shortcut stays and {what}")
-    return _Drop("shortcut", f"its shortcut {_shape(left)} stays, broadcast to {_shape(out_shape)}", out_shape)
-
-
-@torch.no_grad()
-def _run(module: nn.Module, in_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what a module makes of one frame of zeros."""
-    return tuple(module(torch.zeros(1, *in_shape)).shape[1:])
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

@@ -8,7 +8,7 @@ all others: no score knows that nothing comes after it that could tell two insta
 from collections.abc import Sequence
 
 from edgeprune.errors import ConfigError
-from edgeprune.records import Decision, Edit, LayerChain, PrunePlan, Scores, Segmentation, Unit
+from edgeprune.records import Decision, LayerChain, PrunePlan, Scores, Segmentation, Unit
 
 
 def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int:
@@ -60,7 +60,22 @@ def allot(sizes: Sequence[int], total: int) -> list[int]:
     return counts
 
 
-def plan(chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: str, keep: int) -> PrunePlan:
+def allotment(chain: LayerChain, segmentation: Segmentation, keep: int) -> tuple[list[list[Unit]], list[int]]:
+    """The droppable units of each segment, and how many of them stay."""
+    members = [
+        [unit for unit in chain.units[first : last + 1] if unit.droppable] for first, last in segmentation.segments
+    ]
+    return members, allot([len(units) for units in members], keep)
+
+
+def plan(
+    chain: LayerChain,
+    segmentation: Segmentation,
+    scores: Scores,
+    metric: str,
+    keep: int,
+    stay: frozenset[int] | None = None,
+) -> PrunePlan:
     """Decide for every unit whether it stays.
 
     Args:
@@ -69,13 +84,15 @@ def plan(chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: 
         scores: Of its droppable units.
         metric: Name of the similarity metric behind the segmentation, for the record.
         keep: Droppable units to keep.
+        stay: The droppable units that stay, where they were chosen as a set; else those with the highest scores.
     """
-    members = [
-        [unit for unit in chain.units[first : last + 1] if unit.droppable] for first, last in segmentation.segments
-    ]
-    counts = allot([len(units) for units in members], keep)
+    members, counts = allotment(chain, segmentation, keep)
     ranked = [sorted(units, key=lambda unit: _rank(unit, scores)) for units in members]
-    stay = {unit.index for units, count in zip(ranked, counts, strict=True) for unit in units[:count]}
+    searched = stay is not None
+    if stay is None:
+        stay = frozenset(unit.index for units, count in zip(ranked, counts, strict=True) for unit in units[:count])
+    else:
+        counts = [sum(unit.index in stay for unit in units) for units in members]
     decisions = []
     for segment, (first, last) in enumerate(segmentation.segments):
         for unit in chain.units[first : last + 1]:
@@ -87,7 +104,9 @@ def plan(chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: 
                     kept=not unit.droppable or unit.index in stay,
                     segment=segment,
                     score=scores.values.get(unit.index),
-                    reason=_reason(unit, place, counts[segment], len(members[segment])),
+                    reason=_found(unit, unit.index in stay, counts[segment], len(members[segment]))
+                    if searched and unit.droppable
+                    else _reason(unit, place, counts[segment], len(members[segment])),
                 )
             )
     dropped = [unit for unit, decision in zip(chain.units, decisions, strict=True) if not decision.kept]
@@ -99,7 +118,7 @@ def plan(chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: 
         kept=tuple(decision.index for decision in decisions if decision.kept),
         dropped=tuple(unit.index for unit in dropped),
         decisions=tuple(decisions),
-        edits=tuple(_edit(unit) for unit in dropped),
+        edits=tuple(unit.edit for unit in dropped if unit.edit is not None),
     )
 
 
@@ -117,6 +136,6 @@ def _reason(unit: Unit, place: int, count: int, size: int) -> str:
     return rank if place <= count else f"{rank}; {unit.reason}"
 
 
-def _edit(unit: Unit) -> Edit:
-    assert unit.drop is not None
-    return Edit(unit.path, unit.drop, unit.out_shape if unit.collapses else None)
+def _found(unit: Unit, stays: bool, count: int, size: int) -> str:
+    found = f"{'in' if stays else 'not in'} the best set of {count} of {size} in its segment"
+    return found if stays else f"{found}; {unit.reason}"

@@ -4,42 +4,20 @@ The network runs once over the frames. Every unit's output is turned into a smal
 let go, so that the cost is little more than that of the forward passes and activations are never kept.
 """
 
-import contextlib
 import operator
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.modes import evaluating
 from edgeprune.protocols import Progress, SimilarityMetric
-from edgeprune.records import LayerChain, Similarity, Unit
+from edgeprune.records import LayerChain, Similarity
 from edgeprune.store import record_sha256
+from edgeprune.taps import Tap, read, taps_of
 
 SMALLEST_BATCH = 4  # the unbiased estimator is undefined below
-PROBE_FRAMES = 2  # any number other than a batch's tells the axis of the frames from the others
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor is read: what goes into a module, or what comes out of it."""
-
-    module: nn.Module
-    side: Literal["input", "output"]
-
-
-@dataclass(frozen=True)
-class Tap:
-    """Where a unit's output is read, and its shape there for `PROBE_FRAMES` frames."""
-
-    unit: Unit
-    place: Place
-    probe_shape: torch.Size
 
 
 def similarity_of(
@@ -81,8 +59,8 @@ def similarity_of(
             if len(batch) < SMALLEST_BATCH:
                 left_out = len(batch)
                 continue
-            taps = taps or _taps(model, chain, batch[:PROBE_FRAMES])
-            products = metric.products(_summaries(model, taps, batch, metric))
+            taps = taps or taps_of(model, chain, batch)
+            products = metric.products(read(model, taps, batch, metric.summarise))
             _require_finite(products, chain)
             total += len(batch) * products
             frames += len(batch)
@@ -93,102 +71,6 @@ def similarity_of(
     _require_varied(mean, chain)
     matrix = tuple(tuple(row) for row in metric.finish(mean).tolist())
     return Similarity(record_sha256(chain), data_sha256, metric_name, frames, matrix)
-
-
-def _taps(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
-    """Choose for each unit the first of its places that is passed exactly once, by watching one small pass.
-
-    A module that is called from several places cannot tell which unit it works for.
-    """
-    places = _places(model, chain)
-    shapes: dict[Place, list[torch.Size | None]] = {place: [] for options in places for place in options}
-
-    def note(tensor: Tensor | None, seen: list[torch.Size | None]) -> None:
-        seen.append(None if tensor is None else tensor.shape)
-
-    with contextlib.ExitStack() as hooks:
-        for place, seen in shapes.items():
-            hooks.enter_context(_listen(place, partial(note, seen=seen)))
-        try:
-            model(frames)
-        except (RuntimeError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            shape = tuple(frames.shape[1:])
-            raise DataError(f"the network fails on frames of shape {shape}: {reason}") from error
-    taps = []
-    for unit, options in zip(chain.units, places, strict=True):
-        once = [(place, shapes[place][0]) for place in options if len(shapes[place]) == 1]
-        readable = [Tap(unit, place, shape) for place, shape in once if shape is not None]
-        if not readable:
-            raise ModelError(
-                f"the output of unit {unit.index} ({unit.path}) cannot be read: none of its modules runs exactly once",
-                "Give each place of the network a module of its own",
-            )
-        taps.append(readable[0])
-    return taps
-
-
-def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
-    """Where the output of each unit might be read, best first.
-
-    The output of the last of its modules, else of an earlier one. A unit written as plain code has no module: then what
-    the next unit takes in, or what the whole network puts out.
-    """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    own = [[modules[path] for path in unit.path.split("+") if path in modules] for unit in chain.units]
-    following = [[Place(paths[0], "input")] if paths else [] for paths in own[1:]]
-    return [
-        [Place(module, "output") for module in reversed(paths)] + fallback
-        for paths, fallback in zip(own, [*following, [Place(model, "output")]], strict=True)
-    ]
-
-
-def _summaries(model: nn.Module, taps: list[Tap], batch: Tensor, metric: SimilarityMetric) -> list[Tensor]:
-    """Run a batch and summarise the output of every unit, in the order of the chain."""
-    summaries: dict[int, Tensor] = {}
-
-    def summarise(tensor: Tensor | None, tap: Tap) -> None:
-        summaries[tap.unit.index] = metric.summarise(_frames_first(tap, tensor, len(batch)))
-
-    with contextlib.ExitStack() as hooks:
-        for tap in taps:
-            hooks.enter_context(_listen(tap.place, partial(summarise, tap=tap)))
-        model(batch)
-    return [summaries[tap.unit.index] for tap in taps]
-
-
-def _listen(place: Place, hear: Callable[[Tensor | None], None]) -> RemovableHandle:
-    """Call `hear` with every tensor that passes a place, until the handle is closed."""
-
-    def before(_: nn.Module, arguments: Any) -> None:
-        hear(_tensor(arguments))
-
-    def after(_: nn.Module, __: Any, output: Any) -> None:
-        hear(_tensor(output))
-
-    if place.side == "input":
-        return place.module.register_forward_pre_hook(before)
-    return place.module.register_forward_hook(after)
-
-
-def _frames_first(tap: Tap, output: Tensor | None, frames: int) -> Tensor:
-    """The output as (frames, ...): the axis of the frames is the one that is longer than in the small pass."""
-    if output is not None and len(output.shape) == len(tap.probe_shape):
-        for axis, (length, probe_length) in enumerate(zip(output.shape, tap.probe_shape, strict=True)):
-            if length != probe_length and length % frames == 0:
-                return output.movedim(axis, 0).reshape(frames, -1)
-    raise ModelError(
-        f"the output of unit {tap.unit.index} ({tap.unit.path}) has no axis for the frames: {PROBE_FRAMES} give shape "
-        f"{tuple(tap.probe_shape)}, {frames} give {None if output is None else tuple(output.shape)}",
-        "Keep the frames apart along one axis of every layer's output",
-    )
-
-
-def _tensor(output: Any) -> Tensor | None:
-    """What a module hands on: its tensor, or the first of several as recurrent and attention layers return them."""
-    if isinstance(output, tuple | list) and output:
-        output = output[0]
-    return output if isinstance(output, Tensor) else None
 
 
 def _require_finite(products: Tensor, chain: LayerChain) -> None:

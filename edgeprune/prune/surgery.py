@@ -23,10 +23,11 @@ def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:
             f"the plan was made for a model with sha256 {plan.model_sha256[:12]}, not {checkpoint.sha256[:12]}",
             "Make a plan for this model with: edgeprune plan",
         )
+    shape = (checkpoint.input.channels, checkpoint.input.length)
     earlier = checkpoint.plan.edits if checkpoint.plan else ()
     return replace(
         checkpoint,
-        model=apply_edits(checkpoint.model, plan.edits).eval(),
+        model=apply_edits(checkpoint.model, plan.edits, shape).eval(),
         plan=replace(plan, edits=(*earlier, *plan.edits)),
         metrics={},
         sha256="",

@@ -1,10 +1,8 @@
 """The data flow of a network, as a graph: what is computed from the one input on the way to the one output.
 
-The whole flow passes through a node exactly when the node dominates the output (Cooper, Harvey & Kennedy 2001); the
-network is a chain of pieces from one such node to the next.
+The network is a chain of pieces, from one tensor that the whole flow passes through to the next (`flow.cut`).
 """
 
-import warnings
 from dataclasses import dataclass
 
 import networkx as nx
@@ -13,8 +11,14 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
+from edgeprune.prune.flow import cut
+from edgeprune.silence import unheard
 
 _BATCH = 2
+
+
+class NotExportedError(ModelError):
+    """A network that torch cannot export."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,15 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
         length: Samples of a frame.
 
     Raises:
-        ModelError: It cannot be exported, or has several inputs or outputs.
+        NotExportedError: It cannot be exported.
+        ModelError: It has several inputs or outputs.
     """
     example = torch.zeros(_BATCH, channels, length)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with unheard():
             program = torch.export.export(model, (example,), strict=False)
     except Exception as error:  # export runs the model's own code
-        raise ModelError(
+        raise NotExportedError(
             f"the network cannot be traced: {reason_of(error)}", "Its layers cannot be told apart"
         ) from error
     outputs = program.graph_signature.user_outputs
@@ -74,33 +78,39 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     flow = nx.DiGraph((user, node) for node in nodes.values() for user in node.all_input_nodes)
     if source not in flow or sink not in nx.descendants(flow, source):
         raise ModelError("the network's output does not depend on its input")
-    between = (nx.descendants(flow, source) & nx.ancestors(flow, sink)) | {source, sink}
-    dominators = nx.immediate_dominators(flow.subgraph(between), source)
-    joints = [sink]
-    while joints[-1] is not source:
-        joints.append(dominators[joints[-1]])
-    cuts = [node for node in joints if isinstance(node.meta.get("val"), torch.Tensor)]
+    parts = cut(flow, source, sink, lambda node: isinstance(node.meta.get("val"), torch.Tensor))
+    between = {source}.union(*(inside for _, inside in parts))
     costs = _macs(program, example)
     parameters = {
         name: (target, program.state_dict[target].numel())
         for name, target in program.graph_signature.inputs_to_parameters.items()
     }
+    callable_paths = {path for path, module in model.named_modules() if path and type(module) is not nn.Module}
     order = {node: position for position, node in enumerate(nodes.values())}
-    pieces = []
-    for begin, end in zip(cuts[::-1], cuts[-2::-1], strict=False):
-        inside = (nx.descendants(flow.subgraph(between), begin) & nx.ancestors(flow.subgraph(between), end)) | {end}
-        inside_in_order = sorted(inside, key=order.__getitem__)
-        pieces.append(Piece(tuple(_node(node, between, parameters, costs) for node in inside_in_order)))
-    return tuple(pieces)
+    return tuple(
+        Piece(
+            tuple(
+                _node(node, between, parameters, costs, callable_paths)
+                for node in sorted(inside, key=order.__getitem__)
+            )
+        )
+        for _, inside in parts
+    )
 
 
-def _node(node: fx.Node, between: set[fx.Node], parameters: dict[str, tuple[str, int]], costs: dict[str, int]) -> Node:
+def _node(
+    node: fx.Node,
+    between: set[fx.Node],
+    parameters: dict[str, tuple[str, int]],
+    costs: dict[str, int],
+    callable_paths: set[str],
+) -> Node:
     stack = node.meta.get("nn_module_stack") or {}
     value = node.meta.get("val")
     return Node(
         name=node.name,
         operation=str(node.target),
-        modules=tuple(path for path, _ in stack.values() if path),
+        modules=tuple(path for path, _ in stack.values() if path in callable_paths),
         shape=tuple(int(size) for size in value.shape[1:]) if isinstance(value, torch.Tensor) else (),
         parameters=tuple(parameters[name] for name in _read_by(node, between) if name in parameters),
         macs=costs.get(node.name, 0),

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.layers import layers_of
-from edgeprune.records import InputSpec
+from edgeprune.records import Edit, InputSpec
 
 NETWORKS = [("resnet56-1d", 32, 3), ("resnet56", 128, 11), ("resnet110", 128, 11)]
 
@@ -37,6 +37,10 @@ def refused(model):
         chain_of(model)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def swish(x):
+    return x * torch.sigmoid(x)
 
 
 def conv(channels_in=4, channels_out=4, **options):
@@ -146,8 +150,12 @@ class TestPlainChains:
             ("6+7+8", "linear", (10,), 490, 480),
             ("9", "linear", (3,), 33, 30),
         ]
-        assert chain.droppable == ()
+        assert [unit.drop for unit in chain.units] == [None, "adapter", "adapter", None]
+        assert [unit.edit for unit in chain.units[1:3]] == [Edit("4+5", "adapter"), Edit("7+8", "adapter")]
         assert all("changes the shape" in unit.reason for unit in chain.units)
+        assert chain.units[0].reason.endswith("it takes the signal in")
+        assert chain.units[1].reason.endswith("the layers after it are rebuilt for 4×8")
+        assert chain.units[3].reason.endswith("it gives the answer")
 
     def test_a_module_of_the_same_shape_in_and_out_can_go(self):
         def layer():
@@ -161,13 +169,12 @@ class TestPlainChains:
             ("3+4", None),
         ]
 
-    def test_several_modules_cannot_be_replaced_as_one(self):
+    def test_several_modules_go_as_one(self):
         chain = chain_of(nn.Sequential(conv(2, 4), conv(), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)))
         assert chain.units[1].path == "1+2"
-        assert not chain.units[1].droppable
-        assert "2 modules" in chain.units[1].reason
+        assert chain.units[1].edit == Edit("1+2", "identity")
 
-    def test_code_between_modules_cannot_be_replaced(self):
+    def test_code_between_modules_goes_with_them(self):
         model = Doing(
             lambda self, x: self.last(torch.tanh(self.middle(self.first(x)))).mean(2),
             first=conv(2, 4),
@@ -175,8 +182,51 @@ class TestPlainChains:
             last=conv(4, 3),
         )
         unit = chain_of(model).units[1]
-        assert (unit.path, unit.drop) == ("middle", None)
-        assert "code outside" in unit.reason
+        assert (unit.path, unit.drop) == ("middle", "identity")
+        assert unit.edit == Edit("", "identity", None, ("first", "tanh"))
+        assert "cut out of the code of the network" in unit.reason
+
+    def test_an_activation_in_several_steps_is_no_unit_and_goes_with_its_layer(self):
+        model = Doing(
+            lambda self, x: self.last(swish(self.middle(swish(self.first(x))))).mean(2),
+            first=conv(2, 4),
+            middle=conv(),
+            last=conv(4, 3),
+        )
+        chain = chain_of(model)
+        assert [(unit.path, unit.kind) for unit in chain.units] == [
+            ("first", "conv"),
+            ("middle", "conv"),
+            ("last", "conv"),
+        ]
+        assert chain.units[1].edit == Edit("", "identity", None, ("mul", "mul_1"))
+
+    def test_a_module_that_gives_two_things_is_cut_out_of_the_code_that_takes_one(self):
+        pair = Doing(lambda self, x: (torch.relu(self.conv(x)), x.mean()), conv=conv())
+
+        def forward(self, x):
+            x, _ = self.pair(self.first(x))
+            return self.fc(x.mean(-1))
+
+        unit = chain_of(Doing(forward, first=conv(2, 4), pair=pair, fc=nn.Linear(4, 3))).units[1]
+        assert unit.edit == Edit("", "identity", None, ("first", "getitem"))
+
+    def test_code_that_looks_at_shapes_is_cut_all_the_same(self):
+        def forward(self, x):
+            frames, _, length = x.shape
+            x = self.first(x).transpose(1, 2).reshape(frames * length, 4)
+            x = torch.relu(self.middle(x))
+            return self.fc(x.reshape(frames, length, 4).mean(1))
+
+        unit = chain_of(Doing(forward, first=conv(2, 4), middle=nn.Linear(4, 4), fc=nn.Linear(4, 3))).units[1]
+        assert unit.edit == Edit("", "identity", None, ("reshape", "relu"))
+
+    def test_weights_under_two_names_are_found_to_be_shared(self):
+        first, second = conv(), conv()
+        second.weight = first.weight
+        chain = chain_of(nn.Sequential(conv(2, 4), first, second, nn.Flatten(), nn.Linear(64, 3)))
+        assert chain.droppable == ()
+        assert chain.units[1].reason == "shares its weights with unit 2 (2): one cannot go without the other"
 
     def test_branches_that_are_joined_are_one_unit(self):
         branched = Doing(lambda self, x: torch.cat([self.a(x), self.b(x)], 1), a=conv(4, 2), b=nn.Conv1d(4, 2, 1))
@@ -240,13 +290,32 @@ class TestShortcuts:
         unit = self.unit_of(Doing(forward, a=conv()))
         assert unit.drop == "identity"
 
-    def test_a_block_that_cannot_be_traced_and_changes_the_shape_must_stay(self):
+    def test_a_block_that_cannot_be_traced_and_changes_the_shape_is_bridged(self):
         def forward(self, x):
             return self.a(x) + (self.b(x) if len(x) else -self.b(x))
 
         unit = self.unit_of(Doing(forward, a=conv(4, 6), b=conv(4, 6)), out_channels=6)
-        assert unit.drop is None
-        assert "changes the shape from 4×16 to 6×16: " in unit.reason
+        assert unit.edit == Edit("1", "adapter")
+        assert unit.reason == "changes the shape from 4×16 to 6×16: the layers after it are rebuilt for 4×16"
+
+    def test_a_block_in_the_code_of_the_network_is_cut_out_of_it(self):
+        def forward(self, x):
+            x = torch.relu(self.first(x))
+            x = x + torch.tanh(self.body(x))
+            x = self.project(x) + torch.tanh(self.wide(x))
+            x = x.mean(2, keepdim=True) + torch.tanh(self.last(x))
+            return self.fc(x.flatten(1))
+
+        parts = {"first": conv(2, 4), "body": conv(), "project": conv(4, 6), "wide": conv(4, 6), "last": conv(6, 6)}
+        chain = chain_of(Doing(forward, **parts, fc=nn.Linear(6 * 16, 3)))
+        assert [unit.edit for unit in chain.units] == [
+            None,
+            Edit("", "identity", None, ("relu", "add")),
+            Edit("", "shortcut", None, ("add", "add_1")),
+            Edit("", "shortcut", (6, 16), ("add_1", "add_2")),
+            None,
+        ]
+        assert [unit.collapses for unit in chain.units] == [False, False, False, True, False]
 
 
 class TestRefused:
@@ -265,6 +334,16 @@ class TestRefused:
     def test_a_network_that_looks_at_its_data(self):
         model = Doing(lambda self, x: self.a(x) if x.sum() > 0 else x, a=conv(2, 2))
         assert refused(model).startswith("the network cannot be traced: ")
+
+    def test_a_network_that_is_random_in_evaluation_mode(self):
+        message = refused(Doing(lambda self, x: self.a(x) + torch.rand(1), a=conv(2, 2)))
+        assert message.startswith("the network gives other answers to the same frames each time, in evaluation mode")
+        dropping = Doing(lambda self, x: nn.functional.dropout(self.a(x), 0.5, self.training), a=conv(2, 2))
+        assert len(chain_of(dropping).units) == 1
+
+    def test_two_outputs_of_a_network_that_looks_at_its_data(self):
+        message = refused(Doing(lambda self, x: (self.a(x), x) if x.sum() > -1 else x, a=conv(2, 2)))
+        assert message.startswith("the network's answer is not one tensor")
 
     def test_a_network_that_fails(self):
         assert "cannot be traced: division by zero" in refused(Doing(lambda self, x: 1 / 0))

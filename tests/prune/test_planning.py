@@ -15,7 +15,8 @@ from edgeprune.records import Edit, LayerChain, Scores, Segmentation, Unit
 
 def unit(index, drop="identity", collapses=False):
     reason = "why it is as it is" if drop else "changes the shape"
-    return Unit(index, f"unit.{index}", "conv", (4, 8), (4, 8), 10, 100, reason, drop, collapses)
+    edit = Edit(f"unit.{index}", drop, (4, 8) if collapses else None) if drop else None
+    return Unit(index, f"unit.{index}", "conv", (4, 8), (4, 8), 10, 100, reason, drop, collapses, edit)
 
 
 def chain_of(drops):
@@ -152,9 +153,18 @@ class TestPlan:
             Edit("unit.2", "shortcut"),
         )
 
+    def test_a_set_that_a_search_found_stays_whatever_the_scores(self):
+        chain = chain_of(["identity"] * 4)
+        values = scores({0: 4.0, 1: 3.0, 2: 2.0, 3: 1.0})
+        made = plan(chain, segmentation((0, 3)), values, "m", keep=2, stay=frozenset({1, 3}))
+        assert (made.kept, made.dropped) == ((1, 3), (0, 2))
+        assert made.edits == (Edit("unit.0", "identity"), Edit("unit.2", "identity"))
+        assert made.decisions[1].reason == "in the best set of 2 of 4 in its segment"
+        assert made.decisions[0].reason == "not in the best set of 2 of 4 in its segment; why it is as it is"
+
     @settings(deadline=None)
     @given(
-        drops=st.lists(st.sampled_from([None, "identity", "shortcut", "pooled"]), min_size=2, max_size=12),
+        drops=st.lists(st.sampled_from([None, "identity", "shortcut", "adapter", "pooled"]), min_size=2, max_size=12),
         data=st.data(),
     )
     def test_every_unit_is_decided_once_with_a_reason(self, drops, data):

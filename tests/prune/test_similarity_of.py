@@ -181,10 +181,19 @@ class SharedActivation(nn.Module):
         return self.act(self.second(self.act(self.first(x))))
 
 
-def test_a_module_called_from_several_places_gives_way_to_the_one_before():
-    model = SharedActivation()
-    result = compare(model, chain_of("first+act", "second+act"), frames(16))
-    assert result.matrix == compare(model, chain_of("first", "second"), frames(16)).matrix
+def test_a_module_called_once_for_each_of_its_units_is_read_in_turn():
+    model, batch = SharedActivation(), frames(16)
+    result = compare(model, chain_of("first+act", "second+act"), batch)
+    with torch.no_grad():
+        first = torch.tanh(model.first(batch[0]))
+        units = [first, torch.tanh(model.second(first))]
+    np.testing.assert_allclose(result.matrix, unbiased_cka([[unit] for unit in units]), atol=1e-5)
+
+
+def test_a_module_called_more_often_gives_way_to_the_one_before():
+    model, batch = SharedActivation(), frames(16)
+    result = compare(model, chain_of("first", "second+act"), batch)
+    assert result.matrix == compare(model, chain_of("first", "second"), batch).matrix
 
 
 class PlainCode(nn.Module):

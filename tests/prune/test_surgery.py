@@ -11,7 +11,7 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune.errors import ConfigError
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.surgery import apply, reestimate_batch_norm
-from edgeprune.records import Decision, Edit, PrunePlan
+from edgeprune.records import Decision, PrunePlan
 
 
 def plan_of(chain, dropped):
@@ -26,11 +26,7 @@ def plan_of(chain, dropped):
         decisions=tuple(
             Decision(unit.index, unit.path, unit.index not in dropped, 0, "by hand") for unit in chain.units
         ),
-        edits=tuple(
-            Edit(unit.path, unit.drop, unit.out_shape if unit.collapses else None)
-            for unit in chain.units
-            if unit.index in dropped
-        ),
+        edits=tuple(unit.edit for unit in chain.units if unit.index in dropped),
     )
 
 

@@ -1,0 +1,127 @@
+"""What is in a model file, read without running anything in it; with the user's trust, a whole network."""
+
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from edgeprune.errors import ConfigError, ModelError, reason_of
+
+FORMAT = "edgeprune-checkpoint/1"
+_GLOBAL = "GLOBAL "
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the command line says of a model whose file does not say it, and what of it may run code."""
+
+    arch: str | None = None
+    class_names: tuple[str, ...] | None = None
+    input_shape: tuple[int, int] | None = None
+    normalisation: Literal["rms", "none"] | None = None
+    factory: str | None = None
+    trust_pickle: bool = False
+
+
+def read(path: Path, options: ModelOptions) -> dict[str, Any]:
+    """The dict in a .pt file; of a pickled module or exported program, its bytes.
+
+    Raises:
+        ConfigError: No such file.
+        ModelError: Not readable, or it would run code that the user did not allow.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(512).lstrip()
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}") from error
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if head.startswith(b"<"):
+        raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
+    if path.suffix == ".pt2":
+        return {"source": "exported", "embedded": path.read_bytes()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if options.trust_pickle and _GLOBAL in str(error):
+            return {"source": "pickle", "embedded": path.read_bytes()}
+        raise _refused(path, error) from error
+    except Exception as error:  # a damaged archive fails in whatever reads it first
+        raise ModelError(f"{path} is not a readable model file: {reason_of(error)}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not a model file or state dict")
+    return content
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
+    text = str(error)
+    if _GLOBAL in text:
+        name = text.split(_GLOBAL, 1)[1].split(" ", 1)[0]
+        return ModelError(
+            f"{path} wants to load {name}, which could run code; nothing was run",
+            "Save the state_dict instead of the module, or say --trust-pickle if you trust the file",
+        )
+    return ModelError(f"{path} is damaged or not a model file; nothing in it was run")
+
+
+def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dict[str, Any]:
+    """A bare state dict or whole network with what the command line says of it, as the content of a model file.
+
+    Raises:
+        ConfigError: An option is missing.
+        ModelError: It is neither.
+    """
+    source = content.get("source") if isinstance(content.get("embedded"), bytes) else None
+    if source is not None and not options.trust_pickle:
+        raise ConfigError(
+            f"{path} may hold pickles, which can run code; nothing was run", "If you trust it, add --trust-pickle"
+        )
+    state = None if source else content.get("state_dict", content)
+    if not source and (not is_state(state) or not state):
+        raise ModelError(
+            f"{path} is not a model file; it holds {', '.join(map(str, list(content)[:5])) or 'nothing'}",
+            f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
+        )
+    if not source and (options.arch is None) == (options.factory is None):
+        raise ConfigError(f"{path} holds weights only", "Say what network it is with --arch or --factory")
+    if options.class_names is None or options.input_shape is None:
+        raise ConfigError(f"{path} holds no description of its network", "Add --class-names and --input-shape")
+    channels, length = options.input_shape
+    classes = tuple(options.class_names)
+    if len(set(classes)) != len(classes):
+        raise ConfigError(f"--class-names names a class twice: {', '.join(classes)}")
+    arch: dict[str, Any] = {"name": options.factory, "source": "factory"}
+    if source:
+        arch = {"name": path.name, "source": source}
+    elif options.arch is not None:
+        arch = {
+            "name": options.arch,
+            "arguments": {"channels": channels, "length": length, "classes": len(classes)},
+        }
+    return {
+        "arch": arch,
+        "state_dict": state,
+        "classes": list(classes),
+        "input": {"channels": channels, "length": length, "normalisation": options.normalisation or "rms"},
+        "data": None,
+        "plan": None,
+        "metrics": {},
+        "embedded": as_tensor(content["embedded"]) if source else None,
+    }
+
+
+def is_state(state: Any) -> bool:
+    """Whether this is a dict of tensors."""
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+
+
+def as_tensor(content: bytes) -> Tensor | None:
+    """Bytes as a model file keeps them."""
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else None

@@ -1,0 +1,154 @@
+"""Bridges: what the layers start from that were rebuilt for another width, because a layer before them was dropped.
+
+`inherit` keeps the weights of the channels that are left, as `widths.resized` made them. `kaiming` draws them afresh
+(He et al. 2015) with biases of zero, as the authors of arXiv 2406.07929 do. `least-squares` sets them so that the
+layer's output comes as near as possible to what it was in the unpruned network, on the same frames: ridge regression of
+the old output on the new input, layer after layer, each with those before it already bridged. Where the map has another
+size than before, the old output is averaged or repeated to fit it.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from edgeprune.modes import evaluating
+
+Bridge = Literal["least-squares", "inherit", "kaiming"]
+BRIDGES: tuple[Bridge, ...] = get_args(Bridge)
+
+_RIDGE = 1e-3  # of the mean diagonal of the normal equations
+_MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save
+_FRAMES_AT_ONCE = 64
+_ROWS_A_FEATURE = 50  # equations for each unknown; more hardly move the solution
+
+
+def bridge(
+    unpruned: nn.Module, pruned: nn.Module, batches: Sequence[Tensor], how: Bridge, seed: int
+) -> tuple[str, ...]:
+    """Give the rebuilt layers of a pruned network their first weights, in place.
+
+    Args:
+        unpruned: The network before, unfolded.
+        pruned: The network without the dropped units.
+        batches: Normalised frames (n, channels, length) of the train split.
+        how: The kind of bridge.
+        seed: Of fresh weights.
+
+    Returns:
+        Paths of the layers that were bridged, in order of the network.
+    """
+    paths = rebuilt_layers(unpruned, pruned)
+    if how == "kaiming":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for path in paths:
+                _draw(pruned.get_submodule(path))
+    elif how == "least-squares":
+        for path in paths:
+            _fit(unpruned, pruned, path, batches)
+    return paths
+
+
+def rebuilt_layers(unpruned: nn.Module, pruned: nn.Module) -> tuple[str, ...]:
+    """Paths of convolutions and linear layers whose weights have another shape than before."""
+    before = dict(unpruned.named_modules())
+    return tuple(
+        path
+        for path, module in pruned.named_modules()
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear)
+        and path in before
+        and _weight(before[path]).shape != _weight(module).shape
+    )
+
+
+def _weight(module: nn.Module) -> Tensor:
+    weight: Tensor = module.weight  # type: ignore[assignment]
+    return weight
+
+
+@torch.no_grad()
+def _draw(module: nn.Module) -> None:
+    nn.init.kaiming_normal_(_weight(module), nonlinearity="relu")
+    if isinstance(module.bias, Tensor):
+        module.bias.zero_()
+
+
+@torch.no_grad()
+def _fit(unpruned: nn.Module, pruned: nn.Module, path: str, batches: Sequence[Tensor]) -> None:
+    """Ridge regression of a layer's old output on its new input; left as it is where the two do not line up."""
+    layer = pruned.get_submodule(path)
+    features = _weight(layer)[0].numel() + 1
+    if features > _MOST_FEATURES or getattr(layer, "groups", 1) != 1:
+        return
+    gram = torch.zeros(features, features, dtype=torch.float64)
+    cross = torch.zeros(features, len(_weight(layer)), dtype=torch.float64)
+    seen = 0
+    for batch in (part for whole in batches for part in torch.split(whole, _FRAMES_AT_ONCE)):
+        inputs, made = _passing(pruned, path, batch)
+        _, wanted = _passing(unpruned, path, batch)
+        if wanted.dim() != made.dim() or (isinstance(layer, nn.Linear) and wanted.shape != made.shape):
+            return
+        rows, answers = _rows(layer, inputs), _answers(layer, wanted, made.shape[2:])
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
+        gram += (rows.T @ rows).double()
+        cross += (rows.T @ answers).double()
+        seen += len(rows)
+        if seen > _ROWS_A_FEATURE * features:
+            break
+    ridge = _RIDGE * gram.diagonal().mean()
+    solved = torch.linalg.solve(gram + ridge * torch.eye(features, dtype=torch.float64), cross)
+    weight = _weight(layer)
+    weight.copy_(solved[:-1].T.reshape(weight.shape))
+    if isinstance(layer.bias, Tensor):
+        layer.bias.copy_(solved[-1])
+
+
+def _passing(model: nn.Module, path: str, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """What goes into a layer and what comes out of it, on one batch."""
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((inputs[0], output))
+
+    handle = model.get_submodule(path).register_forward_hook(note)
+    with handle, evaluating(model):
+        model(batch)
+    return seen[0]
+
+
+def _rows(layer: nn.Module, inputs: Tensor) -> Tensor:
+    """The inputs as rows (positions, features) that the layer's weights are multiplied with."""
+    if not isinstance(layer, nn.Conv1d | nn.Conv2d):
+        return inputs.reshape(-1, inputs.shape[-1])
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    padded = nn.functional.pad(inputs, _padding(layer), mode)
+    if isinstance(layer, nn.Conv1d):
+        size, dilation, stride = ((1, *layer.kernel_size), (1, *layer.dilation), (1, *layer.stride))
+        columns = nn.functional.unfold(padded.unsqueeze(2), size, dilation, 0, stride)
+    else:
+        columns = nn.functional.unfold(padded, layer.kernel_size, layer.dilation, 0, layer.stride)
+    return columns.transpose(1, 2).reshape(-1, columns.shape[1])
+
+
+def _padding(layer: nn.Conv1d | nn.Conv2d) -> list[int]:
+    """What is added before and after each axis, the last axis first."""
+    pairs = []
+    for axis, (size, dilation) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
+        if isinstance(layer.padding, str):
+            total = dilation * (size - 1) if layer.padding == "same" else 0
+            pairs.append((total // 2, total - total // 2))
+        else:
+            pairs.append((layer.padding[axis],) * 2)
+    return [added for pair in reversed(pairs) for added in pair]
+
+
+def _answers(layer: nn.Module, wanted: Tensor, size: torch.Size) -> Tensor:
+    """The outputs as rows (positions, channels), on a map of the given size."""
+    if isinstance(layer, nn.Linear):
+        return wanted.reshape(-1, wanted.shape[-1])
+    if wanted.shape[2:] != size:
+        pool = nn.functional.adaptive_avg_pool1d if len(size) == 1 else nn.functional.adaptive_avg_pool2d
+        wanted = pool(wanted, tuple(size))  # type: ignore[arg-type]
+    return wanted.movedim(1, -1).reshape(-1, wanted.shape[1])

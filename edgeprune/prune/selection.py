@@ -1,0 +1,188 @@
+"""Selection under a budget: the best set of units to keep, exactly.
+
+Of all sets that cost at most the budget, the one whose units are worth most together, as a mixed-integer linear program
+(HiGHS, Huangfu & Hall 2018): the path of greatest worth through the routes of a network, under one bound on its cost.
+Three things go before worth, in this order:
+
+1. As many segments as the budget allows keep a unit, if they have one that can be dropped.
+2. Within a segment, a unit whose shortcut would lose an axis of the signal stays before all others.
+3. The total worth of the units that stay.
+
+A unit is worth its score over the mean magnitude of the scores in its segment. Scores of different segments cannot be
+added as they are: a unit of many weights, or one near the output, scores orders of magnitude above others, and segments
+with such units would take the whole budget. So weighed, each segment is worth as much as it has units, as where kept
+units are allotted to segments by their size.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import csr_array
+
+from edgeprune.errors import EdgepruneError
+from edgeprune.prune.routes import END, Routes
+from edgeprune.records import LayerChain, Scores, Segmentation
+
+Floats = npt.NDArray[np.float64]
+_ROUNDING = 1e-9
+
+
+def worths(members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> dict[int, float]:
+    """Each unit's score over the mean magnitude of its segment's scores; 1 for all where they are all 0.
+
+    Args:
+        members: The droppable units of each segment.
+        scores: Of each.
+    """
+    found: dict[int, float] = {}
+    for units in members:
+        mean = sum(abs(scores[unit]) for unit in units) / len(units) if units else 0.0
+        found |= {unit: scores[unit] / mean if mean else 1.0 for unit in units}
+    return found
+
+
+def members_of(chain: LayerChain, segmentation: Segmentation) -> list[list[int]]:
+    """The droppable units of each segment."""
+    return [[index for index in chain.droppable if first <= index <= last] for first, last in segmentation.segments]
+
+
+def worth_of(kept: Collection[int], members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> tuple[int, float]:
+    """What a set of units is worth: how many segments keep one, and its total worth."""
+    worth = worths(members, scores)
+    covered = sum(any(unit in kept for unit in units) for units in members)
+    return covered, sum(value for unit, value in worth.items() if unit in kept)
+
+
+def select_within(
+    chain: LayerChain,
+    segmentation: Segmentation,
+    scores: Scores,
+    routes: Routes,
+    costs: Mapping[int, float],
+    budget: float,
+) -> frozenset[int] | None:
+    """The droppable units to keep under a budget, or None when no set costs so little.
+
+    Args:
+        chain: The network.
+        segmentation: Its segments.
+        scores: Of its droppable units.
+        routes: What each unit computes, whatever was dropped before it.
+        costs: Of each droppable unit that computes what it does in the unpruned network.
+        budget: What all kept units may cost together.
+    """
+    members = members_of(chain, segmentation)
+    first_to_stay = frozenset(unit.index for unit in chain.units if unit.collapses)
+    return select(routes, members, worths(members, scores.values), costs, budget, first_to_stay)
+
+
+def select(
+    routes: Routes,
+    members: Sequence[Sequence[int]],
+    worth: Mapping[int, float],
+    costs: Mapping[int, float],
+    budget: float,
+    first_to_stay: frozenset[int] = frozenset(),
+) -> frozenset[int] | None:
+    """The units to keep, or None when no set costs so little.
+
+    Args:
+        routes: Of the network.
+        members: The droppable units of each segment.
+        worth: Of each droppable unit.
+        costs: Of each, at load 1; not negative.
+        budget: What all kept units may cost together.
+        first_to_stay: Units that stay before the others of their segment.
+    """
+    program = _Program(routes, members, costs, budget, first_to_stay)
+    covered = program.best(program.covers)
+    if covered is None:
+        return None
+    most = round(float(program.covers @ covered))
+    chosen = program.best(program.worth(worth), least_covered=most)
+    if chosen is None:  # the first solution is one of the second program
+        raise EdgepruneError("the selection under a budget found no set where it had found one before")
+    return program.units(chosen)
+
+
+class _Program:
+    """The mixed-integer program: for each stop whether the route keeps its unit there or drops it there.
+
+    Its variables are first one a stop for keeping, then one a stop for dropping, then one a segment for keeping a unit
+    of it; all are 0 or 1.
+    """
+
+    def __init__(
+        self,
+        routes: Routes,
+        members: Sequence[Sequence[int]],
+        costs: Mapping[int, float],
+        budget: float,
+        first_to_stay: frozenset[int],
+    ) -> None:
+        self.stops, self.segments = routes.stops, [list(units) for units in members if units]
+        count = len(self.stops)
+        self.size = 2 * count + len(self.segments)
+        self.covers = np.concatenate([np.zeros(2 * count), np.ones(len(self.segments))])
+        self.upper = np.ones(self.size)
+        self.upper[[count + place for place, stop in enumerate(self.stops) if stop.dropped is None]] = 0
+        self.rows: list[Floats] = []
+        self.least: list[float] = []
+        self.most: list[float] = []
+        self._one_route()
+        self._bound(self._kept({stop.unit: 1.0 for stop in self.stops}, costs), -np.inf, budget + _ROUNDING)
+        for number, units in enumerate(self.segments):
+            segment = np.zeros(self.size)
+            segment[2 * count + number] = 1.0
+            self._bound(segment - self._kept(dict.fromkeys(units, 1.0)), -np.inf, 0.0)
+            for first in first_to_stay.intersection(units):
+                for other in set(units) - first_to_stay:
+                    self._bound(self._kept({other: 1.0, first: -1.0}), -np.inf, 0.0)
+
+    def best(self, gain: Floats, least_covered: int = 0) -> Floats | None:
+        """The variables of greatest gain, or None when nothing meets all bounds."""
+        matrix = csr_array(np.array([*self.rows, self.covers]))
+        constraints = LinearConstraint(matrix, [*self.least, least_covered], [*self.most, np.inf])
+        found = milp(
+            -gain,
+            constraints=constraints,
+            integrality=np.ones(self.size),
+            bounds=Bounds(np.zeros(self.size), self.upper),
+            options={"mip_rel_gap": 0.0},
+        )
+        return None if found.x is None else np.round(found.x)
+
+    def worth(self, worth: Mapping[int, float]) -> Floats:
+        """What is to be made greatest."""
+        return self._kept(worth)
+
+    def units(self, variables: Floats) -> frozenset[int]:
+        """The units that are kept."""
+        return frozenset(stop.unit for stop, kept in zip(self.stops, variables, strict=False) if kept)
+
+    def _one_route(self) -> None:
+        """What arrives at a stop leaves it; one route begins at the first."""
+        count = len(self.stops)
+        flow = np.zeros((count, self.size))
+        for place, stop in enumerate(self.stops):
+            flow[place, [place, count + place]] += 1
+            for variable, to in ((place, stop.kept), (count + place, stop.dropped)):
+                if to is not None and to != END:
+                    flow[to, variable] -= 1
+        for place, row in enumerate(flow):
+            self._bound(row, float(place == 0), float(place == 0))
+
+    def _kept(self, weights: Mapping[int, float], costs: Mapping[int, float] | None = None) -> Floats:
+        """A row over keeping each unit, wherever the route comes by; with costs, what it costs there."""
+        row = np.zeros(self.size)
+        for place, stop in enumerate(self.stops):
+            if stop.unit in weights:
+                row[place] = weights[stop.unit] * (1.0 if costs is None else costs[stop.unit] * stop.load)
+        return row
+
+    def _bound(self, row: Floats, least: float, most: float) -> None:
+        self.rows.append(row)
+        self.least.append(least)
+        self.most.append(most)

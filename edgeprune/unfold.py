@@ -1,0 +1,248 @@
+"""Unfolding: modules of PyTorch that hold several layers, as the layers they hold.
+
+A stack of recurrent layers is one module with one kernel, and a transformer encoder layer hides its two residual parts;
+as they are, no layer of them can be dropped. Unfolded, they compute the same with the same weights, one module a layer.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+
+class Skipped(nn.Identity):
+    """What is left of a dropped module: its first input, whatever else it is handed."""
+
+    def forward(self, input: Tensor, *_: object, **__: object) -> Tensor:  # noqa: A002 (the name in nn.Identity)
+        """Hand the input on."""
+        return input
+
+
+class SkippedPair(nn.Module):
+    """What is left of a module that returns a tensor and something beside it, as recurrent and attention layers do."""
+
+    def forward(self, input: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:  # noqa: A002
+        """Hand the input on, and nothing beside it."""
+        return input, None
+
+
+def stand_in(module: nn.Module) -> nn.Module:
+    """What takes the place of a module that is dropped."""
+    pair = isinstance(module, nn.RNNBase | nn.MultiheadAttention | RecurrentStack)
+    return SkippedPair() if pair else Skipped()
+
+
+class FinalStates:
+    """Final states of all layers as the folded module hands them on: a tensor (layers * directions, ...).
+
+    One row of it is read from its own layer, so that the data flow of `states[-1]` is that layer's and not every one's.
+    """
+
+    def __init__(self, layers: Sequence[Tensor]) -> None:
+        self.layers = layers
+
+    def joined(self) -> Tensor:
+        """The states of all layers in one tensor."""
+        return torch.cat(list(self.layers))
+
+    def __len__(self) -> int:
+        return sum(map(len, self.layers))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        row, rest = (index[0], index[1:]) if isinstance(index, tuple) and index else (index, ())
+        if not isinstance(row, int):
+            return self.joined()[index]
+        layer, direction = divmod(range(len(self))[row], len(self.layers[0]))
+        return self.layers[layer][(direction, *rest)]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.joined(), name)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Let every function of torch see the joined tensor."""
+        return function(*tree_map_only(cls, cls.joined, args), **tree_map_only(cls, cls.joined, kwargs or {}))
+
+
+class RecurrentStack(nn.Module):
+    """The layers of an `nn.LSTM`, `nn.GRU` or `nn.RNN`, each a module of its own with the same weights."""
+
+    def __init__(self, folded: nn.RNNBase) -> None:
+        super().__init__()
+        self.dropout = folded.dropout
+        self.directions = 2 if folded.bidirectional else 1
+        self.layers = nn.ModuleList(_single(folded, layer) for layer in range(folded.num_layers))
+
+    def forward(self, input: Tensor, state: "Tensor | tuple[Tensor, Tensor] | None" = None) -> tuple[Tensor, object]:  # noqa: A002
+        """Map a sequence to (outputs of the last layer, final states of all layers), as the folded module does."""
+        finals = []
+        for index, layer in enumerate(self.layers):
+            if index and self.dropout and self.training:
+                input = nn.functional.dropout(input, self.dropout)  # noqa: A001
+            rows = slice(index * self.directions, (index + 1) * self.directions)
+            own = None if state is None else state[rows] if isinstance(state, Tensor) else tuple(s[rows] for s in state)
+            input, final = layer(input, own)  # noqa: A001
+            if final is not None:
+                finals.append(final)
+        if not finals:
+            return input, None
+        if isinstance(finals[0], Tensor):
+            return input, FinalStates(finals)
+        return input, tuple(FinalStates(parts) for parts in zip(*finals, strict=True))
+
+
+def _single(folded: nn.RNNBase, layer: int) -> nn.RNNBase:
+    """One layer of a stack, with its weights."""
+    directions = 2 if folded.bidirectional else 1
+    width = folded.input_size if layer == 0 else directions * (folded.proj_size or folded.hidden_size)
+    kind: Any = type(folded)
+    options: dict[str, Any] = {"nonlinearity": folded.nonlinearity} if isinstance(folded, nn.RNN) else {}
+    if isinstance(folded, nn.LSTM):
+        options["proj_size"] = folded.proj_size
+    single: nn.RNNBase = kind(
+        width,
+        folded.hidden_size,
+        bias=folded.bias,
+        batch_first=folded.batch_first,
+        bidirectional=folded.bidirectional,
+        **options,
+    )
+    own = f"_l{layer}"
+    weights = {
+        name.replace(own, "_l0"): parameter
+        for name, parameter in folded.named_parameters()
+        if name.removesuffix("_reverse").endswith(own)
+    }
+    single.to(next(folded.parameters()).device, next(folded.parameters()).dtype)
+    for name, parameter in weights.items():
+        setattr(single, name, parameter)
+    single.train(folded.training)
+    return single
+
+
+class AttentionPart(nn.Module):
+    """The attention of an `nn.TransformerEncoderLayer` with its shortcut and norm."""
+
+    def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
+        super().__init__()
+        self.norm_first = folded.norm_first
+        self.self_attn, self.norm, self.dropout = folded.self_attn, folded.norm1, folded.dropout1
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, padding: Tensor | None = None, is_causal: bool = False
+    ) -> Tensor:
+        """Attend within each frame's sequence; the shape stays."""
+        if self.norm_first:
+            return x + self._attend(self.norm(x), mask, padding, is_causal)
+        normed: Tensor = self.norm(x + self._attend(x, mask, padding, is_causal))
+        return normed
+
+    def _attend(self, x: Tensor, mask: Tensor | None, padding: Tensor | None, is_causal: bool) -> Tensor:
+        options = {"attn_mask": mask, "key_padding_mask": padding, "need_weights": False, "is_causal": is_causal}
+        attended: Tensor = self.dropout(self.self_attn(x, x, x, **options)[0])
+        return attended
+
+
+class FeedForwardPart(nn.Module):
+    """The feed-forward layers of an `nn.TransformerEncoderLayer` with their shortcut and norm."""
+
+    def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
+        super().__init__()
+        self.norm_first, self.activation = folded.norm_first, folded.activation
+        self.linear1, self.inner_dropout, self.linear2 = folded.linear1, folded.dropout, folded.linear2
+        self.norm, self.dropout = folded.norm2, folded.dropout2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Widen and narrow each step's features; the shape stays."""
+        if self.norm_first:
+            return x + self._feed(self.norm(x))
+        normed: Tensor = self.norm(x + self._feed(x))
+        return normed
+
+    def _feed(self, x: Tensor) -> Tensor:
+        fed: Tensor = self.dropout(self.linear2(self.inner_dropout(self.activation(self.linear1(x)))))
+        return fed
+
+
+class EncoderLayer(nn.Module):
+    """An `nn.TransformerEncoderLayer` as its two residual parts, each a module of its own with the same weights."""
+
+    def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
+        super().__init__()
+        self.attention, self.feed_forward = AttentionPart(folded), FeedForwardPart(folded)
+
+    def forward(
+        self,
+        src: Tensor,
+        src_mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Map a sequence to one of the same shape, as the folded module does."""
+        fed: Tensor = self.feed_forward(self.attention(src, src_mask, src_key_padding_mask, is_causal))
+        return fed
+
+
+class EncoderStack(nn.Module):
+    """The layers of an `nn.TransformerEncoder`, each free to be replaced."""
+
+    def __init__(self, folded: nn.TransformerEncoder) -> None:
+        super().__init__()
+        self.layers, self.norm = folded.layers, folded.norm
+
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Tensor:
+        """Map a sequence to one of the same shape, as the folded module does."""
+        for layer in self.layers:
+            src = layer(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
+        return src if self.norm is None else self.norm(src)
+
+
+_UNFOLDED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    nn.LSTM: RecurrentStack,
+    nn.GRU: RecurrentStack,
+    nn.RNN: RecurrentStack,
+    nn.TransformerEncoder: EncoderStack,
+    nn.TransformerEncoderLayer: EncoderLayer,
+}
+
+
+def _parts_of(module: nn.Module) -> Callable[[Any], nn.Module] | None:
+    """What unfolds a module, or None for one that is what it seems.
+
+    A subclass may compute something else, and so may a module with hooks, as weight norm puts on it.
+    """
+    single = isinstance(module, nn.RNNBase) and module.num_layers == 1
+    if single or module._forward_hooks or module._forward_pre_hooks:
+        return None
+    return _UNFOLDED.get(type(module))
+
+
+def unfolded(model: nn.Module) -> nn.Module:
+    """The network with one module a layer: itself when it already is so, else a copy, with the same weights.
+
+    Outputs differ from the folded network's by rounding at most. A shared module stays shared.
+    """
+    if not any(_parts_of(module) for module in model.modules()):
+        return model
+    copied = copy.deepcopy(model)
+    made: dict[nn.Module, nn.Module] = {}
+    for path, module in list(copied.named_modules(remove_duplicate=False)):
+        parts = _parts_of(module)
+        if parts is None:
+            continue
+        if module not in made:
+            made[module] = parts(module).train(module.training)
+        if path:
+            copied.set_submodule(path, made[module])
+        else:
+            copied = made[module]
+    return copied
