@@ -1,0 +1,146 @@
+"""`edgeprune compare`."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeprune.cli._options import FILE, FOLDER, model_options, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+    from edgeprune.compare.document import Comparison
+    from edgeprune.compare.grid import Grid
+    from edgeprune.model_file import ModelOptions
+
+
+@subcommand("compare")
+@click.argument("model", type=FILE, required=False)
+@click.option("--grid", type=FILE, help="What to compare, a TOML file.")
+@click.option("--study", help="Of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
+@click.option("--data", type=FILE, help="Of a study. Default: what MODEL names, or the shipped set.")
+@click.option("--epochs", type=click.IntRange(0), help="In place of what the grid or study says.")
+@click.option("--frames", type=click.IntRange(2), help="Most frames to train on, in place of what it says.")
+@click.option("--seeds", help="As in 0,1,2, in place of what it says.")
+@click.option("--ratios", help="As in 0.67,0.89, in place of what it says.")
+@click.option("--rounds", type=click.IntRange(6), help="Of measuring latency, in place of what it says.")
+@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round, in place of what it says.")
+@click.option(
+    "--workers", type=click.IntRange(0), help="Cells at a time, 0 for one by one in this process. Default: cores."
+)
+@click.option("--threads", type=click.IntRange(1), help="Of each worker.  [default: the cores shared out]")
+@click.option("--ray-address", help="A Ray cluster whose machines see the same files. Default: this machine.")
+@click.option("--out", type=FOLDER, help="The run folder.  [default: runs/compare-NAME]")
+@click.option("--dry-run", is_flag=True, help="Only say which cells are finished and which would be worked on.")
+@model_options
+def command(
+    console: "Console",
+    model: Path | None,
+    grid: Path | None,
+    study: str | None,
+    data: Path | None,
+    epochs: int | None,
+    frames: int | None,
+    seeds: str | None,
+    ratios: str | None,
+    rounds: int | None,
+    round_ms: float | None,
+    workers: int | None,
+    threads: int | None,
+    ray_address: str | None,
+    out: Path | None,
+    dry_run: bool,
+    options: "ModelOptions",
+) -> None:
+    """Compare methods on the same models and data: one table, one plot of accuracy against measured latency.
+
+    Give --grid FILE, or --study NAME with a MODEL. Run again, it reuses the cells that are finished.
+    """
+    from edgeprune.compare.run import compare, outlook
+    from edgeprune.compare.workers import Crew
+
+    overrides = _overrides(
+        {"epochs": epochs, "frames": frames}, {"rounds": rounds, "round_ms": round_ms}, seeds, ratios
+    )
+    chosen, name = _grid(grid, study, model, data, overrides)
+    folder = out or Path("runs") / f"compare-{name}"
+    if dry_run:
+        outcome = outlook(chosen, folder, options)
+        if console.as_json:
+            console.json({"out": str(folder), "cells": outcome})
+        else:
+            console.table(("cell", ""), list(outcome.items()))
+        return
+    typed = shlex.join(["edgeprune", *sys.argv[1:]])
+    _show(console, compare(chosen, folder, options, Crew(workers, ray_address, threads), typed, console), folder)
+
+
+def _grid(
+    grid: Path | None, study: str | None, model: Path | None, data: Path | None, overrides: dict[str, Any]
+) -> "tuple[Grid, str]":
+    """What to compare, and a name for it.
+
+    Raises:
+        ConfigError: Neither a grid nor a study with its model, or both.
+    """
+    from edgeprune.compare.gridfile import read
+    from edgeprune.compare.studies import names
+    from edgeprune.compare.studies import study as study_of
+    from edgeprune.errors import ConfigError
+
+    if (grid is not None and (study or model or data)) or (grid is None and study is None):
+        raise ConfigError("compare takes either --grid FILE or --study NAME MODEL", f"Studies: {', '.join(names())}")
+    if grid is not None:
+        return read(grid, overrides), grid.stem
+    assert study is not None
+    if model is None:
+        raise ConfigError(f"--study {study} names no model", f"As in: edgeprune compare --study {study} trained.pt")
+    return study_of(study, model, data, overrides), f"{study}-{model.stem}"
+
+
+def _overrides(
+    training: dict[str, Any], bench: dict[str, Any], seeds: str | None, ratios: str | None
+) -> dict[str, Any]:
+    """What the command line puts in place of the file's values.
+
+    Raises:
+        ConfigError: A list that is not one of numbers.
+    """
+    tables = {"training": training, "bench": bench}
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
+    found: dict[str, Any] = {name: table for name, table in given.items() if table}
+    for option, text, kind in (("--seeds", seeds, int), ("--ratios", ratios, float)):
+        if text is not None:
+            found[option.removeprefix("--")] = _numbers(option, text, kind)
+    return found
+
+
+def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[int | float]:
+    from edgeprune.errors import ConfigError
+
+    try:
+        return [kind(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r} is not a list of numbers", "As in 0,1,2") from error
+
+
+def _show(console: "Console", comparison: "Comparison", folder: Path) -> None:
+    from edgeprune.compare import columns
+    from edgeprune.compare.folder import JSON_NAME
+    from edgeprune.store import read_json
+
+    if console.as_json:
+        console.json(read_json(folder / JSON_NAME))
+        return
+    lines = [line for group in columns.groups(comparison) for line in group.lines]
+    rows = [(number, columns.name(line.row), *rest) for line in lines for number, _, *rest in [line.cells]]
+    console.table(columns.HEADER, rows, right=[title for title in columns.HEADER if title != "Method"])
+    for failed in comparison.failed:
+        console.print(f"failed: {failed.id}: {failed.reason}")
+    for warning in (*comparison.warnings, *comparison.measurement.warnings):
+        console.print(f"warning: {warning}")
+    for finding in columns.findings(comparison):
+        console.headline(finding)
+    console.print(f"Pages: {folder / 'compare.html'}")

@@ -1,0 +1,1 @@
+"""Many methods and settings on the same data: a grid of cells, one table, one Pareto plot."""

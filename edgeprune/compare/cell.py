@@ -1,0 +1,219 @@
+"""What is done in a cell: choose, prune, train, test, export. No other module of the comparison calls these stages.
+
+A `Workshop` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
+"""
+
+import functools
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import datasets, targets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.compare import released
+from edgeprune.compare.counting import cost_of
+from edgeprune.compare.results import CellPlan, Job, Shape, Tested
+from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of, softens
+from edgeprune.errors import ConfigError, ModelError
+from edgeprune.export import export
+from edgeprune.frames import fit_to
+from edgeprune.protocols import Progress
+from edgeprune.prune import surgery, width
+from edgeprune.records import Arch, DataRef, Frames, InputSpec, OnnxModel, Split, TrainingResult
+from edgeprune.store import to_plain
+from edgeprune.tasks import measuring, planning, training
+from edgeprune.tasks.inputs import SPLIT_SEED, splits_of, spread
+from edgeprune.train.accuracy import accuracy
+from edgeprune.train.evaluate import predict
+from edgeprune.train.finetune import train
+
+
+class Workshop:
+    """The network and frames of a cell, and what can be done with them.
+
+    Args:
+        job: Which cell.
+        progress: Told of long work.
+    """
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job, self.cell, self.progress = job, job.cell, progress
+
+    @cached_property
+    def model(self) -> Checkpoint:
+        """The network the cell starts from: the trained one, or one with fresh weights."""
+        if self.cell.model is None:
+            return self._untrained()
+        model = checkpoints.load(self.cell.model.path, self.job.options)
+        if model.sha256 != self.cell.model.sha256:
+            raise ConfigError(f"{self.cell.model.path} changed while the comparison ran", "Start it again")
+        return model
+
+    @cached_property
+    def parts(self) -> dict[Split, Frames]:
+        """The frames of each split."""
+        frames = _frames(self.cell.data.path, self.cell.data.sha256)
+        return splits_of(fit_to(frames, self.model.classes, self.model.input), self.job.split_seed)
+
+    def plan(self) -> CellPlan:
+        """Choose the layers that stay."""
+        method, settings = self.cell.method, plan_settings(self.cell)
+        assert method is not None
+        planned = planning.decide(self.model, self.parts, settings, self.progress)
+        if {"traceback", "probe"} & set(method.released):
+            subject = planning.subject(self.model, planned.chain, self.parts, settings, self.progress)
+            planned = replace(planned, plan=released.plan(planned, subject, settings, method.released))
+        units = [planned.chain.units[index] for index in planned.plan.kept]
+        return CellPlan(
+            planned.plan,
+            fixed=tuple(unit.index for unit in planned.chain.units if not unit.droppable),
+            transitions=tuple(unit.path for unit in units if unit.droppable and unit.in_shape != unit.out_shape),
+        )
+
+    def prune(self, plan: CellPlan | None, keep_macs: int | None, out: Path) -> Shape:
+        """Drop layers by a plan, or channels until so many MACs are left, or nothing; write what is to be trained.
+
+        Weights are drawn afresh where the method wants that. Soft filter pruning drops nothing yet.
+        """
+        torch.manual_seed(self.cell.seed)
+        method, pruned = self.cell.method, self.model
+        if plan is not None:
+            pruned = self._reassembled(plan)
+        elif keep_macs is not None and not softens(self.cell):
+            pruned = self._narrowed(self.model, keep_macs)
+            surgery.reestimate_batch_norm(pruned.model, planning.calibration(pruned, self.parts))
+        if method is not None and plan is not None and "transitions" in method.released:
+            pruned = released.with_fresh_transitions(pruned, with_fresh_weights(pruned), plan.transitions)
+        if method is not None and method.init == "scratch":
+            pruned = with_fresh_weights(pruned)
+        saved = checkpoints.save(out, pruned)
+        return Shape(saved.sha256, cost_of(saved.model, saved.input))
+
+    def planned_macs(self) -> int:
+        """MACs that this cell's plan leaves."""
+        pruned = self._reassembled(self.plan())
+        return cost_of(pruned.model, pruned.input).macs
+
+    def _reassembled(self, plan: CellPlan) -> Checkpoint:
+        """The model without the dropped layers, and then narrower where the method wants that."""
+        pruned = planning.reassemble(self.model, plan.plan, self.parts, plan_settings(self.cell))
+        method = self.cell.method
+        if method is None or method.then_width is None:
+            return pruned
+        how, share, seed = method.width_method, method.then_width, self.cell.seed
+        narrow, sizes = width.narrow(pruned.model, pruned.input, how, share, seed=seed)
+        surgery.reestimate_batch_norm(narrow, planning.calibration(pruned, self.parts))
+        return replace(pruned, model=narrow, widths={**pruned.widths, **sizes})
+
+    def train(self, source: Path, keep_macs: int | None, out: Path, state: Path, key: str) -> TrainingResult:
+        """Train the network in a file and write it to another; interrupted, it continues from the state.
+
+        Soft filter pruning drops its channels after that.
+        """
+        torch.manual_seed(self.cell.seed)
+        pruned, recipe = checkpoints.load(source, self.model.trusted), recipe_of(self.job)
+        result = TrainingResult(0, 0.0, (), "fp32", False)
+        if recipe.epochs:
+            data = training.training_data(self._training_parts(), pruned.input)
+            teacher = self.model.model if distills(self.job) else None
+            soft = width.soften(pruned.model, pruned.input, self._share(keep_macs)) if softens(self.cell) else None
+            result = train(
+                pruned.model,
+                data,
+                recipe,
+                self.progress,
+                teacher=teacher,
+                state_path=state,
+                state_key=key,
+                after_epoch=soft,
+            )
+        if softens(self.cell):
+            pruned = self._narrowed(pruned, keep_macs)
+        about = {"training": to_plain(result), "recipe": to_plain(recipe)}
+        checkpoints.save(out, replace(pruned, metrics=about))
+        return result
+
+    def _training_parts(self) -> dict[Split, Frames]:
+        parts = dict(self.parts)
+        if self.job.training.frames is not None:
+            parts["train"] = spread(parts["train"], self.job.training.frames, SPLIT_SEED)
+        if chooses_on_test(self.cell):
+            parts["validation"] = parts["test"]
+        return parts
+
+    def test(self, source: Path) -> tuple[Tested, npt.NDArray[np.bool_]]:
+        """The network in a file on the test split, and which frames it named rightly.
+
+        Raises:
+            ModelError: Its answers are not finite.
+        """
+        final, frames = checkpoints.load(source, self.model.trusted), self.parts["test"]
+        logits = predict(final.model, frames.iq, final.input, self.progress, "test frames")
+        if not np.isfinite(logits).all():
+            raise ModelError("the network answers NaN or infinity to frames of the test split")
+        tested = Tested(accuracy(logits, frames, "test"), cost_of(final.model, final.input))
+        return tested, logits.argmax(axis=1) == frames.labels
+
+    def export(self, source: Path, out: Path) -> OnnxModel:
+        """Write the network in a file as ONNX, checked against torch."""
+        final, target = checkpoints.load(source, self.model.trusted), targets.get(self.job.bench.target)
+        frames = spread(self.parts["validation"], measuring.CHECKED_FRAMES, SPLIT_SEED).iq
+        about = measuring.onnx_metadata(final)
+        return export(final.model, final.input, frames, target, out, about, self.progress)
+
+    def _narrowed(self, model: Checkpoint, keep_macs: int | None) -> Checkpoint:
+        assert self.cell.method is not None
+        how, share = str(self.cell.method.criterion), self._share(keep_macs)
+        narrow, sizes = width.narrow(model.model, model.input, how, share, seed=self.cell.seed)
+        return replace(model, model=narrow, widths={**model.widths, **sizes}, metrics={}, sha256="")
+
+    def _share(self, keep_macs: int | None) -> float:
+        """Of the unpruned network's multiply-accumulates."""
+        assert keep_macs is not None
+        return keep_macs / cost_of(self.model.model, self.model.input).macs
+
+    def _untrained(self) -> Checkpoint:
+        assert self.cell.network is not None
+        frames = _frames(self.cell.data.path, self.cell.data.sha256)
+        _, channels, length = frames.iq.shape
+        arch = Arch(self.cell.network.name, {"channels": channels, "length": length, "classes": len(frames.classes)})
+        torch.manual_seed(self.cell.seed)
+        return Checkpoint(
+            model=checkpoints.build(arch),
+            arch=arch,
+            classes=frames.classes,
+            input=InputSpec(channels, length),
+            data=DataRef(str(self.cell.data.path), frames.sha256, self.job.split_seed),
+            plan=None,
+            metrics={},
+        )
+
+
+def with_fresh_weights(pruned: Checkpoint) -> Checkpoint:
+    """The same pruned network, with weights as a network has them that was never trained.
+
+    Raises:
+        ModelError: It was not built by code but read with its weights.
+    """
+    if pruned.embedded:
+        raise ModelError(f"{pruned.name} came with its weights, so that there is no untrained network to begin with")
+    untrained = checkpoints.build(pruned.arch)
+    return replace(pruned, model=checkpoints.rebuilt(untrained, pruned.plan, pruned.widths, pruned.input).eval())
+
+
+@functools.lru_cache(maxsize=1)
+def _frames(path: Path, sha256: str) -> Frames:
+    """The frames of a file; a worker that does several cells reads them once.
+
+    Raises:
+        ConfigError: The file is no longer the one the comparison began with.
+    """
+    frames = datasets.read(path)
+    if frames.sha256 != sha256:
+        raise ConfigError(f"{path} changed while the comparison ran", "Start it again")
+    return frames

@@ -1,0 +1,171 @@
+"""The table as text, the same for HTML, Markdown and LaTeX: the paper's columns, then what was measured. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from edgeprune.compare.document import Comparison, Row, Stat
+from edgeprune.report import numerals as n
+
+HEADER = (
+    "#",
+    "Method",
+    "Original, %",
+    "Pruned, %",
+    "Δ, points",
+    "ΔFLOPs",
+    "ΔParams",
+    "FLOPs PR, %",
+    "Params PR, %",
+    "MACs",
+    "Latency, ms",
+    "Speed-up",
+)
+COSTS = ("#", "Method", "Parameters", "MACs", "FLOPs (paper)")
+NOTES = (
+    "Mean ± sample standard deviation over seeds; without ± there was one seed, or no difference between them.",
+    "Original and pruned: top-1 on the test split. PR: share that was removed.",
+    "FLOPs as the paper counts them: multiply-accumulates and two operations for each output of batch norm (thop, "
+    "evaluation mode). MACs: multiply-accumulates alone.",
+    "Latency: median of one inference, every network in turns with the unpruned one, after all training had ended.",
+)
+_PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: its texts, one a column, and which of them are the best of their group."""
+
+    row: Row
+    cells: tuple[str, ...]
+    best: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that are compared with one another, and what they have in common."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+def groups(comparison: Comparison) -> list[Group]:
+    """The table, a group for each data set, model and ratio."""
+    found = groupby(
+        comparison.rows, key=lambda row: (row.data, row.subject if row.before is not None else "", row.ratio)
+    )
+    return [_group(list(rows)) for _, rows in found]
+
+
+def costs(comparison: Comparison) -> list[tuple[str, ...]]:
+    """What each row's network takes, as numbers and not as changes."""
+    return [
+        (str(row.number), name(row), *(_counted(figure) for figure in (row.params, row.macs, row.flops)))
+        for row in comparison.rows
+    ]
+
+
+def name(row: Row) -> str:
+    """A row's method with its model and ratio, for where it stands alone."""
+    if row.kind == "unpruned":
+        return f"{row.subject}, unpruned"
+    if row.kind == "network":
+        return f"{row.method}, from scratch"
+    return f"{row.subject}, {row.method}" + (f", {share(row.ratio)}" if row.ratio is not None else "")
+
+
+def share(ratio: float) -> str:
+    """A share of units as '67 %'."""
+    return f"{100 * ratio:.4g} %"
+
+
+def findings(comparison: Comparison) -> list[str]:
+    """What each group of several methods shows, one sentence a group."""
+    said = []
+    for group in groups(comparison):
+        rows = [line.row for line in group.lines if line.row.kind != "unpruned"]
+        if len(rows) > 1:
+            best = max(row.top1.mean for row in rows)
+            right, fast = [row for row in rows if row.top1.mean == best], min(rows, key=lambda row: row.latency_ms.mean)
+            quick = "and the fastest" if right == [fast] else f"{fast.method} the fastest"
+            accurate = f"{_who(right, rows)} ({percent(right[0].top1)} %)"
+            said.append(f"{group.title}: {accurate}, {quick} ({latency(fast.latency_ms)} ms)")
+    front = [name(row) for row in sorted(comparison.rows, key=lambda row: row.latency_ms.mean) if row.on_front]
+    said.append(f"Nothing is both as accurate and as fast as: {'; '.join(front)}")
+    return said
+
+
+def _who(best: Sequence[Row], rows: Sequence[Row]) -> str:
+    if len(best) == 1:
+        return f"{best[0].method} is the most accurate"
+    if len(best) == len(rows):
+        return f"all {len(rows)} methods are equally accurate"
+    return f"{' and '.join(row.method for row in best)} are the most accurate"
+
+
+def _group(rows: Sequence[Row]) -> Group:
+    first = rows[0]
+    if first.kind != "network" and first.ratio is None:
+        title = f"{first.subject} on {first.data}, nothing removed"
+    elif first.kind == "network":
+        title = f"Trained from scratch on {first.data}"
+    else:
+        assert first.ratio is not None
+        title = f"{first.subject} on {first.data}, {share(first.ratio)} of the units removed"
+    right = max(row.top1.mean for row in rows)
+    fast = min(row.latency_ms.mean for row in rows)
+    lines = []
+    for row in rows:
+        best = set()
+        if len(rows) > 1:
+            best |= {3} if row.top1.mean == right else set()
+            best |= {10} if row.latency_ms.mean == fast else set()
+        lines.append(Line(row, _cells(row), frozenset(best)))
+    return Group(title, tuple(lines))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    seeds = len(row.cells)
+    method = row.method + (f" ({seeds} of {seeds + row.failed} seeds)" if row.failed else "")
+    return (
+        str(row.number),
+        method,
+        "" if row.before is None else f"{100 * row.before:.2f}",
+        "" if row.kind == "unpruned" else percent(row.top1),
+        "" if row.change is None else _signed(row.change, 100, 2),
+        "" if row.flops_change is None else _counted(row.flops_change),
+        "" if row.params_change is None else _counted(row.params_change),
+        "" if row.flops_removed is None else _signed(row.flops_removed, 100, 1, plus=False),
+        "" if row.params_removed is None else _signed(row.params_removed, 100, 1, plus=False),
+        _counted(row.macs),
+        latency(row.latency_ms),
+        "" if row.speedup is None else f"{_signed(row.speedup, 1, 2, plus=False)}×",
+    )
+
+
+def percent(figure: Stat) -> str:
+    """A share as a number of hundredths, '93.05 ± 0.12'."""
+    return _signed(figure, 100, 2, plus=False)
+
+
+def _signed(figure: Stat, factor: float, decimals: int, plus: bool = True) -> str:
+    mean = n.signed(f"{factor * figure.mean:{'+' if plus else ''}.{decimals}f}")
+    return mean + _spread(figure, factor, decimals)
+
+
+def _spread(figure: Stat, factor: float, decimals: int) -> str:
+    return f" ± {factor * figure.sd:.{decimals}f}" if figure.sd else ""
+
+
+def _counted(figure: Stat) -> str:
+    """A large count with two decimals and its prefix; all digits below a thousand."""
+    for factor, prefix in _PREFIXES:
+        if abs(figure.mean) >= factor:
+            return _signed(figure, 1 / factor, 2, plus=False) + prefix
+    return _signed(figure, 1, 0, plus=False)
+
+
+def latency(figure: Stat) -> str:
+    """Milliseconds with at least three significant digits."""
+    decimals = 4 if figure.mean < 1 else 3 if figure.mean < 10 else 2
+    return _signed(figure, 1, decimals, plus=False)

@@ -1,0 +1,227 @@
+"""The content of compare.json: every figure of every cell, and the rows of the table. Records of plain values; pure."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgeprune.records import EpochMetrics
+
+SCHEMA = "edgeprune-compare/1"
+Kind = Literal["unpruned", "layers", "channels", "none", "network"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network takes for one frame.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of its convolutions, linear and recurrent layers.
+        flops: As the paper counts: MACs, and two operations for each output of batch norm (thop, evaluation mode).
+    """
+
+    params: int
+    macs: int
+    flops: int
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A figure over `n` seeds: its mean, and its sample standard deviation, absent with one seed."""
+
+    mean: float
+    n: int
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One network measured in turns with that of `against`; a percentile that too few samples allow is absent."""
+
+    median_ms: float
+    samples: int
+    samples_path: str
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    against: str | None = None
+    against_median_ms: float | None = None
+    speedup: float | None = None
+    speedup_ci95: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Accuracy that was lost to the unpruned network on the same frames: the paired difference and McNemar's test."""
+
+    drop: float
+    ci95: tuple[float, float]
+    mcnemar_p: float
+
+
+@dataclass(frozen=True)
+class UnprunedFigures:
+    """An unpruned network on one data set."""
+
+    id: str
+    model: str
+    data: str
+    sha256: str
+    frames: int
+    cost: Cost
+    top1: float
+    ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CellFigures:
+    """One cell that was finished.
+
+    Attributes:
+        id: Its name, and that of its folder in `cells/`.
+        subject: The model or reference network.
+        data: Name of the data set.
+        kind: What was done.
+        method: Its name; that of the subject for a reference network.
+        ratio: Share of the droppable units that was removed, or absent.
+        seed: Of everything random.
+        cost: What the network takes.
+        frames: Of the test split.
+        top1: Accuracy on them.
+        ci95: Its interval (Wilson).
+        by_snr: Accuracy at each SNR in dB.
+        curve: The epochs of its training.
+        best_epoch: The one whose weights were kept; absent without training.
+        loss: Against the unpruned network; absent for a reference network.
+        units: Of the unpruned chain; absent where no layers were chosen.
+        kept: Those that stayed.
+        fixed: Those that cannot be dropped.
+        segments: First and last unit of each segment.
+        latency: As measured.
+    """
+
+    id: str
+    subject: str
+    data: str
+    kind: Kind
+    method: str
+    seed: int
+    cost: Cost
+    frames: int
+    top1: float
+    ci95: tuple[float, float]
+    by_snr: dict[str, float]
+    curve: tuple[EpochMetrics, ...]
+    latency: Latency
+    ratio: float | None = None
+    best_epoch: int | None = None
+    loss: Loss | None = None
+    units: int | None = None
+    kept: tuple[int, ...] | None = None
+    fixed: tuple[int, ...] | None = None
+    segments: tuple[tuple[int, int], ...] | None = None
+
+
+@dataclass(frozen=True)
+class FailedCell:
+    """A cell without figures, and why; it is in no mean."""
+
+    id: str
+    subject: str
+    data: str
+    method: str
+    seed: int
+    reason: str
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a method on a model at a ratio, over its seeds.
+
+    Attributes:
+        number: In the order of the table, from 1; the points of the plot carry it.
+        data: Name of the data set.
+        subject: The model or reference network.
+        kind: What was done; 'unpruned' is the model as it came.
+        method: Its name.
+        ratio: Share of the droppable units that was removed, or absent.
+        failed: Seeds without figures.
+        before: Accuracy of the unpruned model; absent for a reference network.
+        top1: Accuracy after, over the seeds.
+        change: After minus before.
+        params, macs, flops: What the network takes; FLOPs as the paper counts.
+        params_change, flops_change: After minus before; absent for a reference network.
+        params_removed, macs_removed, flops_removed: Shares of the unpruned network's; absent for a reference network.
+        latency_ms: Median of an inference, over the seeds.
+        speedup: Against the unpruned network measured in turns; absent where there is none.
+        on_front: No other row of the same panel is both as accurate and as fast.
+        cells: Ids of its cells.
+    """
+
+    number: int
+    data: str
+    subject: str
+    kind: Kind
+    method: str
+    failed: int
+    top1: Stat
+    params: Stat
+    macs: Stat
+    flops: Stat
+    latency_ms: Stat
+    cells: tuple[str, ...]
+    ratio: float | None = None
+    before: float | None = None
+    change: Stat | None = None
+    params_change: Stat | None = None
+    flops_change: Stat | None = None
+    params_removed: Stat | None = None
+    macs_removed: Stat | None = None
+    flops_removed: Stat | None = None
+    speedup: Stat | None = None
+    on_front: bool = False
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """One data set: its file and hash."""
+
+    name: str
+    source: str
+    sha256: str
+    split_seed: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How every latency was measured, and what may have disturbed it."""
+
+    target: str
+    runtime: str
+    precision: str
+    batch: int
+    threads: int
+    mode: str
+    rounds: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of compare.json."""
+
+    title: str
+    created: str
+    edgeprune_version: str
+    commands: tuple[str, ...]
+    packages: dict[str, str]
+    machine: dict[str, Any]
+    grid: dict[str, Any]
+    data: tuple[DataFacts, ...]
+    measurement: Measurement
+    unpruned: tuple[UnprunedFigures, ...]
+    rows: tuple[Row, ...]
+    cells: tuple[CellFigures, ...]
+    failed: tuple[FailedCell, ...]
+    warnings: tuple[str, ...]
+    plots: tuple[str, ...] = ()
+    git_commit: str | None = None

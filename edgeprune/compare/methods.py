@@ -1,0 +1,19 @@
+"""Methods by name: what a grid may call by one word. Data only."""
+
+from typing import Any
+
+CHANNEL_METHODS = ("rfp", "fpgm", "l1", "sfp", "bnp")
+REFERENCE = "edgeprune"  # its cells say how many MACs the channel methods may leave
+
+# Baselines that know no segments choose among all units at once.
+_WITHOUT_SEGMENTS = ("random", "uniform", "reinit", "linear-probe", "block-influence", "taylor", "leave-one-out")
+
+WELL_KNOWN: dict[str, dict[str, Any]] = {
+    REFERENCE: {"kind": "layers"},
+    "synflow-search": {"kind": "layers", "criterion": "synflow-search"},
+    "paper": {"kind": "layers", "criterion": "synflow-search", "profile": "column-sums", "distill": False},
+    **{name: {"kind": "layers", "criterion": name, "segments": 1} for name in _WITHOUT_SEGMENTS},
+    "scratch": {"kind": "layers", "init": "scratch"},
+    **{name: {"kind": "channels", "criterion": name} for name in CHANNEL_METHODS},
+    "train-on": {"kind": "none"},
+}

@@ -1,0 +1,163 @@
+"""The whole comparison: cells, then latencies, then the table. What is done in the run folder already is reused."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import edgeprune
+from edgeprune import targets
+from edgeprune.compare import assemble, folder
+from edgeprune.compare.agenda import Agenda, agenda_of
+from edgeprune.compare.assemble import Measured
+from edgeprune.compare.attempts import attempt, reason_for
+from edgeprune.compare.cells import Pair
+from edgeprune.compare.document import Comparison, FailedCell, Measurement
+from edgeprune.compare.grid import Grid
+from edgeprune.compare.latency import latency_of
+from edgeprune.compare.results import Cell, Finished, Job
+from edgeprune.compare.stages import finished_of
+from edgeprune.compare.table import rows_of
+from edgeprune.compare.workers import Crew, Piece, work
+from edgeprune.errors import ModelError
+from edgeprune.model_file import ModelOptions
+from edgeprune.protocols import Progress
+from edgeprune.report import facts
+from edgeprune.store import held, now
+from edgeprune.tasks.inputs import writable
+
+
+def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:
+    """Run a comparison and write compare.json, the table and the plots into `out`.
+
+    Args:
+        grid: What is compared.
+        out: The run folder.
+        options: What is to be known of the model files.
+        crew: Who works on the cells.
+        command: What was typed, for the report.
+        progress: Told of every cell.
+
+    Raises:
+        ConfigError: A setting is wrong, `out` cannot be written, or another comparison is at work in it.
+        ModelError: A model cannot be read, or no cell was finished.
+        DataError: Frames cannot be read or do not fit.
+    """
+    crew.check()
+    writable(out / "compare")
+    with held(out):
+        return _compared(grid, out, options, crew, command, progress)
+
+
+def _compared(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:
+    progress.stage("look at models and data")
+    agenda = agenda_of(grid, out, options)
+    everything = [*agenda.baselines.values(), *agenda.jobs]
+    pending = [job for job in everything if finished_of(job) is None]
+    progress.note(f"{len(everything) - len(pending)} of {len(everything)} pieces of work are finished already")
+    lost = work([Piece(job.cell.id, attempt, job) for job in pending], crew, progress, "cell")
+    done = {job.folder: found for job in everything if (found := finished_of(job)) is not None}
+    measured, failed = _measured(agenda, done, lost, progress)
+    if not measured:
+        raise ModelError(f"none of the {len(agenda.jobs)} cells was finished; {failed[0].id}: {failed[0].reason}")
+    comparison = _comparison(agenda, done, measured, failed, grid, command)
+    folder.write(out, comparison)
+    return comparison
+
+
+def _measured(
+    agenda: Agenda, done: dict[Path, Finished], lost: dict[str, str], progress: Progress
+) -> tuple[list[Measured], list[FailedCell]]:
+    """Latency of every finished cell, and the cells that have none."""
+    measured: list[Measured] = []
+    failed: list[FailedCell] = []
+    progress.stage("measure latency")
+    with progress.track("latency", len(agenda.jobs)) as advance:
+        for job in agenda.jobs:
+            beside = _beside(job.cell, agenda.baselines)
+            reason = _reason(job, beside, done, lost)
+            if reason is None:
+                bench = latency_of(job, beside)
+                measured.append(Measured(job, done[job.folder], bench, beside))
+            else:
+                failed.append(_failed(job.cell, reason))
+            advance(1, job.cell.id)
+    return measured, failed
+
+
+def _reason(job: Job, beside: Job | None, done: dict[Path, Finished], lost: dict[str, str]) -> str | None:
+    """Why a cell has no figures, or None when it has."""
+    if job.folder not in done:
+        return lost.get(job.cell.id) or reason_for(job)
+    if beside is not None and beside.folder not in done:
+        return f"the unpruned network has no figures: {lost.get(beside.cell.id) or reason_for(beside)}"
+    return None
+
+
+def _beside(cell: Cell, baselines: dict[Pair, Job]) -> Job | None:
+    """The unpruned network a cell is measured beside: its own, or for a reference network the first on its data."""
+    if cell.model is not None:
+        return baselines[cell.model, cell.data]
+    return next((job for (_, data), job in baselines.items() if data == cell.data), None)
+
+
+def _comparison(
+    agenda: Agenda,
+    done: dict[Path, Finished],
+    measured: Sequence[Measured],
+    failed: Sequence[FailedCell],
+    grid: Grid,
+    command: str,
+) -> Comparison:
+    own = {each.job.folder: each.beside if each.job.cell.model is not None else None for each in measured}
+    cells = tuple(assemble.figures(each, own[each.job.folder]) for each in measured)
+    unpruned = tuple(
+        assemble.unpruned_figures(job, done[job.folder]) for job in agenda.baselines.values() if job.folder in done
+    )
+    first = measured[0].bench
+    return Comparison(
+        title=grid.title,
+        created=now(),
+        edgeprune_version=edgeprune.__version__,
+        commands=(command,),
+        packages=facts.packages(),
+        machine=first.device,
+        grid=_named(grid),
+        data=agenda.data,
+        measurement=Measurement(
+            target=targets.get(grid.bench.target).name,
+            runtime=first.runtime,
+            precision=first.precision,
+            batch=first.batch,
+            threads=first.threads,
+            mode=first.mode,
+            rounds=first.rounds,
+            warnings=assemble.warnings_of(measured),
+        ),
+        unpruned=unpruned,
+        rows=rows_of(cells, failed, unpruned),
+        cells=cells,
+        failed=tuple(failed),
+        warnings=agenda.warnings,
+        plots=grid.plots,
+        git_commit=facts.git_commit(Path.cwd()),
+    )
+
+
+def _named(grid: Grid) -> dict[str, Any]:
+    """The grid with the names of its files: where they were is of no use elsewhere, and their hashes are kept."""
+    plain = grid.model_dump(mode="json", exclude_none=True)
+    plain["models"] = [path.name for path in grid.models]
+    plain["data"] = {"path": [path.name for path in grid.data.path]} if grid.data.path else {}
+    plain["bench"]["target"] = Path(grid.bench.target).name
+    return plain
+
+
+def _failed(cell: Cell, reason: str) -> FailedCell:
+    method = cell.subject if cell.method is None else cell.method.name
+    return FailedCell(cell.id, cell.subject, cell.data.name, method, cell.seed, reason, cell.ratio)
+
+
+def outlook(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
+    """Which cells are finished and which would be worked on; writes nothing."""
+    agenda = agenda_of(grid, out, options)
+    return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in agenda.jobs}

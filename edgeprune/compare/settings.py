@@ -1,0 +1,38 @@
+"""What a grid says of a cell, in the terms of the stages. Pure."""
+
+from edgeprune.compare.results import Cell, Job
+from edgeprune.tasks.planning import PlanSettings
+from edgeprune.train.finetune import Recipe
+
+
+def plan_settings(cell: Cell) -> PlanSettings:
+    """How a cell's layers are chosen; what its method does not say is as `edgeprune plan` has it."""
+    assert cell.method is not None
+    assert cell.ratio is not None
+    said = cell.method.model_dump(include={"criterion", "metric", "segments", "profile", "bridge"}, exclude_none=True)
+    return PlanSettings(keep_ratio=round(1 - cell.ratio, 9), seed=cell.seed, **said)
+
+
+def recipe_of(job: Job) -> Recipe:
+    """How a cell is trained."""
+    given, network = job.training, job.cell.network
+    peak = network.learning_rate if network is not None and network.learning_rate is not None else given.learning_rate
+    return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, seed=job.cell.seed)
+
+
+def distills(job: Job) -> bool:
+    """Whether a cell learns from the unpruned model; a network trained from scratch has none."""
+    method = job.cell.method
+    if method is None or job.cell.model is None:
+        return False
+    return job.training.distill if method.distill is None else method.distill
+
+
+def chooses_on_test(cell: Cell) -> bool:
+    """Whether the epoch that is kept is the best on the test split, as in the released code."""
+    return cell.method is not None and "choice" in cell.method.released
+
+
+def softens(cell: Cell) -> bool:
+    """Whether the channels are zeroed in training and dropped after it (soft filter pruning)."""
+    return cell.method is not None and cell.method.kind == "channels" and cell.method.criterion == "sfp"

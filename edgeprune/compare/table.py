@@ -1,0 +1,112 @@
+"""From cells to rows: means over seeds, and who is on the Pareto front. Pure."""
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from edgeprune.compare.document import CellFigures, FailedCell, Row, Stat, UnprunedFigures
+
+Group = tuple[str, str, float | None, str]  # data, subject, ratio, method
+
+
+def stat(values: Iterable[float]) -> Stat:
+    """Mean and sample standard deviation; of one value there is no deviation."""
+    given = list(values)
+    return Stat(statistics.fmean(given), len(given), statistics.stdev(given) if len(given) > 1 else None)
+
+
+def rows_of(
+    cells: Sequence[CellFigures], failed: Sequence[FailedCell], unpruned: Sequence[UnprunedFigures]
+) -> tuple[Row, ...]:
+    """The table: of each data set the models one after the other, each unpruned first, then the reference networks.
+
+    A failed cell is counted, never averaged; a method whose cells all failed has no row.
+    """
+    rows: list[Row] = []
+    for data in dict.fromkeys([*(each.data for each in unpruned), *(cell.data for cell in cells)]):
+        of_data = [cell for cell in cells if cell.data == data]
+        for model in [each for each in unpruned if each.data == data]:
+            of_model = [cell for cell in of_data if cell.subject == model.model and cell.kind != "network"]
+            if of_model:
+                rows += [_unpruned(model, of_model), *_rows(of_model, failed, model)]
+        rows += _rows([cell for cell in of_data if cell.kind == "network"], failed, None)
+    return with_front(tuple(replace(row, number=number) for number, row in enumerate(rows, start=1)))
+
+
+def with_front(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows, those marked that no row of their data set beats: as accurate and as fast, and better in one."""
+    return tuple(replace(row, on_front=not any(_beats(other, row) for other in rows)) for row in rows)
+
+
+def _beats(other: Row, row: Row) -> bool:
+    mine, theirs = (row.top1.mean, -row.latency_ms.mean), (other.top1.mean, -other.latency_ms.mean)
+    return other.data == row.data and all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
+
+
+def _rows(cells: Sequence[CellFigures], failed: Sequence[FailedCell], model: UnprunedFigures | None) -> list[Row]:
+    groups: dict[Group, list[CellFigures]] = {}
+    for cell in cells:
+        groups.setdefault((cell.data, cell.subject, cell.ratio, cell.method), []).append(cell)
+    ratios = list(dict.fromkeys(cell.ratio for cell in cells))
+    ratios.sort(key=lambda ratio: ratio is not None)  # what drops nothing comes first, the others stay in their order
+    lost = [(cell.data, cell.subject, cell.ratio, cell.method) for cell in failed]
+    ordered = sorted(groups.items(), key=lambda item: ratios.index(item[0][2]))
+    return [_row(of_group, lost.count(group), model) for group, of_group in ordered]
+
+
+def _row(cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | None) -> Row:
+    first = cells[0]
+
+    def over(figure: Callable[[CellFigures], float]) -> Stat:
+        return stat(figure(cell) for cell in cells)
+
+    speedups = [cell.latency.speedup for cell in cells if cell.latency.speedup is not None]
+    row = Row(
+        number=0,
+        data=first.data,
+        subject=first.subject,
+        kind=first.kind,
+        method=first.method,
+        ratio=first.ratio,
+        failed=failed,
+        top1=over(lambda cell: cell.top1),
+        params=over(lambda cell: cell.cost.params),
+        macs=over(lambda cell: cell.cost.macs),
+        flops=over(lambda cell: cell.cost.flops),
+        latency_ms=over(lambda cell: cell.latency.median_ms),
+        speedup=stat(speedups) if speedups else None,
+        cells=tuple(cell.id for cell in cells),
+    )
+    if model is None:
+        return row
+    full, before = model.cost, model.top1
+    return replace(
+        row,
+        before=before,
+        change=over(lambda cell: cell.top1 - before),
+        params_change=over(lambda cell: cell.cost.params - full.params),
+        flops_change=over(lambda cell: cell.cost.flops - full.flops),
+        params_removed=over(lambda cell: 1 - cell.cost.params / full.params),
+        macs_removed=over(lambda cell: 1 - cell.cost.macs / full.macs),
+        flops_removed=over(lambda cell: 1 - cell.cost.flops / full.flops),
+    )
+
+
+def _unpruned(model: UnprunedFigures, cells: Sequence[CellFigures]) -> Row:
+    """The model as it came; its latency is that of all the times it was measured beside a cell."""
+    medians_ms = [cell.latency.against_median_ms for cell in cells if cell.latency.against_median_ms is not None]
+    return Row(
+        number=0,
+        data=model.data,
+        subject=model.model,
+        kind="unpruned",
+        method="unpruned",
+        failed=0,
+        before=model.top1,
+        top1=Stat(model.top1, 1),
+        params=Stat(model.cost.params, 1),
+        macs=Stat(model.cost.macs, 1),
+        flops=Stat(model.cost.flops, 1),
+        latency_ms=stat(medians_ms),
+        cells=(),
+    )

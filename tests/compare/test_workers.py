@@ -1,0 +1,161 @@
+"""Who does the work: this process, or Ray's workers, of which one that dies costs one piece."""
+
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from comparisons import save_frames
+
+from edgeprune.compare import stages, workers
+from edgeprune.compare.attempts import attempt
+from edgeprune.compare.cells import expand, job_of
+from edgeprune.compare.gridfile import parse
+from edgeprune.compare.results import Source
+from edgeprune.compare.workers import MOST_TRIES, Crew, Piece, work
+from edgeprune.errors import ConfigError
+from edgeprune.model_file import ModelOptions
+from edgeprune.store import file_sha256, read_json
+
+
+class Watch:
+    """A progress that keeps notes and counts steps."""
+
+    def __init__(self):
+        self.notes, self.stages, self.steps = [], [], 0
+
+    def stage(self, title, reused=False):
+        self.stages.append(title)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def track(self, label, total):
+        import contextlib
+
+        return contextlib.nullcontext(self._advance)
+
+    def _advance(self, steps, text):
+        self.steps += steps
+
+
+def test_this_process_works_piece_after_piece():
+    watch, done = Watch(), []
+
+    def function(argument, progress, threads):
+        assert progress is watch
+        done.append((argument, threads))
+        return f"did {argument}"
+
+    lost = work([Piece(name, function, name.upper()) for name in "ab"], Crew(0), watch, "cell")
+    assert (lost, done) == ({}, [("A", 0), ("B", 0)])
+    assert watch.stages == ["cell 1 of 2: a", "cell 2 of 2: b"]
+    assert watch.notes == ["did A", "did B"]
+
+
+def test_no_work_starts_nobody(monkeypatch):
+    monkeypatch.setattr(workers, "_ray", None)
+    assert work([], Crew(2), Watch(), "cell") == {}
+
+
+def test_a_worker_that_dies_costs_its_own_piece_which_is_tried_again(tmp_path):
+    def function(argument, progress, threads):
+        folder, dies = argument
+        tries = len(list(folder.glob("try-*")))
+        (folder / f"try-{tries}").write_text(str(os.getpid()))
+        time.sleep(0.2)
+        if tries < dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return f"done with {threads} threads by {os.getpid()}"
+
+    pieces = []
+    for name, dies in (("well", 0), ("once", 1), ("also-well", 0), ("always", 99)):
+        (tmp_path / name).mkdir()
+        pieces.append(Piece(name, function, (tmp_path / name, dies)))
+    watch = Watch()
+    lost = work(pieces, Crew(2, threads=1), watch, "cell")
+    tries = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
+    assert tries == {"well": 1, "once": 2, "also-well": 1, "always": MOST_TRIES}
+    assert list(lost) == ["always"]
+    assert lost["always"].startswith("its worker died")
+    assert watch.steps == len(pieces)
+    said = " | ".join(watch.notes)
+    assert said.count("tried again") == 1 + MOST_TRIES - 1
+    assert said.count("done with 1 threads") == 3
+    assert str(os.getpid()) not in {file.read_text() for folder in tmp_path.iterdir() for file in folder.iterdir()}
+
+
+def test_a_cell_whose_worker_is_killed_in_training_continues_there(tmp_path):
+    epochs, path = 30, tmp_path / "frames.npz"
+    save_frames(path)
+    plain = {"networks": ["ulcnn"], "training": {"epochs": epochs, "batch_size": 32, "learning_rate": 0.01}}
+    grid = parse(plain, "the grid", Path())
+    (cell,) = expand(grid, [], [Source("frames", path, file_sha256(path))])
+    job = job_of(cell, grid, tmp_path, 2016, ModelOptions())
+
+    def function(job, progress, threads):
+        stages.CellWork._export = lambda *_: None  # in the worker; it would take most of the time
+        return attempt(job, progress, threads)
+
+    killer = threading.Thread(target=_kill_in_training, args=(job,))
+    killer.start()
+    watch = Watch()
+    lost = work([Piece(cell.id, function, job)], Crew(1, threads=1), watch, "cell")
+    killer.join()
+    assert lost == {}
+    assert watch.notes[0].startswith(f"{cell.id}: its worker died")
+    assert watch.notes[1].endswith("on the test split")
+    log = (job.folder / "log.txt").read_text()
+    assert len(re.findall(r"^\S+ train$", log, flags=re.MULTILINE)) == 2
+    assert "continued after epoch" in log
+    assert epochs <= log.count("training: loss") <= epochs + 1
+    trained = read_json(job.folder / f"{stages.TRAIN}.json")
+    assert len(trained["record"]["epochs"]) == epochs
+
+
+def _kill_in_training(job):
+    """Kill Ray's worker that is at a cell once it has finished an epoch."""
+    while not (job.folder / "training.state").exists():
+        time.sleep(0.005)
+    for process in psutil.Process().children(recursive=True):
+        if process.cmdline()[:1] == [f"ray::{job.cell.id}"]:
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def test_an_address_where_nothing_listens_is_said_at_once():
+    with pytest.raises(ConfigError, match=r"Ray cannot be reached at 127\.0\.0\.1:1: .*refused"):
+        work([Piece("a", lambda *_: "", None)], Crew(1, "127.0.0.1:1"), Watch(), "cell")
+
+
+@pytest.mark.parametrize("crew", [Crew(2), Crew(None, "auto")])
+def test_without_ray_whoever_asks_for_workers_is_told_how_to_get_them(monkeypatch, crew):
+    monkeypatch.setattr(workers, "_ray_is_installed", lambda: False)
+    with pytest.raises(ConfigError, match="Ray is not installed") as error:
+        crew.check()
+    assert "pip install 'edgeprune[ray]'" in error.value.hint
+
+
+def test_without_ray_this_process_works(monkeypatch):
+    monkeypatch.setattr(workers, "_ray_is_installed", lambda: False)
+    Crew().check()
+    watch = Watch()
+    work([Piece("a", lambda *_: "done", None)], Crew(), watch, "cell")
+    assert watch.notes == ["done"]
+
+
+def test_an_address_and_no_workers_contradict():
+    with pytest.raises(ConfigError, match="--workers 0"):
+        Crew(0, "auto").check()
+
+
+@pytest.mark.parametrize(
+    ("crew", "count", "threads"),
+    [(Crew(), 2, 4), (Crew(), 3, 2), (Crew(), 16, 1), (Crew(address="a:1"), 2, 1), (Crew(threads=5), 2, 5)],
+)
+def test_the_cores_of_this_machine_are_shared_out(monkeypatch, crew, count, threads):
+    monkeypatch.setattr(workers, "_cores", lambda: 8)
+    assert workers._threads(crew, count) == threads
