@@ -92,7 +92,8 @@ def _help(command: click.Command, context: click.Context) -> str:
 
 
 def _exit_codes() -> list[str]:
-    rows = {0: ["Done."], 70: ["A bug of edgeprune; its traceback is printed."], 130: ["Interrupted."]}
+    over = "Done, but the network is over its latency budget or below its accuracy; the report says by how much."
+    rows = {0: ["Done."], 1: [over], 70: ["A bug of edgeprune; its traceback is printed."], 130: ["Interrupted."]}
     for kind in EdgepruneError.__subclasses__():
         rows.setdefault(kind.exit_code, []).append(str(kind.__doc__))
     return ["| code | meaning |\n|---|---|\n", *(f"| {code} | {' '.join(rows[code])} |\n" for code in sorted(rows))]

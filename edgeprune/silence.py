@@ -1,7 +1,10 @@
-"""Progress that nobody watches."""
+"""Progress that nobody watches, and what torch writes beside its errors."""
 
+import io
+import logging
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 from edgeprune.protocols import Advance
 
@@ -20,3 +23,16 @@ class Silence:
         """Say nothing."""
         del label, total
         yield lambda _steps, _text: None
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep from the user the pages that torch writes about code that fails: its errors say enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

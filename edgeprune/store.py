@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,34 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; it is free again when the process ends, in whatever way.
+
+    Where the file system or the operating system knows no such locks, nothing is held.
+
+    Raises:
+        ConfigError: Another process holds it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ConfigError(f"another run is at work in {folder}", "Wait for its end, or choose another --out") from error
+    except OSError:  # a network file system without locks on folders
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, plain: Any) -> None:

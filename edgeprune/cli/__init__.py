@@ -77,9 +77,7 @@ def app() -> None:
 def main() -> None:
     """Run the command line and exit with the code of docs/cli.md."""
     try:
-        app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
+        code = app(standalone_mode=False) or 0  # a command that ends by click's Exit returns its code, others nothing
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -98,8 +96,6 @@ def main() -> None:
         traceback.print_exc()
         _report("this is a bug of edgeprune", "Please report it with the lines above")
         code = _BUG
-    else:
-        code = 0
     sys.exit(code)
 
 

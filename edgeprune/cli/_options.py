@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from functools import update_wrapper, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
 from edgeprune.cli._completion import model_names, target_names
 from edgeprune.cli._verbosity import Verbosity
-
-if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -74,33 +71,56 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a model whose file holds weights only; the function takes them as `options`."""
 
     @wraps(function)
-    def call(*args: Any, arch: str | None, class_names: str | None, input_shape: str | None, **kwargs: Any) -> None:
-        function(*args, options=_parsed(arch, class_names, input_shape), **kwargs)
+    def call(
+        *args: Any,
+        arch: str | None,
+        factory: str | None,
+        trust_pickle: bool,
+        class_names: str | None,
+        input_shape: str | None,
+        normalisation: Literal["rms", "none"] | None,
+        **kwargs: Any,
+    ) -> None:
+        from edgeprune.model_file import ModelOptions
+
+        names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
+        options = ModelOptions(arch, names, _shape(input_shape), normalisation, factory, trust_pickle)
+        function(*args, options=options, **kwargs)
 
     for decorate in (
         click.option("--arch", shell_complete=model_names, help="The network's name, for a file with weights only."),
+        click.option(
+            "--factory",
+            metavar="PKG.MOD:CALLABLE",
+            help="Your function that returns the network, called without arguments; for a file with weights only.",
+        ),
+        click.option(
+            "--trust-pickle", is_flag=True, help="Read a pickled network or exported program, which can run code."
+        ),
         click.option("--class-names", help="Its classes a,b,c in the order of its outputs."),
         click.option("--input-shape", help="Its input C,L: channels and samples, as in 2,128."),
+        click.option(
+            "--normalisation",
+            type=click.Choice(["rms", "none"]),
+            help="What was done to each frame in its training, for a file with weights only.  [default: rms]",
+        ),
     ):
         call = decorate(call)
     return call
 
 
-def _parsed(arch: str | None, class_names: str | None, input_shape: str | None) -> "ModelOptions":
-    """The model options as the library takes them.
+def _shape(text: str | None) -> tuple[int, int] | None:
+    """The input shape as the library takes it.
 
     Raises:
         ConfigError: --input-shape is not two whole numbers.
     """
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.errors import ConfigError
 
-    shape = None
-    if input_shape is not None:
-        try:
-            channels, length = (int(part) for part in input_shape.split(","))
-        except ValueError as error:
-            raise ConfigError(f"--input-shape {input_shape!r} is not two whole numbers", "As in 2,128") from error
-        shape = (channels, length)
-    names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
-    return ModelOptions(arch, names, shape)
+    if text is None:
+        return None
+    try:
+        channels, length = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--input-shape {text!r} is not two whole numbers", "As in 2,128") from error
+    return channels, length

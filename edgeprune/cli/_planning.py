@@ -2,32 +2,60 @@
 
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from edgeprune.cli._completion import plugin_names
+from edgeprune.cli._options import seed_option
 
 if TYPE_CHECKING:
-    from edgeprune.tasks.planning import PlanSettings
+    from edgeprune.prune.bridge import Bridge
+
+bridge_option = click.option(
+    "--bridge",
+    type=click.Choice(["least-squares", "inherit", "kaiming"]),
+    default="least-squares",
+    show_default=True,
+    help="What layers start from that are rebuilt for another width; kaiming is the paper's way.",
+)
 
 
 def plan_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --keep, --keep-ratio, --segments, --profile, --metric and --criterion, taken as `planning`."""
+    """Add the options that say how many units stay, and by what.
+
+    They are taken as `planning`, the seed in it, and `latency_budget` in ms or None.
+    """
 
     @wraps(function)
     def call(
         *args: Any,
         keep: int | None,
         keep_ratio: float | None,
+        latency_budget: float | None,
         segments: str,
-        profile: str,
+        profile: "Literal['rows', 'column-sums']",
         metric: str,
         criterion: str,
+        bridge: "Bridge",
+        seed: int,
         **kwargs: Any,
     ) -> None:
-        planning = _settings(keep, keep_ratio, segments, profile, metric, criterion)
-        function(*args, planning=planning, **kwargs)
+        from edgeprune.tasks.planning import PlanSettings
+
+        _require_one({"--keep": keep, "--keep-ratio": keep_ratio, "--latency-budget": latency_budget})
+        planning = PlanSettings(
+            keep=keep,
+            keep_ratio=keep_ratio,
+            segments=_segments(segments),
+            metric=metric,
+            criterion=criterion,
+            profile=profile,
+            bridge=bridge,
+            seed=seed,
+        )
+        planning.check()
+        function(*args, planning=planning, latency_budget=latency_budget, **kwargs)
 
     for decorate in reversed(
         (
@@ -36,6 +64,12 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--keep-ratio",
                 type=click.FloatRange(0, 1),
                 help="Share of the droppable units that are kept.  [default: 0.33]",
+            ),
+            click.option(
+                "--latency-budget",
+                type=click.FloatRange(0, min_open=True),
+                metavar="MS",
+                help="Instead: the best units whose network's median latency on the target is within it.",
             ),
             click.option("--segments", default="auto", show_default=True, help="How many segments, or auto."),
             click.option(
@@ -59,34 +93,37 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="Scores layers.",
             ),
+            bridge_option,
+            seed_option,
         )
     ):
         call = decorate(call)
     return call
 
 
-def _settings(
-    keep: int | None, keep_ratio: float | None, segments: str, profile: str, metric: str, criterion: str
-) -> "PlanSettings":
-    """The options, checked as far as they can be without the model.
+def _require_one(amounts: dict[str, float | None]) -> None:
+    """Check that it is said once how much stays.
 
     Raises:
-        ConfigError: --keep and --keep-ratio together, --segments that is no number, an unknown name.
+        ConfigError: It is said twice.
     """
     from edgeprune.errors import ConfigError
-    from edgeprune.tasks.planning import PlanSettings
 
-    if keep is not None and keep_ratio is not None:
-        raise ConfigError("--keep and --keep-ratio were both given", "Give one of them")
-    if segments != "auto" and not segments.isdecimal():
-        raise ConfigError(f"--segments {segments!r} is neither a whole number nor auto")
-    settings = PlanSettings(
-        keep=keep,
-        keep_ratio=0.33 if keep_ratio is None else keep_ratio,
-        segments="auto" if segments == "auto" else int(segments),
-        metric=metric,
-        criterion=criterion,
-        profile="rows" if profile == "rows" else "column-sums",
-    )
-    settings.check()
-    return settings
+    given = [option for option, value in amounts.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were both given", "Give one of them")
+
+
+def _segments(text: str) -> "int | Literal['auto']":
+    """The number of segments.
+
+    Raises:
+        ConfigError: Neither a number nor auto.
+    """
+    from edgeprune.errors import ConfigError
+
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise ConfigError(f"--segments {text!r} is neither a whole number nor auto")
+    return int(text)

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, model_options, subcommand
+from edgeprune.cli._options import FILE, data_option, model_options, subcommand
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
     from edgeprune.records import Accuracy, Split
 
 
 @subcommand("eval")
 @click.argument("model", type=FILE)
-@click.option("--data", type=FILE, help="Labelled frames. Default: what the model names, or the shipped set.")
+@data_option
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
 @model_options
 def command(

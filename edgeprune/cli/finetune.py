@@ -8,8 +8,8 @@ import click
 from edgeprune.cli._options import FILE, data_option, model_options, seed_option, subcommand
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
 
 
 @subcommand("finetune")

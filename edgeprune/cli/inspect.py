@@ -8,8 +8,8 @@ import click
 from edgeprune.cli._options import FILE, model_options, subcommand
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
 
 
 @subcommand("inspect")

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._completion import target_names
 from edgeprune.cli._options import FILE, data_option, model_options, subcommand
 from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
+    from edgeprune.tasks.latency import Budget
     from edgeprune.tasks.planning import PlanSettings
 
 
@@ -18,24 +20,33 @@ if TYPE_CHECKING:
 @click.argument("model", type=FILE)
 @data_option
 @plan_options
+@click.option("--target", shell_complete=target_names, help="With --latency-budget: the target it is for.")
 @click.option("--out", type=FILE, required=True, help="The plan to write, a JSON file.")
 @model_options
 def command(
     console: "Console",
     model: Path,
     data: Path | None,
+    target: str | None,
     out: Path,
     options: "ModelOptions",
     planning: "PlanSettings",
+    latency_budget: float | None,
 ) -> None:
     """Decide which units of MODEL stay, with the reason for each; writes no weights."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.store import to_plain
     from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.latency import write_plan_within
     from edgeprune.tasks.planning import write_plan
 
+    budget = _budget(latency_budget, target)
     loaded = checkpoints.load(model, options)
-    chain, decided = write_plan(loaded, find_data(loaded, data), planning, out, console)
+    frames = find_data(loaded, data)
+    if budget is None:
+        chain, decided = write_plan(loaded, frames, planning, out, console)
+    else:
+        chain, decided = write_plan_within(loaded, frames, planning, budget, out, console)
     if console.as_json:
         console.json(to_plain(decided))
         return
@@ -52,3 +63,22 @@ def command(
     ]
     console.table(("unit", "path", "segment", "score", "", "reason"), rows, right=("unit", "segment", "score"))
     console.headline(f"keeps {len(decided.kept)} of {len(chain.units)} units: {out}")
+
+
+def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
+    """The bound on latency, if there is one.
+
+    Raises:
+        ConfigError: One of --latency-budget and --target without the other, or no such target.
+    """
+    from edgeprune import targets
+    from edgeprune.errors import ConfigError
+    from edgeprune.tasks.latency import Budget
+
+    if (latency_ms is None) != (target is None):
+        given, missing = ("--target", "--latency-budget") if latency_ms is None else ("--latency-budget", "--target")
+        raise ConfigError(f"{given} was given without {missing}", "A plan looks at a target for its latency only")
+    if latency_ms is None or target is None:
+        return None
+    chosen = targets.get(target)
+    return Budget(latency_ms, chosen, chosen.precisions[0])

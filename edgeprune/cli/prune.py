@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._options import FILE, model_options, subcommand
+from edgeprune.cli._planning import bridge_option
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
+    from edgeprune.prune.bridge import Bridge
 
 
 @subcommand("prune")
 @click.argument("model", type=FILE)
 @click.option("--plan", "plan_path", type=FILE, required=True, help="What `edgeprune plan` wrote for this model.")
-@click.option("--data", type=FILE, help="Re-estimate batch norm on the train split of these frames.")
+@click.option("--data", type=FILE, help="Bridge and re-estimate batch norm on their train split.")
+@bridge_option
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @model_options
 def command(
@@ -23,15 +26,16 @@ def command(
     model: Path,
     plan_path: Path,
     data: Path | None,
+    bridge: "Bridge",
     out: Path,
     options: "ModelOptions",
 ) -> None:
     """Apply a plan to MODEL: its dropped units go, all other weights stay."""
     from edgeprune import checkpoint as checkpoints
-    from edgeprune.tasks.planning import prune
+    from edgeprune.tasks.planning import PlanSettings, prune
 
     loaded = checkpoints.load(model, options)
-    saved = prune(loaded, plan_path, out, data)
+    saved = prune(loaded, plan_path, out, data, PlanSettings(bridge=bridge))
     before, after = (sum(p.numel() for p in each.model.parameters()) for each in (loaded, saved))
     if console.as_json:
         console.json({"model": str(out), "sha256": saved.sha256, "params_before": before, "params": after})

@@ -12,15 +12,15 @@ from edgeprune.cli._options import (
     FOLDER,
     data_option,
     model_options,
-    seed_option,
     subcommand,
     target_option,
 )
 from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import ModelOptions
     from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
+    from edgeprune.report.schema import Report
     from edgeprune.tasks.planning import PlanSettings
 
 
@@ -29,12 +29,31 @@ if TYPE_CHECKING:
 @target_option
 @data_option
 @plan_options
+@click.option(
+    "--max-accuracy-drop",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Most top-1 that may be lost on the validation split, as a share (0.005 is half a point). Alone, it finds the "
+    "fewest units that lose no more; beside a number of units or a latency budget it is checked: exit code 1.",
+)
+@click.option(
+    "--then-width",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="R",
+    help="After the layers, remove channels until R times their MACs are left.",
+)
+@click.option(
+    "--width-method",
+    type=click.Choice(["bnp", "fpgm", "l1", "rfp", "sfp"]),
+    default="l1",
+    show_default=True,
+    help="Which channels those are.",
+)
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
-@seed_option
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL-TARGET]")
 @click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
 @click.option("--dry-run", is_flag=True, help="Only say which stages would be reused and which run.")
@@ -44,28 +63,33 @@ def command(
     model: Path,
     target: str,
     data: Path | None,
+    max_accuracy_drop: float | None,
+    then_width: float | None,
+    width_method: str,
     epochs: int,
     learning_rate: float,
     distill: bool,
     precision: str | None,
     batch: int,
-    seed: int,
     out: Path | None,
     fresh: bool,
     dry_run: bool,
     options: "ModelOptions",
     planning: "PlanSettings",
+    latency_budget: float | None,
 ) -> None:
     """Prune MODEL, fine-tune it, export it for a target, measure both, and write a report.
 
-    Run again, it reuses what is finished and continues what was interrupted.
+    Run again, it reuses what is finished and continues what was interrupted. Exit code 1 when the report says that the
+    latency budget or the bound on accuracy does not hold.
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
-    from edgeprune.pipeline import STAGES, Job, Settings, open_folder
+    from edgeprune.pipeline import Job, Settings, open_folder
     from edgeprune.store import RunFolder, append_text, now
     from edgeprune.tasks.inputs import find_data
     from edgeprune.tasks.measuring import precision_of
+    from edgeprune.tasks.narrowing import Width
     from edgeprune.train.finetune import Recipe
 
     chosen = targets.get(target)
@@ -74,11 +98,15 @@ def command(
         target=chosen,
         data=find_data(loaded, data),
         planning=planning,
-        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed),
+        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=planning.seed),
         distill=distill,
         precision=precision_of(chosen, precision),
         batch=batch,
         command=shlex.join(["edgeprune", *sys.argv[1:]]),
+        latency_budget_ms=latency_budget,
+        max_accuracy_drop=max_accuracy_drop,
+        fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
+        width=None if then_width is None else Width(then_width, width_method),
     )
     folder = out or Path("runs") / f"{loaded.name}-{chosen.name}"
     if dry_run:
@@ -86,25 +114,34 @@ def command(
         if console.as_json:
             console.json({"out": str(folder), "stages": outcome})
         else:
-            console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in STAGES])
+            console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in settings.stages])
         return
-    job = Job(loaded, settings, open_folder(folder, fresh), console)
-    try:
-        document = job.run()
-    finally:
-        append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
+    with open_folder(folder, fresh) as held:
+        try:
+            document = Job(loaded, settings, held, console).run()
+        finally:
+            append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
+    _finish(console, document, folder)
+
+
+def _finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
+    """Print the result; end with exit code 1 if something that was asked for does not hold."""
+    from edgeprune.report.promises import broken
+    from edgeprune.report.report_json import parse
+
+    report = parse(document, "the report")
     if console.as_json:
         console.json(document)
     else:
-        _summary(console, document, folder)
+        _summary(console, report, folder)
+    if broken(report):
+        raise click.exceptions.Exit(1)
 
 
-def _summary(console: "Console", document: dict[str, Any], folder: Path) -> None:
-    from edgeprune.report.report_json import parse
+def _summary(console: "Console", report: "Report", folder: Path) -> None:
     from edgeprune.report.tables import comparison
     from edgeprune.report.verdict import sentence
 
-    report = parse(document, "the report")
     console.print()
     console.headline(sentence(report))
     console.print()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, Timing
 from edgeprune.records import (
     Accuracy,
     AccuracyComparison,
@@ -17,6 +18,7 @@ from edgeprune.records import (
     Similarity,
     TrainingResult,
 )
+from edgeprune.report.promises import broken
 from edgeprune.report.report_json import SCHEMA, parse
 from edgeprune.store import to_plain
 
@@ -76,6 +78,9 @@ class Evidence:
     training: TrainingResult | None = None
     accuracy: AccuracyComparison | None = None
     bench: BenchReport | None = None
+    latency_plan: LatencyPlan | None = None
+    bound: AccuracyBound | None = None
+    narrowing: Narrowing | None = None
 
 
 def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
@@ -99,7 +104,10 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "plan": _plan(evidence),
         "training": to_plain(evidence.training) if evidence.training else None,
         "accuracy": _accuracy(evidence.accuracy) if evidence.accuracy else None,
-        "latency": _latency(bench) if bench else None,
+        "latency": _latency(bench, evidence.latency_plan) if bench else None,
+        "latency_plan": _latency_plan(evidence.latency_plan) if evidence.latency_plan else None,
+        "accuracy_bound": _bound(evidence.bound) if evidence.bound else None,
+        "width": _width(evidence.narrowing) if evidence.narrowing else None,
         "energy": origin.energy,
         "size": {
             "baseline_bytes": evidence.baseline_onnx.size_bytes,
@@ -113,7 +121,8 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "warnings": list(dict.fromkeys((*origin.warnings, *(bench.warnings if bench else ())))),
     }
     measured: dict[str, Any] = _without_none(plain)
-    parse(measured, "the report of this run")
+    report = parse(measured, "the report of this run")
+    measured["warnings"] += broken(report)
     return measured
 
 
@@ -175,7 +184,7 @@ def _rates(name: str, rates: dict[str, Rate]) -> dict[str, Any]:
     }
 
 
-def _latency(bench: BenchReport) -> dict[str, Any]:
+def _latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
     def of(summary: LatencySummary | None) -> dict[str, Any] | None:
         return to_plain(summary) if summary else None
 
@@ -190,6 +199,43 @@ def _latency(bench: BenchReport) -> dict[str, Any]:
         "pruned": of(bench.pruned),
         "speedup": bench.speedup,
         "speedup_ci95": list(bench.speedup_ci95) if bench.speedup_ci95 else None,
+        "budget_ms": plan.budget_ms if plan else None,
+        "predicted_ms": plan.predicted_ms if plan else None,
+    }
+
+
+def _latency_plan(plan: LatencyPlan) -> dict[str, Any]:
+    def of(timing: Timing) -> dict[str, Any]:
+        return {"units": len(timing.kept), **to_plain(timing)}
+
+    return {
+        "baseline_ms": plan.baseline_ms,
+        "fixed_ms": plan.fixed_ms,
+        "costs_ms": {str(unit): cost for unit, cost in sorted(plan.costs_ms.items())},
+        "probes": [of(timing) for timing in plan.probes],
+        "candidates": [of(timing) for timing in plan.candidates],
+    }
+
+
+def _bound(bound: AccuracyBound) -> dict[str, Any]:
+    return {
+        "max_drop": bound.max_drop,
+        "baseline_top1": bound.baseline_top1,
+        "pruned_top1": bound.result.validation_top1,
+        "drop": bound.result.drop,
+        "trials": [to_plain(trial) for trial in bound.trials],
+    }
+
+
+def _width(narrowing: Narrowing) -> dict[str, Any]:
+    return {
+        "method": narrowing.method,
+        "channels": narrowing.channels,
+        "macs_before": narrowing.macs_before,
+        "modules": [
+            {"path": path, "before": list(before), "after": list(after)}
+            for path, (before, after) in narrowing.sizes.items()
+        ],
     }
 
 

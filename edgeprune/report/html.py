@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgeprune.report import numerals as n
-from edgeprune.report import plots, tables, verdict
+from edgeprune.report import plots, promises, tables, verdict
 from edgeprune.report.canvas import Plot
 from edgeprune.report.plots import Samples
 from edgeprune.report.schema import Report
@@ -80,6 +80,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "comparison": tables.comparison(report),
         "by_snr": tables.by_snr(accuracy) if accuracy else [],
         "by_class": tables.by_class(accuracy) if accuracy else [],
+        "asked": promises.sections(report),
         "measurement": tables.measurement(report),
         "device": tables.device_facts(report),
         "energy": tables.energy_facts(report),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from edgeprune.report import numerals as n
-from edgeprune.report import tables, verdict
+from edgeprune.report import promises, tables, verdict
 from edgeprune.report.schema import Report, UnitDecision
 
 
@@ -15,6 +15,7 @@ def render(report: Report) -> str:
         _comparison(report),
         _warnings(report),
         _plan(report),
+        *map(_asked, promises.sections(report)),
         _by_snr(report),
         _measurement(report),
         _section("ONNX", _table(("", "before", "after", "change"), _row_cells(tables.exports(report)))),
@@ -119,6 +120,11 @@ def _decisions(decisions: Iterable[UnitDecision]) -> str:
 
 def _lines(rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _asked(section: promises.Section) -> str:
+    cells = [[escape(cell) for cell in row] for row in section.rows]
+    return _section(section.title, escape(section.text), _table(section.header, cells) if cells else "")
 
 
 def _by_snr(report: Report) -> str:

@@ -120,6 +120,8 @@ class LatencySection(Part):
     pruned: LatencyOf | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
     speedup_ci95: Interval | None = None
+    budget_ms: Milliseconds | None = Field(default=None, description="What the pruned median was to be at most.")
+    predicted_ms: Milliseconds | None = Field(default=None, description="Of the pruned network, before it was timed.")
 
     @model_validator(mode="after")
     def _compared_or_not(self) -> "LatencySection":

@@ -26,6 +26,15 @@ def milliseconds(value_ms: float) -> str:
     return f"{significant(value_ms)} ms"
 
 
+def told_apart(first: float, second: float, digits: int = 3) -> tuple[str, str]:
+    """Two numbers to so many significant digits, or as many as it takes to tell them apart (at most six more)."""
+    for more in range(7):
+        texts = significant(first, digits + more), significant(second, digits + more)
+        if first == second or texts[0] != texts[1]:
+            break
+    return texts
+
+
 def percent(share: float) -> str:
     """A share of 1 as '91.2 %'."""
     return f"{100 * share:.1f} %"

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, model_validator
 
 from edgeprune.records import Drop
+from edgeprune.report.asked import AccuracyBound, LatencyPlan, Width
 from edgeprune.report.measured import AccuracySection, Count, LatencySection, Part, RelativePath, Sha256, Share
 
 Facts = dict[str, JsonValue]
@@ -154,6 +155,9 @@ class Report(Part):
     training: Training | None = None
     accuracy: AccuracySection | None = None
     latency: LatencySection | None = None
+    latency_plan: LatencyPlan | None = None
+    accuracy_bound: AccuracyBound | None = None
+    width: Width | None = None
     energy: Facts | None = None
     size: Size
     onnx: Onnx

@@ -4,6 +4,7 @@ from typing import Literal
 
 from edgeprune.report.measured import AccuracySection
 from edgeprune.report.numerals import p_value, points, points_interval, ratios
+from edgeprune.report.promises import broken
 from edgeprune.report.schema import Report
 
 SIGNIFICANCE = 0.05
@@ -18,10 +19,14 @@ def speed(report: Report) -> Speed:
 
 
 def sentence(report: Report) -> str:
-    """The verdict on speed and accuracy.
+    """The verdict on speed and accuracy, and on what was asked for and does not hold.
 
     When no speed-up was shown it begins with those words; what was not measured is said to be so.
     """
+    return " ".join([_measured(report), *(f"{promise}." for promise in broken(report))])
+
+
+def _measured(report: Report) -> str:
     name = report.baseline.name or "the network"
     if speed(report) == "not-measured":
         claim, unmeasured = (

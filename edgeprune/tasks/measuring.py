@@ -10,10 +10,11 @@ import numpy.typing as npt
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets, registry
 from edgeprune.bench import protocol
-from edgeprune.checkpoint import Checkpoint, ModelOptions
+from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
 from edgeprune.export import export
 from edgeprune.frames import fit_to
+from edgeprune.model_file import ModelOptions
 from edgeprune.protocols import Progress, Session
 from edgeprune.records import Accuracy, BenchReport, Frames, InputSpec, OnnxModel, Split
 from edgeprune.store import to_plain

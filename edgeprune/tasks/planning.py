@@ -2,21 +2,27 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+import torch
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune import registry
 from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import LatencyPlan
 from edgeprune.errors import ConfigError
-from edgeprune.protocols import Progress
+from edgeprune.normalisation import normalise
+from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
 from edgeprune.prune import surgery
+from edgeprune.prune.bridge import Bridge, bridge
 from edgeprune.prune.layers import layers_of
-from edgeprune.prune.planning import plan, units_to_keep
+from edgeprune.prune.planning import allotment, plan, units_to_keep
 from edgeprune.prune.similarity import similarity_of
-from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation, Similarity
+from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation, Similarity, Split
 from edgeprune.store import from_plain, read_json, to_plain, write_json
 from edgeprune.tasks.inputs import SPLIT_SEED, batches, frames_for, spread, writable
+from edgeprune.unfold import unfolded
 
 PLAN_SCHEMA = "edgeprune-plan/1"
 SIMILARITY_FRAMES = 640
@@ -24,6 +30,7 @@ SIMILARITY_BATCH = 64
 BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
 MOST_SEGMENTS = 7
+KEEP_RATIO = 0.33
 
 
 @dataclass(frozen=True)
@@ -32,19 +39,28 @@ class PlanSettings:
 
     Attributes:
         keep: Units to keep in all, or None to go by the ratio.
-        keep_ratio: Share of the droppable units to keep.
+        keep_ratio: Share of the droppable units to keep, or None for `KEEP_RATIO`.
         segments: How many, or 'auto' for the paper's rule.
         metric: Compares layers.
         criterion: Scores layers.
         profile: What is segmented: 'rows' of the similarity matrix or its 'column-sums'.
+        bridge: What layers rebuilt for another width start from (`prune.bridge`).
+        seed: Of everything random in a criterion.
     """
 
     keep: int | None = None
-    keep_ratio: float = 0.33
+    keep_ratio: float | None = None
     segments: int | Literal["auto"] = "auto"
     metric: str = "cka-unbiased"
     criterion: str = "synflow"
     profile: Literal["rows", "column-sums"] = "rows"
+    bridge: Bridge = "least-squares"
+    seed: int = 0
+
+    @property
+    def says_how_many(self) -> bool:
+        """Whether a number of units was asked for."""
+        return self.keep is not None or self.keep_ratio is not None
 
     def check(self) -> None:
         """Find unknown names before any work.
@@ -58,7 +74,8 @@ class PlanSettings:
 
 def kept_units(chain: LayerChain, settings: PlanSettings) -> int:
     """How many droppable units stay."""
-    return units_to_keep(chain, settings.keep, settings.keep_ratio)
+    ratio = KEEP_RATIO if settings.keep_ratio is None else settings.keep_ratio
+    return units_to_keep(chain, settings.keep, ratio)
 
 
 def similarity(
@@ -68,7 +85,8 @@ def similarity(
     frames = spread(train, SIMILARITY_FRAMES, SPLIT_SEED)
     metric = registry.get("similarity", settings.metric)
     parts = list(batches(frames, model.input, SIMILARITY_BATCH))
-    return similarity_of(model.model, chain, parts, metric, settings.metric, train.sha256, progress)
+    network = unfolded(model.model)
+    return similarity_of(network, chain, parts, metric, settings.metric, train.sha256, progress)
 
 
 def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings) -> Segmentation:
@@ -77,16 +95,62 @@ def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings)
     return segments.segment(similar, chain, settings.segments, settings.profile, limit)
 
 
-def scores(model: Checkpoint, chain: LayerChain, settings: PlanSettings) -> Scores:
+def subject(
+    model: Checkpoint, chain: LayerChain, parts: dict[Split, Frames], settings: PlanSettings, progress: Progress
+) -> Subject:
+    """What a criterion is given to judge."""
+    train, validation = (
+        Labelled(normalise(torch.from_numpy(part.iq), model.input.normalisation), torch.from_numpy(part.labels))
+        for part in (parts["train"], parts["validation"])
+    )
+    return Subject(unfolded(model.model), chain, model.input, train, validation, settings.seed, progress)
+
+
+def scores(judged: Subject, settings: PlanSettings) -> Scores:
     """Score a model's droppable units."""
+    values = registry.get("criteria", settings.criterion).scores(judged)
+    return Scores(judged.chain.model_sha256, settings.criterion, values)
+
+
+def choose(judged: Subject, cut: Segmentation, scored: Scores, settings: PlanSettings) -> PrunePlan:
+    """The plan that follows from segments and scores, or from a criterion's own search for the best set."""
     criterion = registry.get("criteria", settings.criterion)
-    values = criterion.scores(model.model, chain, (model.input.channels, model.input.length))
-    return Scores(chain.model_sha256, settings.criterion, values)
+    keep = kept_units(judged.chain, settings)
+    stay = None
+    if isinstance(criterion, Search):
+        members, counts = allotment(judged.chain, cut, keep)
+        stay = criterion.choose(judged, [[unit.index for unit in units] for units in members], counts)
+    return plan(judged.chain, cut, scored, settings.metric, keep, stay)
 
 
-def choose(chain: LayerChain, cut: Segmentation, scored: Scores, settings: PlanSettings) -> PrunePlan:
-    """The plan that follows from segments and scores."""
-    return plan(chain, cut, scored, settings.metric, kept_units(chain, settings))
+@dataclass(frozen=True)
+class Planned:
+    """A plan and all it was made from."""
+
+    chain: LayerChain
+    similarity: Similarity
+    segmentation: Segmentation
+    scores: Scores
+    plan: PrunePlan
+
+
+def decide(model: Checkpoint, parts: dict[Split, Frames], settings: PlanSettings, progress: Progress) -> Planned:
+    """Find, compare, segment and score the units of a model, and choose those that stay.
+
+    Raises:
+        ConfigError: A name is unknown or a number impossible.
+        ModelError: The network has no chain of layers.
+    """
+    settings.check()
+    progress.stage(f"find and compare the layers of {model.name}")
+    chain = layers_of(model.model, model.input, model.sha256)
+    kept_units(chain, settings)
+    similar = similarity(model, chain, parts["train"], settings, progress)
+    cut = segmentation(similar, chain, settings)
+    progress.stage(f"score them by {settings.criterion}")
+    judged = subject(model, chain, parts, settings, progress)
+    scored = scores(judged, settings)
+    return Planned(chain, similar, cut, scored, choose(judged, cut, scored, settings))
 
 
 def write_plan(
@@ -100,23 +164,22 @@ def write_plan(
     """
     settings.check()
     writable(out)
-    parts = frames_for(model, data)
-    progress.stage(f"find and compare the layers of {model.name}")
-    chain = layers_of(model.model, model.input, model.sha256)
-    kept_units(chain, settings)
-    similar = similarity(model, chain, parts["train"], settings, progress)
-    cut = segmentation(similar, chain, settings)
-    progress.stage(f"score them by {settings.criterion}")
-    scored = scores(model, chain, settings)
-    decided = choose(chain, cut, scored, settings)
-    evidence: dict[str, Any] = {
-        "layers": to_plain(chain),
-        "similarity": to_plain(similar),
-        "segmentation": to_plain(cut),
-        "scores": to_plain(scored),
-    }
-    write_json(out, {"schema": PLAN_SCHEMA, **to_plain(decided), "evidence": evidence})
-    return chain, decided
+    planned = decide(model, frames_for(model, data), settings, progress)
+    save_plan(out, planned)
+    return planned.chain, planned.plan
+
+
+def save_plan(out: Path, planned: Planned, latency: LatencyPlan | None = None) -> None:
+    """Write plan.json: the plan with all it was made from.
+
+    Raises:
+        ConfigError: `out` cannot be written.
+    """
+    evidence = {name: to_plain(getattr(planned, name)) for name in ("similarity", "segmentation", "scores")}
+    evidence["layers"] = to_plain(planned.chain)
+    if latency is not None:
+        evidence["latency"] = to_plain(latency)
+    write_json(out, {"schema": PLAN_SCHEMA, **to_plain(planned.plan), "evidence": evidence})
 
 
 def read_plan(path: Path) -> PrunePlan:
@@ -132,20 +195,36 @@ def read_plan(path: Path) -> PrunePlan:
     return from_plain(PrunePlan, content, str(path))
 
 
-def prune(model: Checkpoint, plan_path: Path, out: Path, data: Path | None) -> Checkpoint:
-    """Apply a plan and write the pruned model, batch norm re-estimated on the train split if data are given.
+def prune(model: Checkpoint, plan_path: Path, out: Path, data: Path | None, settings: PlanSettings) -> Checkpoint:
+    """Apply a plan and write the pruned model.
+
+    With data, layers rebuilt for another width are bridged and batch norm is re-estimated on the train split.
 
     Raises:
         ConfigError: The plan is of another model, or `out` cannot be written.
     """
     writable(out)
-    pruned = surgery.apply(model, read_plan(plan_path))
-    if data is not None:
-        settle_batch_norm(pruned, frames_for(model, data)["train"])
-    return checkpoints.save(out, pruned)
+    decided = read_plan(plan_path)
+    if data is None:
+        return checkpoints.save(out, surgery.apply(model, decided))
+    return checkpoints.save(out, reassemble(model, decided, frames_for(model, data), settings))
 
 
-def settle_batch_norm(pruned: Checkpoint, train: Frames) -> None:
-    """Re-estimate a pruned model's batch norm on frames of its train split."""
-    calibration = spread(train, BATCH_NORM_FRAMES, SPLIT_SEED)
-    surgery.reestimate_batch_norm(pruned.model, batches(calibration, pruned.input, BATCH_NORM_BATCH))
+def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Tensor]:
+    """Batches of normalised frames of the train split, for bridges and batch norm."""
+    frames = spread(parts["train"], BATCH_NORM_FRAMES, SPLIT_SEED)
+    return list(batches(frames, model.input, BATCH_NORM_BATCH))
+
+
+def reassemble(model: Checkpoint, decided: PrunePlan, parts: dict[Split, Frames], settings: PlanSettings) -> Checkpoint:
+    """Drop a plan's units, bridge the layers rebuilt for another width, and re-estimate batch norm.
+
+    Raises:
+        ConfigError: The plan is of another model.
+        ModelError: The network cannot run without those units together.
+    """
+    pruned = surgery.apply(model, decided)
+    frames = calibration(model, parts)
+    bridge(unfolded(model.model), pruned.model, frames, settings.bridge, settings.seed)
+    surgery.reestimate_batch_norm(pruned.model, frames)
+    return pruned

@@ -10,13 +10,17 @@ import pytest
 import torch
 
 from edgeprune import checkpoint as checkpoints
-from edgeprune import pipeline
+from edgeprune.bench import protocol
 from edgeprune.frames import split_frames
+from edgeprune.pipeline import job as whole_job
+from edgeprune.pipeline import open_folder
+from edgeprune.pipeline.settings import TITLES
 from edgeprune.store import file_sha256, replacing
 from edgeprune.tasks import measuring
 from edgeprune.train import finetune
 
-STAGES = [name for name, _ in pipeline.STAGES]
+ON_REQUEST = {"02-trials", "05-latency", "06-width", "08-bound"}
+STAGES = [name for name in TITLES if name not in ON_REQUEST]
 
 
 def job(world, out, *more):
@@ -133,7 +137,7 @@ def test_a_damaged_file_is_made_again(finished, world, tmp_path, run):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(pipeline, "layers_of"), (measuring, "onnx_metadata"), (pipeline.protocol, "measure"), (finetune, "_save")],
+    [(whole_job, "layers_of"), (measuring, "onnx_metadata"), (protocol, "measure"), (finetune, "_save")],
     ids=["layers", "export", "bench", "between epochs"],
 )
 def test_interrupted_anywhere_the_same_command_ends_with_the_same_weights(
@@ -184,8 +188,8 @@ def test_a_fresh_folder_forgets_its_stages_and_keeps_what_is_not_its_own(finishe
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
     (folder / "notes.txt").write_text("mine")
-    pipeline.open_folder(folder, fresh=True)
-    assert records(folder) == {}
+    with open_folder(folder, fresh=True):
+        assert records(folder) == {}
     assert (folder / "notes.txt").read_text() == "mine"
 
 
@@ -198,5 +202,6 @@ def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
     (seen / ".baseline.onnx.a1b2c3d4").mkdir()
     shutil.copytree(seen, folder, dirs_exist_ok=True)
     (folder / ".gitignore").write_text("*")
-    pipeline.open_folder(folder, fresh=False)
+    with open_folder(folder, fresh=False):
+        pass
     assert sorted(file.name for file in folder.iterdir()) == [".gitignore", "pruned.pt"]

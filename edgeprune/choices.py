@@ -1,0 +1,100 @@
+"""The frozen records of how something asked for was reached: a latency budget, a bound on accuracy, a width."""
+
+from dataclasses import dataclass
+
+from edgeprune.records import LayerChain
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A network that keeps some units, timed in turns with the unpruned one; `samples_path` holds every single time.
+
+    `ratio` is its latency over the unpruned network's. `predicted_ms` was said before it was measured, if anything.
+    """
+
+    kept: tuple[int, ...]
+    onnx_sha256: str
+    median_ms: float
+    baseline_ms: float
+    ratio: float
+    ratio_ci95: tuple[float, float]
+    samples_path: str
+    predicted_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class LatencyPlan:
+    """How the units that stay were chosen under a latency budget.
+
+    Attributes:
+        target: What the budget is for; precision and batch likewise.
+        baseline_ms: Latency of the unpruned network, over all timings.
+        fixed_ms: What always stays costs.
+        costs_ms: What each droppable unit costs where it computes what it does in the unpruned network.
+        probes: Networks the costs were fitted to.
+        candidates: Networks that were chosen and then measured, in their order; they count for the costs too.
+        kept: The units of the network that was taken, by index.
+        predicted_ms: Of that network, before it was measured.
+    """
+
+    target: str
+    precision: str
+    batch: int
+    budget_ms: float
+    baseline_ms: float
+    fixed_ms: float
+    costs_ms: dict[int, float]
+    probes: tuple[Timing, ...]
+    candidates: tuple[Timing, ...]
+    kept: tuple[int, ...]
+    predicted_ms: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network of so many units after fine-tuning, and its loss of top-1 on the validation split."""
+
+    units: int
+    validation_top1: float
+    drop: float
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The numbers of units that were tried, in their order, and the one that was taken.
+
+    `baseline_top1` is the unpruned network's on the validation split.
+    """
+
+    baseline_top1: float
+    trials: tuple[Trial, ...]
+    keep: int
+
+
+@dataclass(frozen=True)
+class AccuracyBound:
+    """The bound on the loss of top-1 on the validation split, and the numbers of units that were tried to hold it."""
+
+    max_drop: float
+    baseline_top1: float
+    result: Trial
+    trials: tuple[Trial, ...] = ()
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """Channels removed after layers, and the network that is left.
+
+    Attributes:
+        method: What chose them.
+        channels: How many outputs of convolutions and linear layers went.
+        macs_before: Of the network whose layers were pruned.
+        sizes: (inputs, outputs) of each module that changed, before and after.
+        chain: Units of the narrower network.
+    """
+
+    method: str
+    channels: int
+    macs_before: int
+    sizes: dict[str, tuple[tuple[int, int], tuple[int, int]]]
+    chain: LayerChain

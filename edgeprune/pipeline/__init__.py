@@ -1,0 +1,11 @@
+"""The whole job: from a trained model to a report. The only package that knows the order of the stages.
+
+Each stage makes one record from earlier ones and leaves it in the run folder under the hash of all it was made from;
+run again, a stage whose inputs are the same is reused.
+"""
+
+from edgeprune.pipeline.folder import open_folder
+from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.settings import Settings
+
+__all__ = ["Job", "Settings", "open_folder"]

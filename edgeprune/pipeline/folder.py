@@ -1,0 +1,50 @@
+"""The run folder, held for one run at a time and cleared of what a killed one left."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeprune.pipeline.settings import TITLES
+from edgeprune.store import RunFolder, held
+from edgeprune.tasks.inputs import writable
+
+LATENCY, TRIALS = "latency", "trials"
+TRAINING_STATE = "finetune.state"
+UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
+
+
+@contextlib.contextmanager
+def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
+    """The run folder, made if it is not there, without what a killed run left unfinished.
+
+    Args:
+        path: Where it is.
+        fresh: Forget finished stages, timings, trials and trainings; nothing else.
+
+    Raises:
+        ConfigError: It cannot be written, or another run is at work in it.
+    """
+    writable(path / "run")
+    with held(path):
+        trials = sorted(path.glob(f"{TRIALS}/*"))
+        for folder in (path, path / LATENCY, *trials):
+            _clear(folder)
+        if fresh:
+            stages = (f"{stage}.json" for stage in TITLES)
+            for record in (*path.glob(f"{LATENCY}/kept-*.json"), *(path / stage for stage in stages)):
+                record.unlink(missing_ok=True)
+            for folder in (path, *trials):
+                (folder / TRAINING_STATE).unlink(missing_ok=True)
+            for folder in trials:
+                for stage in TITLES:
+                    (folder / f"{stage}.json").unlink(missing_ok=True)
+        yield RunFolder(path)
+
+
+def _clear(folder: Path) -> None:
+    for leftover in folder.glob(UNFINISHED):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()

@@ -1,0 +1,211 @@
+"""The whole job, from a trained model to a report."""
+
+import contextlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import edgeprune
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import Trial, Trials
+from edgeprune.errors import ConfigError
+from edgeprune.pipeline.branch import PRUNED, Branch, Grown, Judged, Work
+from edgeprune.pipeline.folder import TRIALS
+from edgeprune.pipeline.ledger import DryRunEnd, Ledger
+from edgeprune.pipeline.proof import Proof, Proven
+from edgeprune.pipeline.settings import Settings
+from edgeprune.protocols import Progress
+from edgeprune.prune.layers import layers_of
+from edgeprune.records import DataRef, Frames, LayerChain, Scores, Similarity, Split
+from edgeprune.report import facts
+from edgeprune.report.document import Evidence, Origin, build
+from edgeprune.report.folder import write
+from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
+from edgeprune.tasks import bounded, planning
+from edgeprune.tasks import inputs as sources
+
+
+@dataclass
+class Job:
+    """One run of the job in its folder."""
+
+    model: Checkpoint
+    settings: Settings
+    folder: RunFolder
+    progress: Progress
+    ledger: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = Ledger(self.folder, self.model.sha256, self.progress)
+
+    def run(self) -> dict[str, Any]:
+        """Do every stage that is not done yet; returns the content of report.json.
+
+        Raises:
+            ConfigError: What was asked for is not possible; the message says what is nearest.
+        """
+        if self.settings.width is not None:
+            self.settings.width.check()
+        chain = self._chain()
+        planning.kept_units(chain, self.settings.planning)
+        similarity = self._similarity(chain)
+        judged = Judged(chain, similarity, lambda: self._scores(chain))
+        planned, trials = self.settings.planning, None
+        if self.settings.fewest:
+            trials = self._trials(judged)
+            planned = replace(planned, keep=trials.keep)
+            self.ledger.source = self._trial_folder(trials.keep)
+        branch = Branch(self._work, self.ledger, planned)
+        grown = branch.grow(judged)
+        proven = Proof(branch, grown, trials.trials if trials else ()).prove()
+        self.ledger.begin("11-report", reused=False)
+        document = build(self._evidence(judged, grown, proven), self._origin())
+        write(self.path, document)
+        return document
+
+    def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
+        """What `run` would reuse and what it would do; writes nothing."""
+        self.ledger.dry = True
+        with contextlib.suppress(DryRunEnd):
+            self.run()
+        for name, _ in self.settings.stages:
+            self.ledger.outcome.setdefault(name, "run")
+        return self.ledger.outcome
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @cached_property
+    def parts(self) -> dict[Split, Frames]:
+        """The frames of each split."""
+        return sources.frames_for(self.model, self.settings.data)
+
+    @cached_property
+    def _work(self) -> Work:
+        return Work(self.model, self.settings, lambda: self.parts)
+
+    def _chain(self) -> LayerChain:
+        def make() -> LayerChain:
+            return layers_of(self.model.model, self.model.input, self.model.sha256)
+
+        return self.ledger.stage("01-layers", LayerChain, {}, make)
+
+    def _similarity(self, chain: LayerChain) -> Similarity:
+        settings, data = self.settings.planning, self.parts["train"]
+        inputs = {"layers": record_sha256(chain), "data": data.sha256, "metric": settings.metric}
+        return self.ledger.stage(
+            "02-similarity",
+            Similarity,
+            inputs,
+            lambda: planning.similarity(self.model, chain, data, settings, self.progress),
+        )
+
+    def _scores(self, chain: LayerChain) -> Scores:
+        if self._scored is None:
+            settings = self.settings.planning
+            inputs = {
+                "layers": record_sha256(chain),
+                "criterion": settings.criterion,
+                "data": self.parts["train"].sha256,
+                "seed": settings.seed,
+            }
+
+            def make() -> Scores:
+                subject = planning.subject(self.model, chain, self.parts, settings, self.progress)
+                return planning.scores(subject, settings)
+
+            self._scored = self.ledger.stage("04-scores", Scores, inputs, make)
+        return self._scored
+
+    _scored: Scores | None = None
+
+    def _trials(self, judged: Judged) -> Trials:
+        """The fewest units whose fine-tuned network loses no more than it may.
+
+        Raises:
+            ConfigError: There are none; the message has the nearest.
+        """
+        most, settings = self.settings.max_accuracy_drop, self.settings
+        assert most is not None
+        inputs = {
+            "layers": record_sha256(judged.chain),
+            "similarity": record_sha256(judged.similarity),
+            "planning": to_plain(settings.planning),
+            "width": None if settings.width is None else to_plain(settings.width),
+            "data": self.parts["train"].sha256,
+            "recipe": to_plain(settings.recipe),
+            "distill": settings.distill,
+            "bound": most,
+        }
+        trials = self.ledger.stage("02-trials", Trials, inputs, lambda: self._tried(judged, most))
+        self.ledger.note(f"{trials.keep} units are the fewest that lose at most {100 * most:g} points on validation")
+        return trials
+
+    def _tried(self, judged: Judged, most: float) -> Trials:
+        validation = self.parts["validation"]
+        baseline = bounded.top1(self.model, validation, self.progress)
+        tried: dict[int, Trial] = {}
+
+        def holds(keep: int) -> bool:
+            ledger = Ledger(self._trial_folder(keep), self.model.sha256, self.progress)
+            branch = Branch(self._work, ledger, replace(self.settings.planning, keep=keep))
+            branch.grow(judged)
+            top1 = bounded.top1(branch.tuned(), validation, self.progress)
+            tried[keep] = Trial(keep, top1, baseline - top1)
+            self.progress.note(f"{keep} units lose {100 * tried[keep].drop:.2f} points on validation")
+            return tried[keep].drop <= most
+
+        units = len(judged.chain.units)
+        keep = bounded.fewest(units - len(judged.chain.droppable), units - 1, holds)
+        if keep is None:
+            nearest = min(tried.values(), key=lambda trial: trial.drop)
+            raise ConfigError(
+                f"no pruned network holds --max-accuracy-drop {most:g}: the nearest keeps {nearest.units} of {units} "
+                f"units and loses {nearest.drop:.4f} of top-1 on the validation split",
+                "Allow a larger drop, or fine-tune longer with --epochs",
+            )
+        return Trials(baseline, tuple(tried.values()), keep)
+
+    def _trial_folder(self, keep: int) -> RunFolder:
+        return RunFolder(self.path / TRIALS / f"keep-{keep:02}")
+
+    def _evidence(self, judged: Judged, grown: Grown, proven: Proven) -> Evidence:
+        return Evidence(
+            before=judged.chain,
+            after=grown.after,
+            similarity=judged.similarity,
+            segmentation=grown.segmentation,
+            plan=grown.plan,
+            baseline_onnx=proven.onnx.baseline,
+            pruned_onnx=proven.onnx.pruned,
+            training=grown.training,
+            accuracy=proven.accuracy,
+            bench=proven.bench,
+            latency_plan=grown.latency,
+            bound=proven.bound,
+            narrowing=grown.narrowing,
+        )
+
+    def _origin(self) -> Origin:
+        return Origin(
+            model=self.model.name,
+            target=self.settings.target.name,
+            seed=self.settings.recipe.seed,
+            classes=self.model.classes,
+            baseline_sha256=self.model.sha256,
+            pruned_sha256=file_sha256(self.path / PRUNED),
+            pruned_path=PRUNED,
+            created=now(),
+            edgeprune_version=edgeprune.__version__,
+            commands=(self.settings.command,),
+            packages=facts.packages(),
+            git_commit=facts.git_commit(Path.cwd()),
+            data=self._data_ref(),
+        )
+
+    def _data_ref(self) -> DataRef:
+        test = self.parts["test"]
+        return DataRef(test.source, test.sha256, sources.split_seed_of(self.model))

@@ -1,0 +1,280 @@
+"""Choosing the units that stay under a latency budget: time a few networks, fit what units cost, choose, and measure.
+
+The costs come from networks that keep only one kind of units each. The set that is worth most under the budget is
+chosen exactly, measured, and counted for the costs as well; then the choice is made again, until it holds.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from edgeprune.bench.cost_model import CostModel, Observation, fit
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import LatencyPlan, Timing
+from edgeprune.errors import ConfigError, ModelError
+from edgeprune.protocols import Progress
+from edgeprune.prune.planning import plan
+from edgeprune.prune.routes import Routes, routes_of
+from edgeprune.prune.selection import members_of, select_within, worth_of
+from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation
+from edgeprune.targets import Precision, Target
+from edgeprune.tasks import planning
+from edgeprune.tasks.inputs import frames_for, writable
+from edgeprune.tasks.planning import PlanSettings
+from edgeprune.tasks.stopwatch import Stopwatch
+
+MOST_CANDIDATES = 4
+AIM = 0.98
+"""Share of the budget that a choice may be predicted to take: two timings of one network differ by a few per cent."""
+
+Kept = frozenset[int]
+
+
+class Timer(Protocol):
+    """Times the network that keeps some of the droppable units."""
+
+    def time(self, kept: Kept, progress: Progress) -> Timing:
+        """Time it in turns with the unpruned network."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A bound on the median latency of one inference, and where it holds."""
+
+    latency_ms: float
+    target: Target
+    precision: Precision
+    batch: int = 1
+
+
+def every_unit(settings: PlanSettings) -> PlanSettings:
+    """Settings whose segments do not depend on how many units are kept, which a budget decides."""
+    return replace(settings, keep=None, keep_ratio=1.0)
+
+
+def choose_within(
+    model: Checkpoint,
+    chain: LayerChain,
+    segmentation: Segmentation,
+    scores: Scores,
+    frames: Frames,
+    budget: Budget,
+    folder: Path,
+    progress: Progress,
+) -> LatencyPlan:
+    """Choose the units that stay, timing networks on the machine at hand.
+
+    Args:
+        model: The unpruned network.
+        chain: Its units.
+        segmentation: Its segments.
+        scores: Of its droppable units.
+        frames: Of the validation split, to check exports and to time on.
+        budget: What must hold.
+        folder: For timings and their raw samples.
+        progress: Told of each network.
+
+    Raises:
+        ConfigError: No set of units meets the budget; the message has the nearest.
+    """
+    planning.kept_units(chain, PlanSettings())  # says so when no unit can be dropped
+    routes = routes_of(model.model, chain, model.input)
+    stopwatch = Stopwatch(model, chain, frames.iq, budget.target, budget.precision, budget.batch, folder)
+    with stopwatch:
+        return _Search(stopwatch, chain, segmentation, scores, routes, budget, progress).run()
+
+
+def plan_within(
+    chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: str, chosen: LatencyPlan
+) -> PrunePlan:
+    """The plan that keeps the units chosen under a budget."""
+    stay = frozenset(chosen.kept).intersection(chain.droppable)
+    return plan(chain, segmentation, scores, metric, len(stay), stay)
+
+
+def write_plan_within(
+    model: Checkpoint, data: Path, settings: PlanSettings, budget: Budget, out: Path, progress: Progress
+) -> tuple[LayerChain, PrunePlan]:
+    """Plan under a budget, and write plan.json; timings and their raw samples go to a folder beside it.
+
+    Raises:
+        ConfigError: A name is unknown, no set of units meets the budget, or `out` cannot be written.
+        DataError: The frames do not fit the model.
+    """
+    settings.check()
+    writable(out)
+    parts = frames_for(model, data)
+    planned = planning.decide(model, parts, every_unit(settings), progress)
+    progress.stage(f"choose units within {budget.latency_ms:g} ms on {budget.target.name}")
+    chosen = choose_within(
+        model,
+        planned.chain,
+        planned.segmentation,
+        planned.scores,
+        parts["validation"],
+        budget,
+        out.with_suffix(".latency"),
+        progress,
+    )
+    decided = plan_within(planned.chain, planned.segmentation, planned.scores, settings.metric, chosen)
+    planning.save_plan(out, replace(planned, plan=decided), chosen)
+    return planned.chain, decided
+
+
+def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
+    """Droppable units in kinds that cost the same: same shapes, parameters, operations and way of dropping."""
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    for unit in chain.units:
+        if unit.droppable:
+            alike = (unit.kind, unit.in_shape, unit.out_shape, unit.params, unit.macs, unit.drop)
+            kinds.setdefault(alike, []).append(unit.index)
+    return tuple(map(tuple, kinds.values()))
+
+
+def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
+    """The sets of units whose networks tell what each kind costs.
+
+    The smallest network; for each kind the smallest with all units of the kind, since in a small network a unit is a
+    large part of the time; and where these compute something else there than in the unpruned network, the unpruned
+    network without them (or half of them, where it cannot run without all).
+    """
+    everything = frozenset(unit for kind in kinds for unit in kind)
+    found = [routes.fewest]
+    for kind in kinds:
+        alone = routes.fewest | frozenset(kind)
+        loads = routes.loads(alone)
+        if loads is not None:
+            found.append(alone)
+        if loads is None or any(loads[unit] != 1 for unit in kind):
+            without = (everything - frozenset(kind), everything - frozenset(kind[::2]))
+            found += [kept for kept in without if routes.loads(kept) is not None][:1]
+    return [kept for kept in dict.fromkeys(found) if kept != everything]
+
+
+class _Search:
+    """The rounds of fitting, choosing and measuring."""
+
+    def __init__(
+        self,
+        timer: Timer,
+        chain: LayerChain,
+        segmentation: Segmentation,
+        scores: Scores,
+        routes: Routes,
+        budget: Budget,
+        progress: Progress,
+    ) -> None:
+        self.timer, self.chain, self.routes, self.budget, self.progress = timer, chain, routes, budget, progress
+        self.segmentation, self.scores = segmentation, scores
+        self.kinds = kinds_of(chain)
+        self.everything = frozenset(chain.droppable)
+        self.timed: dict[Kept, Timing] = {}
+        self.candidates: dict[Kept, Timing] = {}
+
+    def run(self) -> LatencyPlan:
+        """Find the set to keep."""
+        self._time(self.routes.fewest)
+        self._require_possible()
+        if self.baseline_ms <= self.budget.latency_ms:
+            self.progress.note(
+                f"the unpruned network takes {self.baseline_ms:.3g} ms, which is within the budget: nothing is dropped"
+            )
+            return self._plan(self.everything, self.baseline_ms, CostModel(self._share(self.routes.fewest), ()))
+        for kept in probes_of(self.kinds, self.routes)[1:]:
+            try:
+                self._time(kept)
+            except ModelError as error:
+                self.progress.note(f"not timed: {error.message}")
+        for _ in range(MOST_CANDIDATES):
+            model = self._fitted()
+            chosen = self._choice(model)
+            if chosen is None or chosen in self.candidates or not self._better(chosen):
+                break
+            predicted_ms = self._predicted_ms(model, chosen)
+            self.candidates[chosen] = replace(self._time(chosen), predicted_ms=predicted_ms)
+            self.progress.note(
+                f"{self._units(chosen)} units: predicted {predicted_ms:.3g} ms, "
+                f"measured {self._measured_ms(chosen):.3g} ms"
+            )
+        best = max(filter(self._within, self.candidates), key=self._worth, default=self.routes.fewest)
+        model = self._fitted()
+        predicted = self.candidates[best].predicted_ms if best in self.candidates else None
+        return self._plan(best, predicted or self._predicted_ms(model, best), model)
+
+    @property
+    def baseline_ms(self) -> float:
+        """Latency of the unpruned network over all timings."""
+        return statistics.median(timing.baseline_ms for timing in self.timed.values())
+
+    def _time(self, kept: Kept) -> Timing:
+        self.timed[kept] = self.timer.time(kept, self.progress)
+        return self.timed[kept]
+
+    def _require_possible(self) -> None:
+        fewest = self.routes.fewest
+        if not self._within(fewest):
+            raise ConfigError(
+                f"no choice of units meets --latency-budget {self.budget.latency_ms:g}: the nearest keeps "
+                f"{self._units(fewest)} of {len(self.chain.units)} units and takes {self._measured_ms(fewest):.3g} ms "
+                f"on {self.budget.target.name}",
+                "Allow more time, or start from a smaller network",
+            )
+
+    def _fitted(self) -> CostModel:
+        unpruned = Observation(tuple(float(len(kind)) for kind in self.kinds), 1.0)
+        return fit([unpruned, *(Observation(self._work(kept), timing.ratio) for kept, timing in self.timed.items())])
+
+    def _work(self, kept: Kept) -> tuple[float, ...]:
+        loads = self.routes.loads(kept)
+        assert loads is not None
+        return tuple(sum(loads[unit] for unit in kind if unit in kept) for kind in self.kinds)
+
+    def _choice(self, model: CostModel) -> Kept | None:
+        """The best set by the costs, which are taken to be as much too low as for the worst candidate so far."""
+        over = [kept for kept in self.candidates if not self._within(kept)]
+        shortfall = max([1.0, *(self._measured_ms(kept) / self._predicted_ms(model, kept) for kept in over)])
+        allowed = AIM * self.budget.latency_ms / self.baseline_ms / shortfall - model.fixed
+        costs = {unit: cost for kind, cost in zip(self.kinds, model.costs, strict=True) for unit in kind}
+        return select_within(self.chain, self.segmentation, self.scores, self.routes, costs, allowed)
+
+    def _better(self, kept: Kept) -> bool:
+        """Whether a set is worth more than all that were found to be within the budget."""
+        return all(self._worth(kept) > self._worth(other) for other in self.candidates if self._within(other))
+
+    def _worth(self, kept: Kept) -> tuple[int, float]:
+        return worth_of(kept, members_of(self.chain, self.segmentation), self.scores.values)
+
+    def _within(self, kept: Kept) -> bool:
+        return self._measured_ms(kept) <= self.budget.latency_ms
+
+    def _measured_ms(self, kept: Kept) -> float:
+        """Measured latency, freed of what the machine did during that timing alone."""
+        return self._share(kept) * self.baseline_ms
+
+    def _share(self, kept: Kept) -> float:
+        return self.timed[kept].ratio
+
+    def _predicted_ms(self, model: CostModel, kept: Kept) -> float:
+        return model.latency(self._work(kept)) * self.baseline_ms
+
+    def _units(self, kept: Iterable[int]) -> int:
+        return len(self.chain.units) - len(self.everything.difference(kept))
+
+    def _plan(self, kept: Kept, predicted_ms: float, model: CostModel) -> LatencyPlan:
+        scale = self.baseline_ms
+        return LatencyPlan(
+            target=self.budget.target.name,
+            precision=self.budget.precision,
+            batch=self.budget.batch,
+            budget_ms=self.budget.latency_ms,
+            baseline_ms=scale,
+            fixed_ms=model.fixed * scale,
+            costs_ms={unit: cost * scale for kind, cost in zip(self.kinds, model.costs, strict=False) for unit in kind},
+            probes=tuple(timing for each, timing in self.timed.items() if each not in self.candidates),
+            candidates=tuple(self.candidates.values()),
+            kept=tuple(unit.index for unit in self.chain.units if not unit.droppable or unit.index in kept),
+            predicted_ms=predicted_ms,
+        )

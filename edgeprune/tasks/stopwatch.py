@@ -1,0 +1,143 @@
+"""Timing networks that keep some of a model's units, each in turns with the unpruned one, on the machine at hand.
+
+Networks of very different length are compared by the fast end of each round and not by its median: where a machine has
+other work, a long inference is interrupted more often than a short one, and the ratio of their medians says so too.
+"""
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune import registry
+from edgeprune.bench import machine, protocol, samples, stats
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import Timing
+from edgeprune.edits import apply_edits
+from edgeprune.export import export
+from edgeprune.protocols import Progress
+from edgeprune.records import LayerChain
+from edgeprune.silence import Silence
+from edgeprune.store import RunFolder, canonical_sha256, file_sha256, unwritable
+from edgeprune.targets import Precision, Target
+
+_CHECKED_FRAMES = 16
+# Short rounds: what else the machine does changes within a second, and must hit both networks of a pair alike.
+_ROUNDS, _ROUND_MS, _WARMUP_MS = 32, 10.0, 100.0
+_FAST = 0.1
+
+
+class Stopwatch:
+    """Times networks in the shape they would be delivered in: exported, simplified, and run by the target's runtime.
+
+    Every timing is kept in a folder and not made again. Use it within a `with` block.
+
+    Args:
+        model: The unpruned network.
+        chain: Its units.
+        frames: Raw frames (N, channels, length), at least one batch of them.
+        target: Where it is to run.
+        precision: One of the target's.
+        batch: Frames in one inference.
+        folder: For records and raw samples.
+    """
+
+    def __init__(
+        self,
+        model: Checkpoint,
+        chain: LayerChain,
+        frames: npt.NDArray[np.float32],
+        target: Target,
+        precision: Precision,
+        batch: int,
+        folder: Path,
+    ) -> None:
+        self.model, self.chain, self.frames = model, chain, frames
+        self.target, self.precision, self.batch, self.folder = target, precision, batch, folder
+
+    def __enter__(self) -> "Stopwatch":
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._exports = tempfile.TemporaryDirectory(prefix=".exports.", dir=self.folder)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exports.cleanup()
+
+    def time(self, kept: frozenset[int], progress: Progress) -> Timing:
+        """Time the network that keeps these of its droppable units.
+
+        Raises:
+            ModelError: The network cannot run without the others, or cannot be exported.
+            DeviceError: The clock returned something that is not a time.
+        """
+        units = tuple(unit.index for unit in self.chain.units if not unit.droppable or unit.index in kept)
+        name = f"kept-{canonical_sha256(units)[:12]}"
+        here = {what: value for what, value in machine.facts({}).items() if what in ("board", "cpu", "cores")}
+        inputs = {
+            "model": self.model.sha256,
+            "kept": canonical_sha256(units),
+            "target": canonical_sha256(self.target.model_dump()),
+            "how": canonical_sha256([self.precision, self.batch, _ROUNDS, _ROUND_MS]),
+            "machine": canonical_sha256(here),
+        }
+        left = (f"{name}/samples-baseline.npz", f"{name}/samples-pruned.npz")
+        return RunFolder(self.folder).reuse_or_make(
+            name, Timing, inputs, left, lambda: self._timed(units, self.folder / name, progress)
+        )
+
+    def _timed(self, units: tuple[int, ...], out_dir: Path, progress: Progress) -> Timing:
+        with progress.track(f"timing {len(units)} of {len(self.chain.units)} units", 3) as advance:
+            unpruned = self._exported(tuple(range(len(self.chain.units))))
+            advance(1, "")
+            pruned = self._exported(units)
+            advance(1, "exported")
+            bench = self.target.bench
+            settings = protocol.Settings(
+                precision=self.precision,
+                batch=self.batch,
+                threads=self.target.threads,
+                rounds=min(bench.rounds, _ROUNDS),
+                round_ms=min(bench.round_ms, _ROUND_MS),
+                warmup_ms=min(bench.warmup_ms, _WARMUP_MS),
+            )
+            runtime = registry.get("runtimes", self.target.runtime)
+            report = protocol.measure(unpruned, pruned, self.frames, runtime, settings, out_dir, Silence())
+            assert report.pruned is not None
+            sha256 = file_sha256(pruned)
+            if pruned != unpruned:  # a network may have a hundred megabytes, and there are many
+                pruned.unlink()
+            advance(1, f"{report.pruned.median_ms:.3f} ms")
+        found = _ratio(out_dir / report.pruned.samples_path, out_dir / report.baseline.samples_path)
+        return Timing(
+            kept=units,
+            onnx_sha256=sha256,
+            median_ms=report.pruned.median_ms,
+            baseline_ms=report.baseline.median_ms,
+            ratio=found.ratio,
+            ratio_ci95=found.ci95,
+            samples_path=f"{self.folder.name}/{out_dir.name}/{report.pruned.samples_path}",
+        )
+
+    def _exported(self, units: tuple[int, ...]) -> Path:
+        """The network that keeps these units, weights as they are, as ONNX."""
+        shape = self.model.input
+        edits = [unit.edit for unit in self.chain.units if unit.index not in units and unit.edit is not None]
+        path = Path(self._exports.name) / f"{canonical_sha256(units)[:12]}.onnx"
+        if not path.exists():
+            network = apply_edits(self.model.model, edits, (shape.channels, shape.length)).eval()
+            few = self.frames[:_CHECKED_FRAMES]
+            export(network, shape, few, self.target, path, {}, Silence(), batch_size=self.batch)
+        return path
+
+
+def _ratio(pruned: Path, unpruned: Path) -> stats.Speedup:
+    """Latency of one network over another's, by the fast end of each round, with its interval."""
+    ends = [[float(np.quantile(times, _FAST)) for times in samples.read(path)[0]] for path in (pruned, unpruned)]
+    return stats.compare(*ends)

@@ -1,0 +1,73 @@
+"""Costs of units from timed networks: by hand, and planted costs found again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from edgeprune.bench.cost_model import CostModel, Observation, fit
+from edgeprune.errors import ConfigError
+
+
+def test_by_hand():
+    # 0.1 + 4 a + 2 b = 1, 0.1 alone, 0.1 + 4 a = 0.7: a = 0.15, b = 0.15.
+    observed = [Observation((4.0, 2.0), 1.0), Observation((0.0, 0.0), 0.1), Observation((4.0, 0.0), 0.7)]
+    model = fit(observed)
+    assert model.fixed == pytest.approx(0.1)
+    assert model.costs == pytest.approx((0.15, 0.15))
+    assert model.latency((1.0, 0.5)) == pytest.approx(0.1 + 0.15 + 0.075)
+
+
+def test_a_kind_that_seems_to_cost_less_than_nothing_costs_nothing():
+    # Without the bound: b = -0.1. With it, 0.5 and 0.6 are best met by one a, relative to what was measured.
+    observed = [Observation((0.0, 0.0), 0.1), Observation((1.0, 0.0), 0.6), Observation((1.0, 1.0), 0.5)]
+    model = fit(observed)
+    assert model.costs[1] == 0
+    # minimise ((f - .1)/.1)^2 + ((f + a - .6)/.6)^2 + ((f + a - .5)/.5)^2: f = 0.1, f + a by weights 1/.36 and 1/.25.
+    assert model.fixed == pytest.approx(0.1)
+    assert model.fixed + model.costs[0] == pytest.approx((1 / 0.6 + 1 / 0.5) / (1 / 0.36 + 1 / 0.25))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    costs=st.lists(st.floats(0.001, 0.2), min_size=1, max_size=6),
+    fixed=st.floats(0.01, 0.3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_planted_costs_are_found_again(costs, fixed, seed):
+    rng = np.random.default_rng(seed)
+    alone = [np.eye(len(costs))[kind] * rng.integers(1, 9) for kind in range(len(costs))]
+    work = [np.zeros(len(costs)), *alone, *rng.random((3, len(costs)))]
+    model = fit([Observation(tuple(row.tolist()), fixed + float(row @ costs)) for row in work])
+    assert model.fixed == pytest.approx(fixed, rel=1e-6)
+    assert model.costs == pytest.approx(costs, rel=1e-6)
+
+
+def test_of_noisy_timings_no_other_costs_come_nearer():
+    rng = np.random.default_rng(3)
+    work = rng.integers(0, 5, (12, 3)).astype(float)
+    measured = (0.1 + work @ [0.05, 0.1, 0.02]) * rng.normal(1, 0.05, 12)
+    model = fit([Observation(tuple(row), float(each)) for row, each in zip(work.tolist(), measured, strict=True)])
+
+    def error(values):
+        return float((((values[0] + work @ values[1:]) / measured - 1) ** 2).sum())
+
+    other = minimize(error, np.full(4, 0.05), bounds=[(0, None)] * 4, options={"ftol": 1e-15, "gtol": 1e-12})
+    assert error(np.array([model.fixed, *model.costs])) == pytest.approx(other.fun, rel=1e-6)
+
+
+@pytest.mark.parametrize("latency", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_latency_that_is_none_is_refused(latency):
+    with pytest.raises(ConfigError, match="positive numbers"):
+        fit([Observation((1.0,), 1.0), Observation((0.0,), latency)])
+
+
+@pytest.mark.parametrize("observed", [[], [Observation((1.0,), 1.0), Observation((1.0, 2.0), 1.0)]])
+def test_measurements_of_other_kinds_are_refused(observed):
+    with pytest.raises(ConfigError, match="same kinds"):
+        fit(observed)
+
+
+def test_a_model_predicts_the_sum():
+    assert CostModel(0.2, (0.1, 0.3)).latency((2.0, 1.0)) == pytest.approx(0.7)

@@ -1,0 +1,74 @@
+"""Timing networks for real: what is kept of it, and that it is not done twice."""
+
+import json
+
+import pytest
+import synthetic
+
+from edgeprune.bench import protocol, samples
+from edgeprune.silence import Silence
+from edgeprune.store import file_sha256
+from edgeprune.targets import Bench, Target
+from edgeprune.tasks import stopwatch
+from edgeprune.tasks.stopwatch import Stopwatch
+
+TARGET = Target(
+    name="quick",
+    description="",
+    runtime="onnxruntime",
+    opset=18,
+    precisions=("fp32",),
+    bench=Bench(rounds=6, round_ms=1.0, warmup_ms=1.0),
+)
+KEPT = frozenset({3, 17})
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "latency"
+    return folder, watch(folder)
+
+
+def watch(folder, kept=KEPT):
+    chain = synthetic.chain("resnet56-1d", synthetic.LENGTH, len(synthetic.CLASSES))
+    frames = synthetic.frames_of(synthetic.cells(per_cell=2)).iq
+    with Stopwatch(synthetic.checkpoint(), chain, frames, TARGET, "fp32", 1, folder) as stopwatch:
+        return stopwatch.time(kept, Silence())
+
+
+def test_says_what_was_timed_and_keeps_every_time(timed):
+    folder, timing = timed
+    assert timing.kept == (0, 3, 17, 28)
+    assert timing.samples_path.startswith("latency/kept-")
+    times, about = samples.read(folder.parent / timing.samples_path)
+    assert len(times) == 6
+    assert about["model_sha256"] == timing.onnx_sha256
+    assert timing.ratio_ci95[0] <= timing.ratio <= timing.ratio_ci95[1] < 1
+    assert timing.predicted_ms is None
+
+
+def test_leaves_no_network_behind(timed):
+    folder, _ = timed
+    assert not list(folder.glob("**/*.onnx"))
+    assert not list(folder.glob(".*"))
+
+
+def test_is_not_done_twice(timed, monkeypatch):
+    folder, timing = timed
+    monkeypatch.setattr(stopwatch, "export", lambda *_, **__: pytest.fail("exported again"))
+    assert watch(folder) == timing
+
+
+def test_is_done_again_when_its_samples_are_gone(timed, tmp_path, monkeypatch):
+    folder, timing = timed
+    (record,) = folder.glob("kept-*.json")
+    elsewhere = tmp_path / "latency"
+    elsewhere.mkdir()
+    (elsewhere / record.name).write_text(record.read_text())
+    asked = []
+    real = protocol.measure
+    monkeypatch.setattr(protocol, "measure", lambda *a, **k: asked.append(1) or real(*a, **k))
+    assert watch(elsewhere).kept == timing.kept
+    assert asked == [1]
+    assert json.loads((elsewhere / record.name).read_text())["artifacts"]
+    assert file_sha256(tmp_path / timing.samples_path)
