@@ -1,15 +1,13 @@
 """What a network takes for one frame: parameters, multiply-accumulates, and FLOPs as the paper counts them."""
 
 import copy
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.compare.document import Cost
+from edgeprune.modes import countable
 from edgeprune.records import InputSpec
 
 
@@ -17,8 +15,8 @@ from edgeprune.records import InputSpec
 def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
     """Run one frame of zeros through a copy of a network and count.
 
-    Multiply-accumulates are PyTorch's own count of convolutions and matrix products, halved; oneDNN is off meanwhile,
-    for it hides the products of recurrent layers. Two operations for each output of batch norm are what thop adds in
+    Multiply-accumulates are PyTorch's own count of convolutions and matrix products, halved; no fused kernels are used
+    meanwhile, for they hide their products. Two operations for each output of batch norm are what thop adds in
     evaluation mode; the published tables are in that unit.
 
     Args:
@@ -35,15 +33,7 @@ def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
     for module in counted.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(add)
-    with _without_onednn(), FlopCounterMode(display=False) as counter:
+    with countable(), FlopCounterMode(display=False) as counter:
         counted(torch.zeros(1, shape.channels, shape.length))
     macs = counter.get_total_flops() // 2
     return Cost(sum(parameter.numel() for parameter in model.parameters()), macs, macs + 2 * outputs)
-
-
-@contextmanager
-def _without_onednn() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-        with torch.backends.mkldnn.flags(enabled=False):
-            yield

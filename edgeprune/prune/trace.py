@@ -11,6 +11,7 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
+from edgeprune.modes import countable
 from edgeprune.prune.flow import cut
 from edgeprune.silence import unheard
 
@@ -156,5 +157,6 @@ def _macs(program: torch.export.ExportedProgram, example: torch.Tensor) -> dict[
         **signature.inputs_to_lifted_tensor_constants,
     }
     placeholders = [node.name for node in program.graph_module.graph.nodes if node.op == "placeholder"]
-    counter.run(*(weights[lifted[name]] if name in lifted else example for name in placeholders))
+    with countable():
+        counter.run(*(weights[lifted[name]] if name in lifted else example for name in placeholders))
     return counter.macs
