@@ -109,6 +109,8 @@ class Unit:
         drop: What it becomes when dropped, or None when it must stay.
         collapses: Dropping it loses a whole axis of the signal (a pooled shortcut): dropped last.
         edit: What dropping it does to the network, or None when it must stay.
+        step: Where its output is read when it is code: path of the module whose code holds it, and the name of the
+            node in the traced code that gives its output; None when its modules give it, or nobody knows.
     """
 
     index: int
@@ -122,6 +124,7 @@ class Unit:
     drop: Drop | None = None
     collapses: bool = False
     edit: Edit | None = None
+    step: tuple[str, str] | None = None
 
     @property
     def droppable(self) -> bool:

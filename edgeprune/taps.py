@@ -135,7 +135,7 @@ def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
     """Where the output of each unit might be read, best first.
 
     The output of the last of its modules, else of an earlier one. A unit that is code, if only in part, is read at its
-    last step there, or where the next unit takes it in, or where the whole network puts it out.
+    last step there; where nobody knows that step, where the next unit takes it in or the whole network puts it out.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     own = [[modules[path] for path in unit.path.split("+") if path in modules] for unit in chain.units]
@@ -143,10 +143,11 @@ def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
     places = []
     for unit, paths, after in zip(chain.units, own, [*following, [Place(model, "output")]], strict=True):
         outputs = [Place(module, "output") for module in reversed(paths)]
-        if unit.edit is None or unit.edit.span is None or unit.edit.path not in modules:
+        if unit.step is None:
             places.append(outputs + after)
         else:
-            places.append([Place(modules[unit.edit.path], "step", unit.edit.span[1]), *after, *outputs])
+            holder, step = unit.step
+            places.append([Place(modules[holder], "step", step), *after, *outputs])
     return places
 
 

@@ -5,17 +5,13 @@ import torch
 from torch import nn
 
 from edgeprune.errors import ModelError
-from edgeprune.records import Edit, LayerChain, Unit
+from edgeprune.records import LayerChain, Unit
 from edgeprune.taps import read, taps_of
 
 
-def chain_of(*paths, spans=()):
-    units = [
-        Unit(
-            index, path, "x", (), (), 0, 0, "", edit=Edit("", "identity", None, ("a", "b")) if index in spans else None
-        )
-        for index, path in enumerate(paths)
-    ]
+def chain_of(*paths, steps=()):
+    given = dict(steps)
+    units = [Unit(index, path, "x", (), (), 0, 0, "", step=given.get(index)) for index, path in enumerate(paths)]
     return LayerChain("sha", tuple(units), 0, 0)
 
 
@@ -38,7 +34,8 @@ class InCode(nn.Module):
 @torch.no_grad()
 def test_a_unit_of_code_is_read_where_the_next_one_takes_it_in():
     model, batch = InCode(), torch.randn(5, 2, 7)
-    first, second, answer = outputs(model, chain_of("first", "second", "fc", spans=(0, 1)), batch)
+    steps = {0: ("", "there is"), 1: ("", "no such step")}
+    first, second, answer = outputs(model, chain_of("first", "second", "fc", steps=steps), batch)
     after = torch.relu(batch + model.first(batch))
     assert torch.equal(first, after)
     assert torch.equal(second, torch.relu(after + model.second(after)).mean(-1))
@@ -58,12 +55,8 @@ def test_a_unit_of_code_is_read_at_its_last_step():
             return self.fc(torch.relu(self.inner(x=x)).mean(1))
 
     model, batch = Holder(), torch.randn(5, 2, 7)
-    code = [("", ("x", "mul")), ("inner", ("x", "relu")), ("", ("inner", "relu")), ("", ("relu", "fc"))]
-    units = [
-        Unit(index, "nowhere", "x", (), (), 0, 0, "", edit=Edit(path, "identity", None, span))
-        for index, (path, span) in enumerate(code)
-    ]
-    found = outputs(model, LayerChain("sha", tuple(units), 0, 0), batch)
+    steps = enumerate([("", "mul"), ("inner", "relu"), ("", "relu"), ("", "fc")])
+    found = outputs(model, chain_of(*["nowhere"] * 4, steps=steps), batch)
     scaled = batch * 2.0
     inside = torch.relu(torch.tanh(scaled) @ model.inner.first)
     last = torch.relu(inside @ model.inner.second)

@@ -21,6 +21,46 @@ bridge_option = click.option(
 )
 
 
+_OPTIONS = (
+    click.option("--keep", type=int, help="Units kept in all, those that must stay included."),
+    click.option(
+        "--keep-ratio",
+        type=click.FloatRange(0, 1),
+        help="Share of the droppable units that are kept.  [default: 0.33]",
+    ),
+    click.option(
+        "--latency-budget",
+        type=click.FloatRange(0, min_open=True),
+        metavar="MS",
+        help="Instead: the best units whose network's median latency on the target is within it.",
+    ),
+    click.option("--segments", default="auto", show_default=True, help="How many segments, or auto."),
+    click.option(
+        "--profile",
+        type=click.Choice(["rows", "column-sums"]),
+        default="rows",
+        show_default=True,
+        help="What of the similarity matrix is segmented; column-sums is the paper's variant.",
+    ),
+    click.option(
+        "--metric",
+        shell_complete=plugin_names("similarity"),
+        default="cka-unbiased",
+        show_default=True,
+        help="Compares layers.",
+    ),
+    click.option(
+        "--criterion",
+        shell_complete=plugin_names("criteria"),
+        default="synflow",
+        show_default=True,
+        help="Scores layers.",
+    ),
+    bridge_option,
+    seed_option,
+)
+
+
 def plan_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say how many units stay, and by what.
 
@@ -57,46 +97,7 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
         planning.check()
         function(*args, planning=planning, latency_budget=latency_budget, **kwargs)
 
-    for decorate in reversed(
-        (
-            click.option("--keep", type=int, help="Units kept in all, those that must stay included."),
-            click.option(
-                "--keep-ratio",
-                type=click.FloatRange(0, 1),
-                help="Share of the droppable units that are kept.  [default: 0.33]",
-            ),
-            click.option(
-                "--latency-budget",
-                type=click.FloatRange(0, min_open=True),
-                metavar="MS",
-                help="Instead: the best units whose network's median latency on the target is within it.",
-            ),
-            click.option("--segments", default="auto", show_default=True, help="How many segments, or auto."),
-            click.option(
-                "--profile",
-                type=click.Choice(["rows", "column-sums"]),
-                default="rows",
-                show_default=True,
-                help="What of the similarity matrix is segmented; column-sums is the paper's variant.",
-            ),
-            click.option(
-                "--metric",
-                shell_complete=plugin_names("similarity"),
-                default="cka-unbiased",
-                show_default=True,
-                help="Compares layers.",
-            ),
-            click.option(
-                "--criterion",
-                shell_complete=plugin_names("criteria"),
-                default="synflow",
-                show_default=True,
-                help="Scores layers.",
-            ),
-            bridge_option,
-            seed_option,
-        )
-    ):
+    for decorate in reversed(_OPTIONS):
         call = decorate(call)
     return call
 

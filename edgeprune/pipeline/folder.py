@@ -27,7 +27,7 @@ def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
     """
     writable(path / "run")
     with held(path):
-        trials = sorted(path.glob(f"{TRIALS}/*"))
+        trials = [folder for folder in path.glob(f"{TRIALS}/*") if folder.is_dir()]
         for folder in (path, path / LATENCY, *trials):
             _clear(folder)
         if fresh:

@@ -7,7 +7,6 @@ and still gives answers of the same shape.
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
@@ -15,8 +14,8 @@ from torch import nn
 from edgeprune.edits import apply_edits, shortcut_of, skip_is_begin, skip_is_input
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.probe import probe
-from edgeprune.prune.spans import span_of
-from edgeprune.prune.trace import Node
+from edgeprune.prune.core import Core
+from edgeprune.prune.spans import place_of
 from edgeprune.records import Edit, InputSpec
 from edgeprune.silence import unheard
 from edgeprune.unfold import stand_in
@@ -28,37 +27,6 @@ class Verdict:
 
     edit: Edit | None
     reason: str
-
-
-@dataclass(frozen=True)
-class Core:
-    """The part of a unit that dropping it removes: all of it but the operations without weights it begins with.
-
-    Attributes:
-        nodes: Its operations.
-        paths: The fewest modules that hold its operations and nothing else.
-        covered: Whether they hold all of them.
-        holders: Paths of the modules that hold all of it, the innermost first, and '' for the network.
-        in_shape: Of what goes into it, without the batch.
-        out_shape: Of what comes out.
-        residual: Whether it ends in an addition of branches.
-        branched: Whether it has branches.
-        trailing: The last operations of the pieces without weights that it ends with.
-        shared_with: Path of another unit that uses the same weights, or None.
-        position: Of its unit in the chain.
-    """
-
-    nodes: tuple[Node, ...]
-    paths: tuple[str, ...]
-    covered: bool
-    holders: tuple[str, ...]
-    in_shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    residual: bool
-    branched: bool
-    trailing: tuple[Node, ...]
-    shared_with: str | None
-    position: Literal["first", "inner", "last"]
 
 
 class Dropper:
@@ -78,6 +46,16 @@ class Dropper:
         if core.residual:
             return self._residual_in_code(core)
         return self._without(core) if core.in_shape == core.out_shape else self._adapter(core)
+
+    def last_step(self, core: Core) -> tuple[str, str] | None:
+        """Where the output of a unit that is code can be read: the module whose code it is, and a step there."""
+        if core.covered or core.shared_with is not None:
+            return None
+        try:
+            holder, (_, end) = place_of(self.model, core)
+        except ModelError:
+            return None
+        return holder, end
 
     def _residual(self, core: Core) -> Verdict:
         path, same = core.paths[0], core.in_shape == core.out_shape
@@ -101,7 +79,7 @@ class Dropper:
     def _residual_in_code(self, core: Core) -> Verdict:
         """A body added to a skip branch in the code of a larger module."""
         try:
-            holder, span = self._span(core)
+            holder, span = place_of(self.model, core)
             passes_on = skip_is_begin(self.model.get_submodule(holder), holder, span)
         except ModelError as error:
             return Verdict(None, f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}")
@@ -127,7 +105,7 @@ class Dropper:
         modules = Edit("+".join(core.paths), "identity")
         candidates = [(modules, f"{same}: nothing takes its place")] if core.covered else []
         try:
-            holder, span = self._span(core)
+            holder, span = place_of(self.model, core)
             where = f"cut out of the code of {holder or 'the network'}"
             candidates.append((Edit(holder, "identity", None, span), f"{same}: {where}"))
         except ModelError as error:
@@ -147,7 +125,7 @@ class Dropper:
         if core.paths and (not core.branched or (core.covered and len(core.paths) == 1)):
             edits.append(Edit("+".join(core.paths), "adapter"))
         try:
-            holder, span = self._span(core)
+            holder, span = place_of(self.model, core)
             edits.append(Edit(holder, "adapter", None, span))
         except ModelError as error:
             if not edits:
@@ -155,22 +133,6 @@ class Dropper:
         reason = f"{change}: the layers after it are rebuilt for {_text(core.in_shape)}"
         tried = self._tried(*((edit, reason) for edit in edits))
         return tried if tried.edit else Verdict(None, f"{change}, and {tried.reason}")
-
-    def _span(self, core: Core) -> tuple[str, tuple[str, str]]:
-        """The innermost module whose code the unit can be cut out of, and between which of its steps.
-
-        Raises:
-            ModelError: There is none; it tells of the module that holds the unit.
-        """
-        weights = frozenset(name for node in core.nodes for name, _ in node.parameters)
-        problem: ModelError | None = None
-        for holder in core.holders:
-            try:
-                return holder, span_of(self.model, holder, weights, _trailing_steps(core, holder))
-            except ModelError as error:
-                problem = problem or error
-        assert problem is not None
-        raise problem
 
     def _tried(self, *candidates: tuple[Edit, str]) -> Verdict:
         """The first of these ways that works, or what is wrong with the first."""
@@ -220,24 +182,6 @@ def _left_out(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
     finally:
         for path, module in modules.items():
             model.set_submodule(path, module)
-
-
-def _trailing_steps(core: Core, holder: str) -> int:
-    """How many steps without weights the unit ends with in the code of a module that holds it."""
-
-    def step(node: Node) -> str:
-        inside = node.modules[node.modules.index(holder) + 1 :] if holder else node.modules
-        return inside[0] if inside else f"{node.name} in the code itself"
-
-    with_weights = {step(node) for node in core.nodes if node not in core.trailing}
-    return len({step(node) for node in core.trailing} - with_weights)
-
-
-def _broadcast(left: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """What a shape is expanded to; -1 leaves an axis as it is, so that its width can still change."""
-    if len(left) != len(wanted):
-        return wanted
-    return tuple(-1 if had == wants else wants for had, wants in zip(left, wanted, strict=True))
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.probe import probe
-from edgeprune.prune.dropping import Core, Dropper
+from edgeprune.prune.core import Core
+from edgeprune.prune.dropping import Dropper
 from edgeprune.prune.grouping import begins_unit, common, grouped, is_branched, is_norm, kind_of, nodes_of
 from edgeprune.prune.trace import Node, NotExportedError, Piece, pieces_of
 from edgeprune.prune.watch import watched_pieces
@@ -60,6 +61,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
                 reason=verdict.reason,
                 collapses=edit is not None and edit.expand is not None,
                 edit=edit,
+                step=dropper.last_step(core),
             )
         )
         in_shape = out_shape

@@ -7,8 +7,25 @@ import torch
 from torch import fx, nn
 
 from edgeprune.errors import ModelError
+from edgeprune.prune.core import Core
 from edgeprune.prune.flow import cut
 from edgeprune.tracing import traced_code
+
+
+def place_of(model: nn.Module, core: Core) -> tuple[str, tuple[str, str]]:
+    """The innermost module whose code a unit can be cut out of, and between which of its steps.
+
+    Raises:
+        ModelError: There is none; it tells of the module that holds the unit.
+    """
+    problem: ModelError | None = None
+    for holder in core.holders:
+        try:
+            return holder, span_of(model, holder, core.weights, core.trailing_steps(holder))
+        except ModelError as error:
+            problem = problem or error
+    assert problem is not None
+    raise problem
 
 
 def span_of(model: nn.Module, path: str, weights: frozenset[str], trailing: int) -> tuple[str, str]:
