@@ -184,6 +184,13 @@ def _left_out(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
             model.set_submodule(path, module)
 
 
+def _broadcast(left: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
+    """What a shape is expanded to; -1 leaves an axis as it is, so that its width can still change."""
+    if len(left) != len(wanted):
+        return wanted
+    return tuple(-1 if had == wants else wants for had, wants in zip(left, wanted, strict=True))
+
+
 @torch.no_grad()
 def _made(module: nn.Module, in_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of what a module makes of one frame of zeros.

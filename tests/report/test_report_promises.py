@@ -73,8 +73,8 @@ def test_a_median_over_the_budget_is_in_the_verdict_and_the_warnings():
 def test_a_loss_above_the_bound_is_in_the_verdict_and_the_warnings():
     plain = document(bound=bound(drop=0.0125))
     said = (
-        "The pruned network is less accurate than was asked for: it loses 1.2 percentage points on the validation split, "
-        "more than 0.50"
+        "The pruned network is less accurate than was asked for: "
+        "it loses 1.2 percentage points on the validation split, more than 0.50"
     )
     assert broken(parse(plain, "test")) == [said]
     assert said in plain["warnings"]
