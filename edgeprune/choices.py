@@ -28,7 +28,7 @@ class LatencyPlan:
 
     Attributes:
         target: What the budget is for; precision and batch likewise.
-        baseline_ms: Latency of the unpruned network, over all timings.
+        baseline_ms: Median latency of the unpruned network, in the quieter of all timings.
         fixed_ms: What always stays costs.
         costs_ms: What each droppable unit costs where it computes what it does in the unpruned network.
         probes: Networks the costs were fitted to.

@@ -10,7 +10,7 @@ import pytest
 from edgeprune import store
 from edgeprune.errors import ConfigError
 from edgeprune.records import Arch, EpochMetrics, InputSpec, PrunePlan, Scores, TrainingResult
-from edgeprune.store import RunFolder, replacing
+from edgeprune.store import RunFolder, held, replacing
 
 
 def left_in(folder):
@@ -184,6 +184,31 @@ class TestRecords:
         assert caught.value.message.startswith("some.json")
         assert f"{names}:" in caught.value.message
         assert "\n" not in caught.value.message
+
+
+class TestHeld:
+    def test_a_folder_is_held_once_and_then_free_again(self, tmp_path):
+        with held(tmp_path):
+            with pytest.raises(ConfigError, match="another run is at work in"), held(tmp_path):
+                pytest.fail("it was held twice")
+            with held(tmp_path.parent):
+                pass
+        with held(tmp_path):
+            assert list(tmp_path.iterdir()) == []
+
+    def test_what_goes_wrong_within_it_frees_it(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt), held(tmp_path):
+            raise KeyboardInterrupt
+        with held(tmp_path):
+            assert tmp_path.is_dir()
+
+    def test_where_there_are_no_locks_it_goes_on(self, tmp_path, monkeypatch):
+        def refuse(handle, how):
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+
+        monkeypatch.setattr("fcntl.flock", refuse)
+        with held(tmp_path), held(tmp_path):
+            assert tmp_path.is_dir()
 
 
 INPUTS = {"model": "abc", "data": "def"}

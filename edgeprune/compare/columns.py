@@ -27,7 +27,8 @@ NOTES = (
     "Original and pruned: top-1 on the test split. PR: share that was removed.",
     "FLOPs as the paper counts them: multiply-accumulates and two operations for each output of batch norm (thop, "
     "evaluation mode). MACs: multiply-accumulates alone.",
-    "Latency: median of one inference, every network in turns with the unpruned one, after all training had ended.",
+    "Latency: of the unpruned network the median of all its measurements, of the others that divided by the speed-up, "
+    "which is measured in turns, after all training had ended; so a machine that drifts between cells does not count.",
 )
 _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -117,7 +118,7 @@ def _group(rows: Sequence[Row]) -> Group:
     lines = []
     for row in rows:
         best = set()
-        if len(rows) > 1:
+        if len(rows) > 1 and (row.ratio is not None or row.kind == "network"):
             best |= {3} if row.top1.mean == right else set()
             best |= {10} if row.latency_ms.mean == fast else set()
         lines.append(Line(row, _cells(row), frozenset(best)))

@@ -4,24 +4,25 @@ import copy
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.compare.document import Cost
-from edgeprune.modes import countable
+from edgeprune.prune.cost import macs_of
 from edgeprune.records import InputSpec
 
 
 @torch.no_grad()
 def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
-    """Run one frame of zeros through a copy of a network and count.
+    """Count what a network takes for one frame; it is left as it is.
 
-    Multiply-accumulates are PyTorch's own count of convolutions and matrix products, halved; no fused kernels are used
-    meanwhile, for they hide their products. Two operations for each output of batch norm are what thop adds in
-    evaluation mode; the published tables are in that unit.
+    Two operations for each output of batch norm are what thop adds to the multiply-accumulates in evaluation mode; the
+    published tables are in that unit.
 
     Args:
         model: Takes normalised frames (N, channels, length).
         shape: Of its frames.
+
+    Raises:
+        ModelError: Its multiply-accumulates cannot be counted.
     """
     counted = copy.deepcopy(model).cpu().eval()
     outputs = 0
@@ -33,7 +34,6 @@ def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
     for module in counted.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.register_forward_hook(add)
-    with countable(), FlopCounterMode(display=False) as counter:
-        counted(torch.zeros(1, shape.channels, shape.length))
-    macs = counter.get_total_flops() // 2
+    counted(torch.zeros(1, shape.channels, shape.length))
+    macs = macs_of(model, shape)
     return Cost(sum(parameter.numel() for parameter in model.parameters()), macs, macs + 2 * outputs)

@@ -151,7 +151,8 @@ class Row:
         params, macs, flops: What the network takes; FLOPs as the paper counts.
         params_change, flops_change: After minus before; absent for a reference network.
         params_removed, macs_removed, flops_removed: Shares of the unpruned network's; absent for a reference network.
-        latency_ms: Median of an inference, over the seeds.
+        latency_ms: Of an inference, over the seeds: the unpruned network's median over all cells, divided by the
+            speed-up, so that a machine that drifts does not count; of a network measured alone its own median.
         speedup: Against the unpruned network measured in turns; absent where there is none.
         on_front: No other row of the same panel is both as accurate and as fast.
         cells: Ids of its cells.

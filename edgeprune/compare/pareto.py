@@ -32,7 +32,8 @@ _KINDS = {
     "unpruned": "unpruned",
 }
 _MARKERS = "osD^vPX"
-DEEPEST = 0.15  # accuracies further below the best than this are drawn at the lower edge
+_DEEPEST = 0.15  # accuracies further below the best than this are drawn at the edge
+_MOST_DEEP = 1 / 3  # unless they are more than this share of the points
 _WIDE = 4.0  # ratio of latencies from which on their axis is logarithmic
 _SIZE_PT = 9.5
 
@@ -75,14 +76,20 @@ def plot(comparison: Comparison) -> Plot:
     )
 
 
+def deep(rows: Sequence[Row]) -> list[Row]:
+    """Rows so far below the best that they would squeeze a plot: some, if any, and never one that nothing beats."""
+    deepest = max(row.top1.mean for row in rows) - _DEEPEST
+    found = [row for row in rows if row.top1.mean < deepest and not row.on_front]
+    return found if len(found) <= _MOST_DEEP * len(rows) else []
+
+
 def _told(row: Row) -> str:
     return f"{columns.name(row)}: {columns.percent(row.top1)} % at {columns.latency(row.latency_ms)} ms"
 
 
 def _panel(title: str, rows: Sequence[Row]) -> _Panel:
     """Where each row is drawn; those far below the best stand at the lower edge."""
-    deepest = max(row.top1.mean for row in rows) - DEEPEST
-    shown = [row for row in rows if row.top1.mean >= deepest]
+    shown = [row for row in rows if row not in deep(rows)]
     lowest = min(100 * (row.top1.mean - (row.top1.sd or 0)) for row in shown)
     highest = max(100 * (row.top1.mean + (row.top1.sd or 0)) for row in shown)
     room = 0.08 * max(highest - lowest, 0.5)

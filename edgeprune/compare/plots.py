@@ -8,7 +8,7 @@ import numpy as np
 
 from edgeprune.compare import columns
 from edgeprune.compare.document import CellFigures, Comparison, Row
-from edgeprune.compare.pareto import COLOURS, DEEPEST
+from edgeprune.compare.pareto import COLOURS, deep
 from edgeprune.report import canvas
 from edgeprune.report.canvas import Plot
 
@@ -51,9 +51,8 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
 
     def paint(figure: "Figure") -> None:
         for at, (axes, (title, rows)) in enumerate(zip(_grid(figure, len(panels), most), panels, strict=True)):
-            floor = 100 * (max(row.top1.mean for row in rows) - DEEPEST)
             for place, row in enumerate(rows):
-                _method(axes, place, row, [top1[cell] for cell in row.cells], floor)
+                _method(axes, place, row, None if row in deep(rows) else [top1[cell] for cell in row.cells])
             if rows[0].before is not None:
                 axes.axvline(100 * rows[0].before, color=canvas.INK, linewidth=1, linestyle=":")
             axes.set_yticks(range(len(rows)), [canvas.shorten(row.method) for row in rows])
@@ -72,8 +71,9 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
     )
 
 
-def _method(axes: "Axes", place: int, row: Row, seeds: Sequence[float], floor: float) -> None:
-    if 100 * row.top1.mean < floor:
+def _method(axes: "Axes", place: int, row: Row, seeds: Sequence[float] | None) -> None:
+    """One method with its seeds; without them it is too far down for the plot."""
+    if seeds is None:
         text = f"◁ {columns.percent(row.top1)}"
         axes.annotate(text, (0, place), (4, 0), ("axes fraction", "data"), "offset points", va="center_baseline")
         return

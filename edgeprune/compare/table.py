@@ -1,12 +1,17 @@
-"""From cells to rows: means over seeds, and who is on the Pareto front. Pure."""
+"""From cells to rows: means over seeds, and who is on the Pareto front. Pure.
+
+A machine drifts between cells, by half where it is shared, and what was measured in turns does not. So the latency of a
+row is that of the unpruned network, the median of all times it was measured, divided by the speed-up.
+"""
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from edgeprune.compare.document import CellFigures, FailedCell, Row, Stat, UnprunedFigures
 
 Group = tuple[str, str, float | None, str]  # data, subject, ratio, method
+Beside = tuple[str, str | None]  # data, and the network that was measured in turns with a cell's
 
 
 def stat(values: Iterable[float]) -> Stat:
@@ -23,13 +28,14 @@ def rows_of(
     A failed cell is counted, never averaged; a method whose cells all failed has no row.
     """
     rows: list[Row] = []
+    usual_ms = _usual_ms(cells)
     for data in dict.fromkeys([*(each.data for each in unpruned), *(cell.data for cell in cells)]):
         of_data = [cell for cell in cells if cell.data == data]
         for model in [each for each in unpruned if each.data == data]:
             of_model = [cell for cell in of_data if cell.subject == model.model and cell.kind != "network"]
             if of_model:
-                rows += [_unpruned(model, of_model), *_rows(of_model, failed, model)]
-        rows += _rows([cell for cell in of_data if cell.kind == "network"], failed, None)
+                rows += [_unpruned(model, usual_ms), *_rows(of_model, failed, model, usual_ms)]
+        rows += _rows([cell for cell in of_data if cell.kind == "network"], failed, None, usual_ms)
     return with_front(tuple(replace(row, number=number) for number, row in enumerate(rows, start=1)))
 
 
@@ -43,7 +49,12 @@ def _beats(other: Row, row: Row) -> bool:
     return other.data == row.data and all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
 
 
-def _rows(cells: Sequence[CellFigures], failed: Sequence[FailedCell], model: UnprunedFigures | None) -> list[Row]:
+def _rows(
+    cells: Sequence[CellFigures],
+    failed: Sequence[FailedCell],
+    model: UnprunedFigures | None,
+    usual_ms: Mapping[Beside, float],
+) -> list[Row]:
     groups: dict[Group, list[CellFigures]] = {}
     for cell in cells:
         groups.setdefault((cell.data, cell.subject, cell.ratio, cell.method), []).append(cell)
@@ -51,10 +62,12 @@ def _rows(cells: Sequence[CellFigures], failed: Sequence[FailedCell], model: Unp
     ratios.sort(key=lambda ratio: ratio is not None)  # what drops nothing comes first, the others stay in their order
     lost = [(cell.data, cell.subject, cell.ratio, cell.method) for cell in failed]
     ordered = sorted(groups.items(), key=lambda item: ratios.index(item[0][2]))
-    return [_row(of_group, lost.count(group), model) for group, of_group in ordered]
+    return [_row(of_group, lost.count(group), model, usual_ms) for group, of_group in ordered]
 
 
-def _row(cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | None) -> Row:
+def _row(
+    cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | None, usual_ms: Mapping[Beside, float]
+) -> Row:
     first = cells[0]
 
     def over(figure: Callable[[CellFigures], float]) -> Stat:
@@ -73,7 +86,7 @@ def _row(cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | Non
         params=over(lambda cell: cell.cost.params),
         macs=over(lambda cell: cell.cost.macs),
         flops=over(lambda cell: cell.cost.flops),
-        latency_ms=over(lambda cell: cell.latency.median_ms),
+        latency_ms=over(lambda cell: _latency_ms(cell, usual_ms)),
         speedup=stat(speedups) if speedups else None,
         cells=tuple(cell.id for cell in cells),
     )
@@ -92,9 +105,8 @@ def _row(cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | Non
     )
 
 
-def _unpruned(model: UnprunedFigures, cells: Sequence[CellFigures]) -> Row:
-    """The model as it came; its latency is that of all the times it was measured beside a cell."""
-    medians_ms = [cell.latency.against_median_ms for cell in cells if cell.latency.against_median_ms is not None]
+def _unpruned(model: UnprunedFigures, usual_ms: Mapping[Beside, float]) -> Row:
+    """The model as it came."""
     return Row(
         number=0,
         data=model.data,
@@ -107,6 +119,21 @@ def _unpruned(model: UnprunedFigures, cells: Sequence[CellFigures]) -> Row:
         params=Stat(model.cost.params, 1),
         macs=Stat(model.cost.macs, 1),
         flops=Stat(model.cost.flops, 1),
-        latency_ms=stat(medians_ms),
+        latency_ms=Stat(usual_ms[model.data, model.model], 1),
         cells=(),
     )
+
+
+def _usual_ms(cells: Sequence[CellFigures]) -> dict[Beside, float]:
+    """Latency of each unpruned network: the median over all the cells it was measured beside."""
+    found: dict[Beside, list[float]] = {}
+    for cell in cells:
+        if cell.latency.against_median_ms is not None:
+            found.setdefault((cell.data, cell.latency.against), []).append(cell.latency.against_median_ms)
+    return {beside: statistics.median(medians_ms) for beside, medians_ms in found.items()}
+
+
+def _latency_ms(cell: CellFigures, usual_ms: Mapping[Beside, float]) -> float:
+    if cell.latency.speedup is None:
+        return cell.latency.median_ms
+    return usual_ms[cell.data, cell.latency.against] / cell.latency.speedup

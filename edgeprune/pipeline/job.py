@@ -35,6 +35,7 @@ class Job:
     folder: RunFolder
     progress: Progress
     ledger: Ledger = field(init=False)
+    _scored: Scores | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder, self.model.sha256, self.progress)
@@ -119,8 +120,6 @@ class Job:
 
             self._scored = self.ledger.stage("04-scores", Scores, inputs, make)
         return self._scored
-
-    _scored: Scores | None = None
 
     def _trials(self, judged: Judged) -> Trials:
         """The fewest units whose fine-tuned network loses no more than it may.

@@ -14,7 +14,8 @@ with such units would take the whole budget. So weighed, each segment is worth a
 units are allotted to segments by their size.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from edgeprune.errors import EdgepruneError
-from edgeprune.prune.routes import END, Routes
+from edgeprune.prune.routes import END, Routes, Stop
 from edgeprune.records import LayerChain, Scores, Segmentation
 
 Floats = npt.NDArray[np.float64]
@@ -132,14 +133,13 @@ class _Program:
         self.least: list[float] = []
         self.most: list[float] = []
         self._one_route()
-        self._bound(self._kept({stop.unit: 1.0 for stop in self.stops}, costs), -np.inf, budget + _ROUNDING)
+        self._bound(self._keeping(lambda stop: costs[stop.unit] * stop.load), -np.inf, budget + _ROUNDING)
         for number, units in enumerate(self.segments):
-            segment = np.zeros(self.size)
-            segment[2 * count + number] = 1.0
-            self._bound(segment - self._kept(dict.fromkeys(units, 1.0)), -np.inf, 0.0)
-            for first in first_to_stay.intersection(units):
-                for other in set(units) - first_to_stay:
-                    self._bound(self._kept({other: 1.0, first: -1.0}), -np.inf, 0.0)
+            covered = np.zeros(self.size)
+            covered[2 * count + number] = 1.0
+            self._bound(covered - self._among(units), -np.inf, 0.0)
+            for other, first in itertools.product(set(units) - first_to_stay, first_to_stay.intersection(units)):
+                self._bound(self._among([other]) - self._among([first]), -np.inf, 0.0)
 
     def best(self, gain: Floats, least_covered: int = 0) -> Floats | None:
         """The variables of greatest gain, or None when nothing meets all bounds."""
@@ -156,7 +156,7 @@ class _Program:
 
     def worth(self, worth: Mapping[int, float]) -> Floats:
         """What is to be made greatest."""
-        return self._kept(worth)
+        return self._keeping(lambda stop: worth[stop.unit])
 
     def units(self, variables: Floats) -> frozenset[int]:
         """The units that are kept."""
@@ -174,13 +174,13 @@ class _Program:
         for place, row in enumerate(flow):
             self._bound(row, float(place == 0), float(place == 0))
 
-    def _kept(self, weights: Mapping[int, float], costs: Mapping[int, float] | None = None) -> Floats:
-        """A row over keeping each unit, wherever the route comes by; with costs, what it costs there."""
-        row = np.zeros(self.size)
-        for place, stop in enumerate(self.stops):
-            if stop.unit in weights:
-                row[place] = weights[stop.unit] * (1.0 if costs is None else costs[stop.unit] * stop.load)
-        return row
+    def _keeping(self, value: Callable[[Stop], float]) -> Floats:
+        """A row of what keeping the unit at each stop adds."""
+        return np.array([*map(value, self.stops), *np.zeros(self.size - len(self.stops))])
+
+    def _among(self, units: Collection[int]) -> Floats:
+        """A row of how many of the units are kept."""
+        return self._keeping(lambda stop: float(stop.unit in units))
 
     def _bound(self, row: Floats, least: float, most: float) -> None:
         self.rows.append(row)

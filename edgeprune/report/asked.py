@@ -22,7 +22,9 @@ class TimedNetwork(Part):
 class LatencyPlan(Part):
     """How the units were chosen under the latency budget, from networks timed before any training."""
 
-    baseline_ms: Milliseconds = Field(description="Median latency of the unpruned network, over all timings.")
+    baseline_ms: Milliseconds = Field(
+        description="Median latency of the unpruned network, in the quieter of all timings."
+    )
     fixed_ms: float = Field(ge=0, description="What always stays costs.")
     costs_ms: dict[str, float] = Field(description="What each droppable unit costs, by its index.")
     probes: tuple[TimedNetwork, ...] = Field(description="What the costs were fitted to.")

@@ -4,13 +4,14 @@ The costs come from networks that keep only one kind of units each. The set that
 chosen exactly, measured, and counted for the costs as well; then the choice is made again, until it holds.
 """
 
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from edgeprune.bench.cost_model import CostModel, Observation, fit
+import numpy as np
+
+from edgeprune.bench.cost_model import CostModel
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan, Timing
 from edgeprune.errors import ConfigError, ModelError
@@ -21,6 +22,7 @@ from edgeprune.prune.selection import members_of, select_within, worth_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import planning
+from edgeprune.tasks.costs import Kept, fitted, kinds_of, probes_of, work_of
 from edgeprune.tasks.inputs import frames_for, writable
 from edgeprune.tasks.planning import PlanSettings
 from edgeprune.tasks.stopwatch import Stopwatch
@@ -29,7 +31,7 @@ MOST_CANDIDATES = 4
 AIM = 0.98
 """Share of the budget that a choice may be predicted to take: two timings of one network differ by a few per cent."""
 
-Kept = frozenset[int]
+_QUIET = 0.25
 
 
 class Timer(Protocol):
@@ -124,36 +126,6 @@ def write_plan_within(
     return planned.chain, decided
 
 
-def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
-    """Droppable units in kinds that cost the same: same shapes, parameters, operations and way of dropping."""
-    kinds: dict[tuple[object, ...], list[int]] = {}
-    for unit in chain.units:
-        if unit.droppable:
-            alike = (unit.kind, unit.in_shape, unit.out_shape, unit.params, unit.macs, unit.drop)
-            kinds.setdefault(alike, []).append(unit.index)
-    return tuple(map(tuple, kinds.values()))
-
-
-def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
-    """The sets of units whose networks tell what each kind costs.
-
-    The smallest network; for each kind the smallest with all units of the kind, since in a small network a unit is a
-    large part of the time; and where these compute something else there than in the unpruned network, the unpruned
-    network without them (or half of them, where it cannot run without all).
-    """
-    everything = frozenset(unit for kind in kinds for unit in kind)
-    found = [routes.fewest]
-    for kind in kinds:
-        alone = routes.fewest | frozenset(kind)
-        loads = routes.loads(alone)
-        if loads is not None:
-            found.append(alone)
-        if loads is None or any(loads[unit] != 1 for unit in kind):
-            without = (everything - frozenset(kind), everything - frozenset(kind[::2]))
-            found += [kept for kept in without if routes.loads(kept) is not None][:1]
-    return [kept for kept in dict.fromkeys(found) if kept != everything]
-
-
 class _Search:
     """The rounds of fitting, choosing and measuring."""
 
@@ -206,8 +178,8 @@ class _Search:
 
     @property
     def baseline_ms(self) -> float:
-        """Latency of the unpruned network over all timings."""
-        return statistics.median(timing.baseline_ms for timing in self.timed.values())
+        """Median latency of the unpruned network, as it was in the quieter of all timings."""
+        return float(np.quantile([timing.baseline_ms for timing in self.timed.values()], _QUIET))
 
     def _time(self, kept: Kept) -> Timing:
         self.timed[kept] = self.timer.time(kept, self.progress)
@@ -224,13 +196,7 @@ class _Search:
             )
 
     def _fitted(self) -> CostModel:
-        unpruned = Observation(tuple(float(len(kind)) for kind in self.kinds), 1.0)
-        return fit([unpruned, *(Observation(self._work(kept), timing.ratio) for kept, timing in self.timed.items())])
-
-    def _work(self, kept: Kept) -> tuple[float, ...]:
-        loads = self.routes.loads(kept)
-        assert loads is not None
-        return tuple(sum(loads[unit] for unit in kind if unit in kept) for kind in self.kinds)
+        return fitted(self.timed, self.kinds, self.routes)
 
     def _choice(self, model: CostModel) -> Kept | None:
         """The best set by the costs, which are taken to be as much too low as for the worst candidate so far."""
@@ -258,7 +224,7 @@ class _Search:
         return self.timed[kept].ratio
 
     def _predicted_ms(self, model: CostModel, kept: Kept) -> float:
-        return model.latency(self._work(kept)) * self.baseline_ms
+        return model.latency(work_of(kept, self.kinds, self.routes)) * self.baseline_ms
 
     def _units(self, kept: Iterable[int]) -> int:
         return len(self.chain.units) - len(self.everything.difference(kept))

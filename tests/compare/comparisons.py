@@ -59,7 +59,7 @@ def cell(
             median_ms=median_ms,
             samples=900,
             samples_path=f"cells/{name}/samples-pruned.npz",
-            against="net",
+            against="net" if alone else subject,
             against_median_ms=median_ms * speedup,
             speedup=speedup,
             speedup_ci95=(speedup - 0.1, speedup + 0.1),

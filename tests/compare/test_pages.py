@@ -70,7 +70,7 @@ def test_findings_name_the_winners_and_the_front(usual):
 
 
 def test_methods_of_equal_accuracy_are_not_called_winners():
-    cells = [comparisons.cell(name, median_ms=ms) for name, ms in (("a", 0.3), ("b", 0.2), ("c", 0.4))]
+    cells = [comparisons.cell(name, median_ms=ms, speedup=1 / ms) for name, ms in (("a", 0.3), ("b", 0.2), ("c", 0.4))]
     said = columns.findings(comparisons.comparison(cells))[0]
     assert said.endswith("all 3 methods are equally accurate (90.00 %), b the fastest (0.2000 ms)")
 

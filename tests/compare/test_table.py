@@ -37,6 +37,22 @@ def test_a_row_is_the_mean_of_its_seeds_and_changes_are_against_the_unpruned():
     assert row.before == 0.93
 
 
+def test_a_machine_that_drifts_between_cells_does_not_count():
+    cells = [
+        comparisons.cell("edgeprune", seed=0, median_ms=0.2, speedup=5.0),
+        comparisons.cell("edgeprune", seed=1, median_ms=0.4, speedup=5.0),
+        comparisons.cell("random", seed=0, median_ms=0.5, speedup=2.0),
+        comparisons.cell("ulcnn", kind="network", subject="ulcnn", median_ms=0.4, speedup=5.0),
+    ]
+    first, *rows = rows_of(cells, [], [comparisons.unpruned()])
+    assert first.latency_ms == Stat(1.5, 1)
+    assert [(row.method, row.latency_ms.mean, row.latency_ms.sd) for row in rows] == [
+        ("edgeprune", pytest.approx(0.3), 0.0),
+        ("random", pytest.approx(0.75), None),
+        ("ulcnn", pytest.approx(0.3), None),
+    ]
+
+
 def test_a_failed_cell_is_counted_and_in_no_mean():
     cells = [comparisons.cell("edgeprune", seed=0, top1=0.9)]
     row = rows_of(cells, [comparisons.failed("edgeprune", seed=1)], [comparisons.unpruned()])[1]
@@ -63,7 +79,7 @@ def test_a_reference_network_has_no_before():
 def test_the_front_is_what_no_other_row_beats():
     generator = np.random.default_rng(5)
     cells = [
-        comparisons.cell(f"m{place}", top1=round(float(top1), 1), median_ms=round(float(ms), 1))
+        comparisons.cell(f"m{place}", top1=round(float(top1), 1), median_ms=1.0, speedup=1 / round(float(ms), 1))
         for place, (top1, ms) in enumerate(generator.random((40, 2)) + 0.05)
     ]
     rows = rows_of(cells, [], [comparisons.unpruned(top1=0.2)])

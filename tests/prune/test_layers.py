@@ -312,7 +312,7 @@ class TestShortcuts:
             None,
             Edit("", "identity", None, ("relu", "add")),
             Edit("", "shortcut", None, ("add", "add_1")),
-            Edit("", "shortcut", (6, 16), ("add_1", "add_2")),
+            Edit("", "shortcut", (-1, 16), ("add_1", "add_2")),
             None,
         ]
         assert [unit.collapses for unit in chain.units] == [False, False, False, True, False]

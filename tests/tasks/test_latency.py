@@ -12,7 +12,8 @@ from edgeprune.records import LayerChain, Scores, Segmentation, Unit
 from edgeprune.silence import Silence
 from edgeprune.targets import Target
 from edgeprune.tasks import latency
-from edgeprune.tasks.latency import Budget, kinds_of, plan_within, probes_of
+from edgeprune.tasks.costs import kinds_of, probes_of
+from edgeprune.tasks.latency import Budget, plan_within
 
 UNPRUNED_MS = 2.0
 TARGET = Target(name="made-up", description="", runtime="none", opset=18, precisions=("fp32",))
