@@ -82,7 +82,8 @@ def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
                     (module.running_mean, -0.3, 0.3),
                     (module.running_var, 0.5, 1.5),
                 ):
-                    value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
+                    if value is not None:
+                        value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
     return network.eval()
 
 

@@ -86,9 +86,11 @@ class Dropper:
         where = f"its body is cut out of the code of {holder or 'the network'}"
         if passes_on and core.in_shape == core.out_shape:
             return self._tried((Edit(holder, "identity", None, span), f"its shortcut is its input; {where}"))
-        whole, spread = (Edit(holder, "shortcut", expand, span) for expand in (None, core.out_shape))
+        shapes = (None, (-1, *core.out_shape[1:]), core.out_shape)
+        whole, same_width, spread = (Edit(holder, "shortcut", expand, span) for expand in shapes)
         if self._alike(whole, spread):
             return Verdict(whole, f"its shortcut stays; {where}")
+        spread = same_width if self._alike(same_width, spread) else spread
         return self._tried((spread, f"its shortcut stays, broadcast to {_text(core.out_shape)}; {where}"))
 
     def _alike(self, one: Edit, other: Edit) -> bool:

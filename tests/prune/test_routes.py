@@ -104,3 +104,25 @@ def test_the_network_is_left_as_it_was():
     before = synthetic.frozen(model)
     routes_of(model, chain, SHAPE)
     assert synthetic.unchanged(model, before)
+
+
+@pytest.mark.parametrize(
+    ("conv", "size"),
+    [
+        (nn.Conv1d(2, 3, 3, padding=1), (7,)),
+        (nn.Conv1d(2, 3, 5, padding="same", dilation=2), (9,)),
+        (nn.Conv1d(2, 4, 4, padding="same", dilation=2), (9,)),
+        (nn.Conv1d(4, 4, 3, padding=3, stride=2, groups=2), (8,)),
+        (nn.Conv2d(2, 3, (3, 5), padding=(1, 2)), (1, 16)),
+        (nn.Conv2d(2, 3, 3, padding=3), (2, 9)),
+        (nn.Conv2d(2, 3, 3), (5, 5)),
+    ],
+)
+def test_what_is_computed_on_padding_is_what_ones_do_not_see(conv, size):
+    frame = torch.ones(1, conv.in_channels, *size)
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+        conv.bias.zero_()
+        seen = conv(frame)  # every multiplication inside the map adds one
+    nominal = seen.numel() * conv.weight[0].numel()
+    assert module._on_padding(conv, frame.shape, seen.shape) == nominal - seen.sum().item()
