@@ -1,7 +1,7 @@
 """The data flow of a network that cannot be exported, found by watching one run of it.
 
 Every function of torch that is called on the way is an operation. Where a module hands on a tensor that no such
-function made (it runs compiled code, or leaves torch for a while), the module as a whole is one operation.
+function made, as when it leaves torch for a while, the module as a whole is one operation.
 """
 
 import contextlib
@@ -17,12 +17,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError
+from edgeprune.modes import countable
 from edgeprune.probe import PROBE_FRAMES, probe
 from edgeprune.prune.flow import cut
 from edgeprune.prune.trace import Node, Piece
 from edgeprune.unfold import FinalStates
 
 _INPUT = "input"
+_FROM_OUTSIDE = ("from_numpy", "from_dlpack", "frombuffer", "as_tensor", "tensor")
 
 
 def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]:
@@ -39,7 +41,7 @@ def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece,
     """
     frames = probe(channels, length)
     watcher = _Watcher(model, frames)
-    with torch.no_grad(), watcher.counter, _told(model, watcher), watcher:
+    with torch.no_grad(), countable(), watcher.counter, _told(model, watcher), watcher:
         answers = model(frames)
     if not isinstance(answers, Tensor):
         raise ModelError("the network's answer is not one tensor, and a chain of layers needs one input and one output")
@@ -77,6 +79,7 @@ class _Watcher(TorchFunctionMode):
         self._weights: dict[int, tuple[tuple[str, int], ...]] = {
             id(value): ((name, value.numel()),) for name, value in named
         }
+        self._weights.update((id(value), ()) for value in model.buffers())
         self._alive: list[Tensor] = [frames]  # an id is a tensor's own only while it lives
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -97,7 +100,8 @@ class _Watcher(TorchFunctionMode):
         weights = dict.fromkeys(weight for source in sources for weight in self._weights.get(id(source), ()))
         self._alive += results
         if not moving:
-            self._weights.update((id(value), tuple(weights)) for value in results)
+            if operation not in _FROM_OUTSIDE and all(map(self.knows, sources)):
+                self._weights.update((id(value), tuple(weights)) for value in results)
             return
         name = self._add(operation, tuple(moving), results, tuple(weights), flops)
         if len(results) == 1:
