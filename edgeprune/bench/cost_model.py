@@ -1,17 +1,29 @@
 """What each kind of unit costs on a target, from the latency of a few networks. Pure.
 
 Latency is taken as a fixed part and a sum over the units that are kept; units of one kind cost the same, in proportion
-to what they compute. All of it is in units of the unpruned network's latency, measured in turns with each other
-network, so that it is free of what the machine did meanwhile.
+to what they compute. What is left over is not noise alone: in a large network weights are read from slower memory than
+in a small one, and some shapes run better than others. So networks alike in size and composition are taken to be off by
+alike factors (kriging: Matheron 1963, doi 10.2113/gsecongeo.58.8.1246).
+
+All of it is in units of the unpruned network's latency, measured in turns with each other network, so that it is free
+of what the machine did meanwhile.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import nnls
 
 from edgeprune.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+
+_SYSTEMATIC = 0.12  # standard deviation of the logarithm of what the costs leave over
+_TIMING = 0.03  # and of two timings of one network
+_ALIKE = 0.3  # distance, in shares of the latency, at which that of two networks has little in common
+_SIZE = 0.3  # a network e times as long is as far away as one with so much of its time elsewhere
 
 
 @dataclass(frozen=True)
@@ -28,22 +40,45 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class CostModel:
+class Costs:
     """Latency of what always stays, and of one unit of each kind, in units of the unpruned network's latency."""
 
     fixed: float
-    costs: tuple[float, ...]
+    each: tuple[float, ...]
+
+    def total(self, work: Sequence[float]) -> float:
+        """Latency of a network with so many units of each kind, by its costs alone."""
+        return self.fixed + sum(cost * count for cost, count in zip(self.each, work, strict=True))
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Costs, and by what factor networks like those measured differ from them.
+
+    Attributes:
+        costs: Of each kind.
+        measured: Networks, one a row, as `_place` sees them.
+        pull: What each adds to the logarithm of the factor of networks where it is.
+    """
+
+    costs: Costs
+    measured: Floats
+    pull: Floats
 
     def latency(self, work: Sequence[float]) -> float:
         """Predicted latency of a network with so many units of each kind."""
-        return self.fixed + sum(cost * count for cost, count in zip(self.costs, work, strict=True))
+        return self.costs.total(work) * self.factor(work)
+
+    def factor(self, work: Sequence[float]) -> float:
+        """Its latency over what its costs amount to."""
+        return float(np.exp(_kernel(_place(self.costs, work)[None], self.measured)[0] @ self.pull))
 
 
 def fit(observations: Sequence[Observation]) -> CostModel:
-    """The non-negative costs whose predictions come nearest to what was measured (Lawson & Hanson 1974).
+    """The model that comes nearest to what was measured.
 
-    Errors count relative to the latency measured, since timing errors are relative: the square of (predicted /
-    measured - 1) is least.
+    Costs are the non-negative ones with the least sum of squares of (total / measured - 1) (Lawson & Hanson 1974):
+    timing errors are relative. Their logarithmic residuals are smoothed by simple kriging.
 
     Args:
         observations: At least one, all with the same kinds, the unpruned network among them.
@@ -59,5 +94,23 @@ def fit(observations: Sequence[Observation]) -> CostModel:
         raise ConfigError("a cost model takes latencies that are positive numbers")
     design = np.array([[1.0, *observation.work] for observation in observations])
     solution, _ = nnls(design / measured[:, None], np.ones(len(measured)))
-    fixed, *costs = solution.tolist()
-    return CostModel(fixed, tuple(costs))
+    fixed, *each = solution.tolist()
+    costs = Costs(fixed, tuple(each))
+    places = np.array([_place(costs, observation.work) for observation in observations])
+    left_over = np.log(measured / np.maximum(design @ solution, np.finfo(float).tiny))
+    covariance = _kernel(places, places) + _TIMING**2 * np.eye(len(places))
+    return CostModel(costs, places, np.linalg.solve(covariance, left_over))
+
+
+def _place(costs: Costs, work: Sequence[float]) -> Floats:
+    """Where a network lies among others: the shares of its parts in its latency, and the logarithm of that."""
+    parts = np.array([costs.fixed, *(cost * count for cost, count in zip(costs.each, work, strict=True))])
+    total = max(float(parts.sum()), np.finfo(float).tiny)
+    return np.array([*(parts / total), _SIZE * np.log(total)])
+
+
+def _kernel(some: Floats, others: Floats) -> Floats:
+    """Covariance of the left-over of networks, (n, m)."""
+    squared = np.square(some[:, None] - others[None]).sum(axis=-1)
+    covariance: Floats = _SYSTEMATIC**2 * np.exp(-squared / (2 * _ALIKE**2))
+    return covariance

@@ -112,11 +112,3 @@ class Finished:
     training: TrainingResult | None
     tested: Tested
     onnx: OnnxModel
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A cell that has no figures, and why."""
-
-    cell: Cell
-    reason: str

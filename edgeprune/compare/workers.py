@@ -183,9 +183,8 @@ def _ray(crew: Crew, pieces: int) -> Iterator[tuple[Any, int]]:
             workers = min(crew.workers or max(1, int(ray.cluster_resources().get("CPU", 1))), pieces)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"at {crew.address}" if crew.address else "on this machine"
-        raise ConfigError(
-            f"Ray cannot be reached {where}: {reason_of(error)}", "Use --workers 0 to do without"
-        ) from error
+        hint = "Look whether a cluster runs there and RAY_AUTH_MODE is as it wants, or use" if crew.address else "Use"
+        raise ConfigError(f"Ray cannot be reached {where}: {reason_of(error)}", f"{hint} --workers 0") from error
     try:
         yield ray, workers
     finally:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from edgeprune.bench.cost_model import CostModel
+from edgeprune.bench.cost_model import CostModel, Costs
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan, Timing
 from edgeprune.errors import ConfigError, ModelError
@@ -32,6 +32,7 @@ AIM = 0.98
 """Share of the budget that a choice may be predicted to take: two timings of one network differ by a few per cent."""
 
 _QUIET = 0.25
+_MOST_TURNS = 6
 
 
 class Timer(Protocol):
@@ -154,7 +155,7 @@ class _Search:
             self.progress.note(
                 f"the unpruned network takes {self.baseline_ms:.3g} ms, which is within the budget: nothing is dropped"
             )
-            return self._plan(self.everything, self.baseline_ms, CostModel(self._share(self.routes.fewest), ()))
+            return self._plan(self.everything, self.baseline_ms, Costs(self.timed[self.routes.fewest].ratio, ()))
         for kept in probes_of(self.kinds, self.routes)[1:]:
             try:
                 self._time(kept)
@@ -174,7 +175,7 @@ class _Search:
         best = max(filter(self._within, self.candidates), key=self._worth, default=self.routes.fewest)
         model = self._fitted()
         predicted = self.candidates[best].predicted_ms if best in self.candidates else None
-        return self._plan(best, predicted or self._predicted_ms(model, best), model)
+        return self._plan(best, predicted or self._predicted_ms(model, best), model.costs)
 
     @property
     def baseline_ms(self) -> float:
@@ -199,12 +200,26 @@ class _Search:
         return fitted(self.timed, self.kinds, self.routes)
 
     def _choice(self, model: CostModel) -> Kept | None:
-        """The best set by the costs, which are taken to be as much too low as for the worst candidate so far."""
+        """The best set by the model, which is taken to be as much too low as for the worst candidate over the budget.
+
+        The selection is exact for costs that add up; by what factor the total is off is looked up for the set that it
+        chose, and it chooses again by that.
+        """
         over = [kept for kept in self.candidates if not self._within(kept)]
         shortfall = max([1.0, *(self._measured_ms(kept) / self._predicted_ms(model, kept) for kept in over)])
-        allowed = AIM * self.budget.latency_ms / self.baseline_ms / shortfall - model.fixed
-        costs = {unit: cost for kind, cost in zip(self.kinds, model.costs, strict=True) for unit in kind}
-        return select_within(self.chain, self.segmentation, self.scores, self.routes, costs, allowed)
+        allowed = AIM * self.budget.latency_ms / self.baseline_ms / shortfall
+        costs = {unit: cost for kind, cost in zip(self.kinds, model.costs.each, strict=True) for unit in kind}
+        best, factor = None, 1.0
+        for _ in range(_MOST_TURNS):
+            bound = allowed / factor - model.costs.fixed
+            chosen = select_within(self.chain, self.segmentation, self.scores, self.routes, costs, bound)
+            if chosen is None or chosen == best:
+                break
+            work = work_of(chosen, self.kinds, self.routes)
+            if model.latency(work) <= allowed and (best is None or self._worth(chosen) > self._worth(best)):
+                best = chosen
+            factor = model.factor(work)
+        return best
 
     def _better(self, kept: Kept) -> bool:
         """Whether a set is worth more than all that were found to be within the budget."""
@@ -218,10 +233,7 @@ class _Search:
 
     def _measured_ms(self, kept: Kept) -> float:
         """Measured latency, freed of what the machine did during that timing alone."""
-        return self._share(kept) * self.baseline_ms
-
-    def _share(self, kept: Kept) -> float:
-        return self.timed[kept].ratio
+        return self.timed[kept].ratio * self.baseline_ms
 
     def _predicted_ms(self, model: CostModel, kept: Kept) -> float:
         return model.latency(work_of(kept, self.kinds, self.routes)) * self.baseline_ms
@@ -229,7 +241,7 @@ class _Search:
     def _units(self, kept: Iterable[int]) -> int:
         return len(self.chain.units) - len(self.everything.difference(kept))
 
-    def _plan(self, kept: Kept, predicted_ms: float, model: CostModel) -> LatencyPlan:
+    def _plan(self, kept: Kept, predicted_ms: float, costs: Costs) -> LatencyPlan:
         scale = self.baseline_ms
         return LatencyPlan(
             target=self.budget.target.name,
@@ -237,8 +249,8 @@ class _Search:
             batch=self.budget.batch,
             budget_ms=self.budget.latency_ms,
             baseline_ms=scale,
-            fixed_ms=model.fixed * scale,
-            costs_ms={unit: cost * scale for kind, cost in zip(self.kinds, model.costs, strict=False) for unit in kind},
+            fixed_ms=costs.fixed * scale,
+            costs_ms={unit: cost * scale for kind, cost in zip(self.kinds, costs.each, strict=False) for unit in kind},
             probes=tuple(timing for each, timing in self.timed.items() if each not in self.candidates),
             candidates=tuple(self.candidates.values()),
             kept=tuple(unit.index for unit in self.chain.units if not unit.droppable or unit.index in kept),

@@ -65,11 +65,7 @@ def light():
 def small(world, tmp_path_factory):
     """The model of the world with 6 of its blocks, as a file of its own, and its chain."""
     whole = checkpoints.load(world / "model.pt")
-    edits = tuple(
-        Edit(f"blocks.{block}", "shortcut" if block in (9, 18) else "identity")
-        for block in range(27)
-        if block not in BLOCKS
-    )
+    edits = tuple(Edit(f"blocks.{block}", "identity") for block in range(27) if block not in BLOCKS)
     dropped = PrunePlan(whole.sha256, "none", "none", ((0, 28),), (), (), (), edits)
     path = tmp_path_factory.mktemp("small") / "small.pt"
     network = apply_edits(whole.model, edits, (2, 32)).eval()
