@@ -10,7 +10,7 @@ Stacks and poolings are modules of their own: without a stack, the pooling after
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
 
 STACKS = 6
 WIDTH = 32
@@ -109,10 +109,7 @@ class CNN1DFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q, or nothing is left of them after six poolings.
         """
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
-        if length < SHORTEST:
-            raise ModelError(f"{name} takes frames of {SHORTEST} samples or more, not {length}")
+        require_iq(name, channels, length, SHORTEST)
         return CNN1D(length, classes)
 
 

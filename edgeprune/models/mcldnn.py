@@ -9,8 +9,8 @@ in front.
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
-from edgeprune.models.recurrent import initialise_recurrent
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import he_and_lecun, lecun_and_orthogonal
 
 WIDTH = 50
 KERNEL = 8
@@ -49,17 +49,8 @@ class MCLDNN(nn.Module):
         self.hidden1 = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.SELU(), nn.Dropout(DROPOUT))
         self.hidden2 = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.SELU(), nn.Dropout(DROPOUT))
         self.fc = nn.Linear(HIDDEN, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation of what ReLU follows; LeCun's of the linear layers, as SELU needs; biases at zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-                linear = isinstance(module, nn.Linear)
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if linear else "relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        initialise_recurrent(self.lstm)
+        he_and_lecun(self)
+        lecun_and_orthogonal(self.lstm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -82,10 +73,7 @@ class MCLDNNFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q, or are shorter than the unpadded kernel.
         """
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
-        if length < JOINT_KERNEL:
-            raise ModelError(f"{name} takes frames of {JOINT_KERNEL} samples or more, not {length}")
+        require_iq(name, channels, length, JOINT_KERNEL)
         return MCLDNN(classes)
 
 

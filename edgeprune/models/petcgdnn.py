@@ -8,8 +8,8 @@ The published first convolution spans both rows of a map, which is a convolution
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
-from edgeprune.models.recurrent import initialise_recurrent
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import he_and_lecun, lecun_and_orthogonal
 
 WIDTHS = (75, 25)
 KERNELS = (8, 5)
@@ -51,17 +51,8 @@ class PETCGDNN(nn.Module):
         self.conv2 = nn.Sequential(nn.Conv1d(WIDTHS[0], WIDTHS[1], KERNELS[1]), nn.ReLU())
         self.gru = nn.GRU(WIDTHS[1], HIDDEN, batch_first=True)
         self.fc = nn.Linear(HIDDEN, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation of what ReLU follows, LeCun's of the linear layers, biases at zero."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.Linear):
-                linear = isinstance(module, nn.Linear)
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if linear else "relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        initialise_recurrent(self.gru)
+        he_and_lecun(self)
+        lecun_and_orthogonal(self.gru)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -82,10 +73,7 @@ class PETCGDNNFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q, or are shorter than the unpadded kernels.
         """
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
-        if length < SHORTEST:
-            raise ModelError(f"{name} takes frames of {SHORTEST} samples or more, not {length}")
+        require_iq(name, channels, length, SHORTEST)
         return PETCGDNN(length, classes)
 
 

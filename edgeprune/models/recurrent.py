@@ -4,28 +4,12 @@ LSTM or GRU, and a linear layer on the last state.
 
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import lecun_and_orthogonal
 
 LAYERS = 2
 LSTM_HIDDEN = 128
 GRU_HIDDEN = 64
-
-
-def initialise_recurrent(layers: nn.RNNBase) -> None:
-    """Normal weights from the input (LeCun et al. 1998), orthogonal ones from the state, biases 0 but at forget gates.
-
-    A frame has two channels, so weights scaled by the number of gates as well (Glorot's) would hardly move the state.
-    The forget gate of an LSTM starts open at 1 (Jozefowicz et al. 2015): the gradient reaches the first samples.
-    """
-    for name, weight in layers.named_parameters():
-        if name.startswith("weight_ih"):
-            nn.init.kaiming_normal_(weight, nonlinearity="linear")
-        elif name.startswith("weight_hh"):
-            nn.init.orthogonal_(weight)
-        else:
-            nn.init.zeros_(weight)
-        if name.startswith("bias_ih") and isinstance(layers, nn.LSTM):
-            nn.init.ones_(weight[layers.hidden_size : 2 * layers.hidden_size])
 
 
 class RecurrentNetwork(nn.Module):
@@ -40,7 +24,7 @@ class RecurrentNetwork(nn.Module):
         super().__init__()
         self.recurrent = recurrent
         self.fc = nn.Linear(recurrent.hidden_size, classes)
-        initialise_recurrent(recurrent)
+        lecun_and_orthogonal(recurrent)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -60,9 +44,7 @@ class RecurrentFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q.
         """
-        del length
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        require_iq(name, channels, length)
         if name == "lstm2":
             return RecurrentNetwork(nn.LSTM(channels, LSTM_HIDDEN, LAYERS, batch_first=True), classes)
         return RecurrentNetwork(nn.GRU(channels, GRU_HIDDEN, LAYERS, batch_first=True), classes)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import he_fan_out
 
 WIDTHS = (16, 32, 64)
 
@@ -92,13 +93,7 @@ class ResNet(nn.Module):
                 channels = width
         self.blocks = nn.Sequential(*layers)
         self.fc = nn.Linear(WIDTHS[-1], classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation (He et al. 2015, fan out), so that 110 layers train from scratch."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv1d | nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_fan_out(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -120,9 +115,7 @@ class ResNetFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q.
         """
-        del length
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        require_iq(name, channels, length)
         return ResNet(dims=1 if name.endswith("-1d") else 2, blocks=9 if "56" in name else 18, classes=classes)
 
 

@@ -7,7 +7,8 @@ al. 2016) classifies. The cost grows with the square of L.
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import he_fan_out
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = (3, 4, 6, 3)
@@ -80,13 +81,7 @@ class SigNet(nn.Module):
                 channels = width * EXPANSION
         self.blocks = nn.Sequential(*layers)
         self.fc = nn.Linear(channels, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation (He et al. 2015, fan out)."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_fan_out(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -106,9 +101,7 @@ class SigNetFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q.
         """
-        del length
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        require_iq(name, channels, length)
         return SigNet(classes)
 
 

@@ -7,7 +7,7 @@ front (Xiong et al. 2020), read them; their mean is classified. Each half of a b
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
 
 PATCH = 8
 WIDTH = 48
@@ -111,10 +111,7 @@ class TransformerFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q, or are shorter than a patch.
         """
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
-        if length < PATCH:
-            raise ModelError(f"{name} takes frames of {PATCH} samples or more, not {length}")
+        require_iq(name, channels, length, PATCH)
         return IQTransformer(length, classes)
 
 

@@ -9,7 +9,7 @@ the authors' code the axis it permutes is time), and a stride pads both ends ali
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
 
 COMPLEX_WIDTH = 16
 WIDTH = 2 * COMPLEX_WIDTH
@@ -164,9 +164,7 @@ class ULCNNFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q.
         """
-        del length
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        require_iq(name, channels, length)
         return ULCNN(classes)
 
 

@@ -7,7 +7,8 @@ Every convolution with its normalisation and activation is a module of its own, 
 import torch
 from torch import Tensor, nn
 
-from edgeprune.errors import ModelError
+from edgeprune.models._frames import require_iq
+from edgeprune.models._weights import he_fan_out
 
 GROUPS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
 PADDINGS = (3, 3, 1, 1)
@@ -50,15 +51,7 @@ class VGG(nn.Module):
             inputs = outputs
         self.hidden = nn.Sequential(*hidden)
         self.fc = nn.Linear(inputs, classes)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He initialisation (He et al. 2015, fan out) of the convolutions."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        he_fan_out(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify frames (N, 2, L) into logits (N, classes)."""
@@ -78,8 +71,7 @@ class VGGFamily:
         Raises:
             ModelError: The frames do not have the two channels I and Q.
         """
-        if channels != 2:
-            raise ModelError(f"{name} takes 2 channels (I and Q), not {channels}")
+        require_iq(name, channels, length)
         return VGG(length, classes)
 
 
