@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,7 @@ import edgeprune
 from edgeprune.errors import ConfigError
 
 STAGE_SCHEMA = "edgeprune-stage/1"
+_UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
 Record = TypeVar("Record")
 
 
@@ -87,6 +89,15 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write there."""
+    for leftover in folder.glob(_UNFINISHED):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
 
 
 @contextlib.contextmanager

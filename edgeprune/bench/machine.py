@@ -41,6 +41,11 @@ def facts(runtime: dict[str, Any], root: Path = _ROOT) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value not in (None, "")}
 
 
+def identity() -> dict[str, Any]:
+    """What makes latencies of this machine those of another no longer: a measurement is reused where it is the same."""
+    return {name: value for name, value in facts({}).items() if name in ("board", "cpu", "cores")}
+
+
 @dataclass(frozen=True)
 class CpuTime:
     """Seconds since some moment: of the clock, of all cores busy, taken by the hypervisor, and used by this process."""

@@ -8,13 +8,14 @@ import click
 
 from edgeprune.cli._completion import plugin_names
 from edgeprune.cli._options import seed_option
+from edgeprune.names import BRIDGES
 
 if TYPE_CHECKING:
-    from edgeprune.prune.bridge import Bridge
+    from edgeprune.names import Bridge
 
 bridge_option = click.option(
     "--bridge",
-    type=click.Choice(["least-squares", "inherit", "kaiming"]),
+    type=click.Choice(BRIDGES),
     default="least-squares",
     show_default=True,
     help="What layers start from that are rebuilt for another width; kaiming is the paper's way.",

@@ -11,7 +11,7 @@ from edgeprune.cli._planning import bridge_option
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.prune.bridge import Bridge
+    from edgeprune.names import Bridge
 
 
 @subcommand("prune")

@@ -16,6 +16,7 @@ from edgeprune.cli._options import (
     target_option,
 )
 from edgeprune.cli._planning import plan_options
+from edgeprune.names import CHANNEL_METHODS
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--width-method",
-    type=click.Choice(["bnp", "fpgm", "l1", "rfp", "sfp"]),
+    type=click.Choice(sorted(CHANNEL_METHODS)),
     default="l1",
     show_default=True,
     help="Which channels those are.",

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from edgeprune.compare.document import CellFigures, Kind, Latency, Loss, UnprunedFigures
 from edgeprune.compare.results import Finished, Job
 from edgeprune.compare.stages import RIGHT
 from edgeprune.records import BenchReport, LatencySummary
-from edgeprune.train.accuracy import paired_interval
+from edgeprune.train.accuracy import paired
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SHOWN = re.compile(r"p\d\d is not claimed|no speed-up was shown|the pruned model is slower")
@@ -63,7 +62,7 @@ def figures(measured: Measured, unpruned: Job | None) -> CellFigures:
         by_snr={snr: rate.top1 for snr, rate in finished.tested.accuracy.by_snr.items()},
         curve=trained.epochs if trained else (),
         best_epoch=trained.best_epoch if trained and trained.epochs else None,
-        loss=None if unpruned is None else loss_of(answers(unpruned), answers(measured.job)),
+        loss=None if unpruned is None else Loss(*paired(answers(unpruned), answers(measured.job))),
         units=len(chosen.plan.decisions) if chosen else None,
         kept=chosen.plan.kept if chosen else None,
         fixed=chosen.fixed if chosen else None,
@@ -80,18 +79,6 @@ def answers(job: Job) -> Answers:
     """Which frames of the test split a finished cell named rightly, (N,)."""
     right: Answers = np.load(job.folder / RIGHT)
     return right
-
-
-def loss_of(before: Answers, after: Answers) -> Loss:
-    """What was lost between two networks on the same frames: Agresti & Min's interval, McNemar's exact test.
-
-    Args:
-        before: Which frames the unpruned network named rightly, (N,).
-        after: And the other one.
-    """
-    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
-    p_value = float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-    return Loss((lost - gained) / len(before), paired_interval(lost, gained, len(before)), p_value)
 
 
 def _latency(measured: Measured) -> Latency:

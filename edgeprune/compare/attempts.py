@@ -11,10 +11,9 @@ from edgeprune.compare.results import Job
 from edgeprune.compare.stages import CellWork
 from edgeprune.errors import EdgepruneError, reason_of
 from edgeprune.protocols import Advance, Progress
-from edgeprune.store import append_text, from_plain, now, read_json, write_json
+from edgeprune.store import append_text, clear_unfinished, from_plain, now, read_json, write_json
 
 _FAILURE, _LOG = "failure.json", "log.txt"
-_UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
 
 
 def attempt(job: Job, progress: Progress, threads: int) -> str:
@@ -28,9 +27,7 @@ def attempt(job: Job, progress: Progress, threads: int) -> str:
     if threads:
         torch.set_num_threads(threads)
     job.folder.mkdir(parents=True, exist_ok=True)
-    for leftover in job.folder.glob(_UNFINISHED):
-        if leftover.is_file():
-            leftover.unlink()
+    clear_unfinished(job.folder)
     (job.folder / _FAILURE).unlink(missing_ok=True)
     log = _Log(job.folder / _LOG, progress)
     try:

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from edgeprune import registry, targets
 from edgeprune.compare.grid import Bench, Data, Grid, Method, Network, Part, Training
-from edgeprune.compare.methods import CHANNEL_METHODS, WELL_KNOWN
+from edgeprune.compare.methods import WELL_KNOWN
 from edgeprune.errors import ConfigError, unknown_name
-from edgeprune.prune.bridge import BRIDGES
+from edgeprune.names import BRIDGES, CHANNEL_METHODS
 
 if sys.version_info >= (3, 11):
     import tomllib

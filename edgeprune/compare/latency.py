@@ -27,13 +27,12 @@ def latency_of(job: Job, unpruned: Job | None) -> BenchReport:
     """
     target, own = targets.get(job.bench.target), job.folder / ONNX
     other = None if unpruned is None else unpruned.folder / ONNX
-    here = {name: value for name, value in machine.facts({}).items() if name in ("board", "cpu", "cores")}
     inputs = {
         "own": file_sha256(own),
         "other": "" if other is None else file_sha256(other),
         "bench": canonical_sha256(job.bench.model_dump()),
         "target": canonical_sha256(target.model_dump()),
-        "machine": canonical_sha256(here),
+        "machine": canonical_sha256(machine.identity()),
     }
     first, second = (own, None) if other is None else (other, own)
     names = ("baseline",) if second is None else ("baseline", "pruned")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-CHANNEL_METHODS = ("rfp", "fpgm", "l1", "sfp", "bnp")
+from edgeprune.names import CHANNEL_METHODS
+
 REFERENCE = "edgeprune"  # its cells say how many MACs the channel methods may leave
 
 # Baselines that know no segments choose among all units at once.

@@ -52,10 +52,12 @@ def _compared(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command:
     progress.stage("look at models and data")
     agenda = agenda_of(grid, out, options)
     everything = [*agenda.baselines.values(), *agenda.jobs]
-    pending = [job for job in everything if finished_of(job) is None]
+    found = {job.folder: finished_of(job) for job in everything}
+    pending = [job for job in everything if found[job.folder] is None]
     progress.note(f"{len(everything) - len(pending)} of {len(everything)} pieces of work are finished already")
     lost = work([Piece(job.cell.id, attempt, job) for job in pending], crew, progress, "cell")
-    done = {job.folder: found for job in everything if (found := finished_of(job)) is not None}
+    found |= {job.folder: finished_of(job) for job in pending}
+    done = {folder: finished for folder, finished in found.items() if finished is not None}
     measured, failed = _measured(agenda, done, lost, progress)
     if not measured:
         raise ModelError(f"none of the {len(agenda.jobs)} cells was finished; {failed[0].id}: {failed[0].reason}")

@@ -157,11 +157,11 @@ class CellWork:
         hashes = {name: canonical_sha256(value) for name, value in inputs.items()}
         hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed])
         hashes["model"] = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
-        record = self.folder.reusable(stage, kind, hashes)
-        if record is None:
+
+        def begun() -> Record:
             if self.dry:
                 raise _NotDone
             self.progress.stage(stage.partition("-")[2])
-            record = make()
-            self.folder.save(stage, record, hashes, artifacts)
-        return record
+            return make()
+
+        return self.folder.reuse_or_make(stage, kind, hashes, artifacts, begun)

@@ -1,17 +1,15 @@
 """The run folder, held for one run at a time and cleared of what a killed one left."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import RunFolder, held
+from edgeprune.store import RunFolder, clear_unfinished, held
 from edgeprune.tasks.inputs import writable
 
 LATENCY, TRIALS = "latency", "trials"
 TRAINING_STATE = "finetune.state"
-UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
 
 
 @contextlib.contextmanager
@@ -29,7 +27,7 @@ def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
     with held(path):
         trials = [folder for folder in path.glob(f"{TRIALS}/*") if folder.is_dir()]
         for folder in (path, path / LATENCY, *trials):
-            _clear(folder)
+            clear_unfinished(folder)
         if fresh:
             stages = (f"{stage}.json" for stage in TITLES)
             for record in (*path.glob(f"{LATENCY}/kept-*.json"), *(path / stage for stage in stages)):
@@ -40,11 +38,3 @@ def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
                 for stage in TITLES:
                     (folder / f"{stage}.json").unlink(missing_ok=True)
         yield RunFolder(path)
-
-
-def _clear(folder: Path) -> None:
-    for leftover in folder.glob(UNFINISHED):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()

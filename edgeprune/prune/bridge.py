@@ -9,15 +9,12 @@ size than before, the old output is averaged or repeated to fit it.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from edgeprune.modes import evaluating
-
-Bridge = Literal["least-squares", "inherit", "kaiming"]
-BRIDGES: tuple[Bridge, ...] = get_args(Bridge)
+from edgeprune.names import Bridge
 
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
 _MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save

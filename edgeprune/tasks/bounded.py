@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import numpy as np
-
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames
+from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
 
@@ -32,6 +31,6 @@ def fewest(least: int, most: int, holds: Callable[[int], bool]) -> int | None:
 
 
 def top1(model: Checkpoint, frames: Frames, progress: Progress) -> float:
-    """Share of the frames that a model names rightly."""
+    """Share of the frames of the validation split that a model names rightly."""
     logits = predict(model.model, frames.iq, model.input, progress, f"{frames.source}: validation")
-    return float(np.mean(logits.argmax(axis=1) == frames.labels))
+    return accuracy(logits, frames, "validation").top1

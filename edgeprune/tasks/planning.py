@@ -11,11 +11,12 @@ from edgeprune import registry
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan
 from edgeprune.errors import ConfigError
+from edgeprune.names import Bridge
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
 from edgeprune.prune import surgery
-from edgeprune.prune.bridge import Bridge, bridge
+from edgeprune.prune.bridge import bridge
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.planning import allotment, plan, units_to_keep
 from edgeprune.prune.similarity import similarity_of

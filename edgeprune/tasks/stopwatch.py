@@ -79,13 +79,12 @@ class Stopwatch:
         """
         units = tuple(unit.index for unit in self.chain.units if not unit.droppable or unit.index in kept)
         name = f"kept-{canonical_sha256(units)[:12]}"
-        here = {what: value for what, value in machine.facts({}).items() if what in ("board", "cpu", "cores")}
         inputs = {
             "model": self.model.sha256,
             "kept": canonical_sha256(units),
             "target": canonical_sha256(self.target.model_dump()),
             "how": canonical_sha256([self.precision, self.batch, _ROUNDS, _ROUND_MS]),
-            "machine": canonical_sha256(here),
+            "machine": canonical_sha256(machine.identity()),
         }
         left = (f"{name}/samples-baseline.npz", f"{name}/samples-pruned.npz")
         return RunFolder(self.folder).reuse_or_make(

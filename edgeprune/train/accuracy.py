@@ -64,14 +64,26 @@ def compare(
     """
     before = baseline.argmax(axis=1) == frames.labels
     after = pruned.argmax(axis=1) == frames.labels
-    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    drop, interval, p_value = paired(before, after)
     return AccuracyComparison(
         baseline=accuracy(baseline, frames, split),
         pruned=accuracy(pruned, frames, split),
-        drop=(lost - gained) / len(before),
-        drop_ci95=paired_interval(lost, gained, len(before)),
-        mcnemar_p=float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
+        drop=drop,
+        drop_ci95=interval,
+        mcnemar_p=p_value,
     )
+
+
+def paired(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> tuple[float, tuple[float, float], float]:
+    """Top-1 that was lost between two networks on the same frames, its interval, and the p of McNemar's exact test.
+
+    Args:
+        before: Which frames the unpruned network named rightly, (N,).
+        after: And the other one.
+    """
+    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
+    p_value = float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
+    return (lost - gained) / len(before), paired_interval(lost, gained, len(before)), p_value
 
 
 def paired_interval(lost: int, gained: int, frames: int) -> tuple[float, float]:

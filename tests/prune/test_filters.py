@@ -8,6 +8,7 @@ import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import nn
 
+from edgeprune.names import CHANNEL_METHODS
 from edgeprune.prune.coupling import Group, Member
 from edgeprune.prune.filters import METHODS
 
@@ -131,3 +132,7 @@ class TestClusters:
         group = Group(3, (Member("0", "outputs", indices), Member("1", "outputs", indices)))
         # similarities 0-1: (1 + 0) / 2, 0-2: 0, 1-2: (0 + 1) / 2
         np.testing.assert_allclose(sorted(scores("rfp", model, group)), [0.5, 0.75, np.inf])
+
+
+def test_the_methods_are_those_that_options_and_grids_know():
+    assert tuple(METHODS) == CHANNEL_METHODS
