@@ -1,18 +1,14 @@
 """Targets: what kind of device a model is made for. The only reader of `targets/*.toml`; unknown keys are errors."""
 
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edgeprune import tomlfile
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.resources import shipped
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -70,27 +66,15 @@ def read(path: Path) -> Target:
     Raises:
         ConfigError: Missing, not TOML, an unknown key, or a value that is not allowed.
     """
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such target file: {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from error
+    plain = tomlfile.read(path, "target")
     try:
         target = Target.model_validate(plain)
     except ValidationError as error:
-        raise _invalid(path, error) from error
+        raise tomlfile.problem(str(path), error, _known_keys) from error
     if target.name != path.stem:
         raise ConfigError(f"{path} names itself {target.name!r}", f"Name the file {target.name}.toml")
     return target
 
 
-def _invalid(path: Path, error: ValidationError) -> ConfigError:
-    """The error for the first thing that is wrong in a target file."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = Bench.model_fields if first["loc"][0] == "bench" else Target.model_fields
-        return unknown_name(f"key of {path}", str(first["loc"][-1]), known)
-    found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
-    return ConfigError(f"{path}: {where}: {first['msg']}{found}")
+def _known_keys(place: tomlfile.Place) -> Iterable[str]:
+    return Bench.model_fields if place[0] == "bench" else Target.model_fields

@@ -1,23 +1,17 @@
 """The only reader of grid files: unknown keys and names, empty axes and missing files are errors of one line."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from edgeprune import registry, targets
+from edgeprune import registry, targets, tomlfile
 from edgeprune.compare.grid import Bench, Data, Grid, Method, Network, Part, Training
 from edgeprune.compare.methods import WELL_KNOWN
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.names import BRIDGES, CHANNEL_METHODS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
@@ -30,12 +24,7 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
     Raises:
         ConfigError: Missing, not TOML, an unknown key or name, an empty axis, or a value that is not allowed.
     """
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such grid file: {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from error
+    plain = tomlfile.read(path, "grid")
     return parse(_merged(plain, overrides or {}), str(path), path.parent)
 
 
@@ -60,7 +49,7 @@ def parse(plain: Mapping[str, Any], source: str, folder: Path) -> Grid:
     try:
         grid = Grid.model_validate_json(json.dumps(spelled, default=str))
     except ValidationError as error:
-        raise _invalid(source, error) from error
+        raise _empty_axis(source, error) or tomlfile.problem(source, error, _known_keys) from error
     _check_names(grid, source)
     return _with_paths(grid, folder)
 
@@ -88,19 +77,16 @@ def _spelled_network(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
 
 
-def _invalid(source: str, error: ValidationError) -> ConfigError:
-    """The error for the first thing that is wrong in a grid."""
+def _empty_axis(source: str, error: ValidationError) -> ConfigError | None:
+    """The error for an axis without entries, if that is the first thing that is wrong in a grid."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "auto")
-    if first["type"] == "extra_forbidden":
-        return unknown_name(f"key of {source}", str(first["loc"][-1]), _known_keys(first["loc"]))
-    if first["type"] in ("too_short", "missing_argument") and first["input"] == []:
-        return ConfigError(f"{source}: {where} is empty", "Name at least one, or leave the key out")
-    found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
-    return ConfigError(f"{source}: {where or 'the file'}: {first['msg']}{found}")
+    if first["type"] not in ("too_short", "missing_argument") or first["input"] != []:
+        return None
+    where = ".".join(map(str, first["loc"]))
+    return ConfigError(f"{source}: {where} is empty", "Name at least one, or leave the key out")
 
 
-def _known_keys(place: tuple[int | str, ...]) -> Iterable[str]:
+def _known_keys(place: tomlfile.Place) -> Iterable[str]:
     """The keys that are allowed where an unknown one was found."""
     parts: dict[str, type[Part]] = {
         "methods": Method,

@@ -4,13 +4,13 @@ import html
 import re
 from functools import cache
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, PackageLoader
 
 from edgeprune.compare import columns, pages, plots
 from edgeprune.compare.document import Comparison
 from edgeprune.report import numerals as n
 from edgeprune.report.canvas import Plot
+from edgeprune.report.page import environment
 
 _INSEPARABLE = re.compile(r" (?=± )|(?<=±) |(?<=\d) (?=(?:%|ms|[kMG])(?:\W|$))")
 _LIGHT = {"--ink": "#14181f", "--muted": "#5b6472", "--line": "#e1e5ea", "--card": "#ffffff"}
@@ -55,21 +55,4 @@ def standalone(plot: Plot) -> str:
 
 @cache
 def _environment() -> Environment:
-    report = PackageLoader("edgeprune.report", "templates")
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("edgeprune.compare", "templates"), report]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = report.get_source(environment, "style.css")[0]
-    environment.globals["style"] = Markup(style)  # noqa: S704 (our own file)
-    environment.filters.update(
-        svg=lambda plot: Markup(plot.svg),  # noqa: S704 (names in it were escaped as it was drawn)
-        percent=n.percent,
-        p_value=n.p_value,
-        significant=n.significant,
-        unbroken=lambda text: _INSEPARABLE.sub("\u00a0", text),
-    )
-    return environment
+    return environment(_INSEPARABLE, PackageLoader("edgeprune.compare", "templates"), percent=n.percent)

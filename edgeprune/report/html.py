@@ -6,12 +6,12 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from edgeprune.report import numerals as n
 from edgeprune.report import plots, promises, tables, verdict
 from edgeprune.report.canvas import Plot
+from edgeprune.report.page import environment
 from edgeprune.report.plots import Samples
 from edgeprune.report.schema import Report
 
@@ -106,31 +106,10 @@ def _link(path: str) -> str:
     return f"./{quote(path)}"
 
 
-def _unbroken(text: str) -> str:
-    """A text whose lines do not break between a number and its unit, or within an interval."""
-    return _INSEPARABLE.sub("\u00a0", text)
-
-
 def _shape(shape: tuple[int, ...]) -> str:
     return " × ".join(map(str, shape))
 
 
 @cache
 def _environment() -> Environment:
-    loader = PackageLoader("edgeprune.report", "templates")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    style = loader.get_source(environment, "style.css")[0]
-    environment.globals["style"] = Markup(style)  # noqa: S704 (our own file)
-    environment.filters.update(
-        link=_link,
-        unbroken=_unbroken,
-        shape=_shape,
-        count=n.count,
-        scaled=n.scaled,
-        significant=n.significant,
-        p_value=n.p_value,
-        svg=lambda plot: Markup(plot.svg),  # noqa: S704 (names in it were escaped as it was drawn)
-    )
-    return environment
+    return environment(_INSEPARABLE, link=_link, shape=_shape, count=n.count, scaled=n.scaled)

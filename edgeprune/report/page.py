@@ -1,0 +1,39 @@
+"""What the HTML pages have in common: one style, plots within the page, nothing from the network."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgeprune.report import numerals as n
+
+
+def environment(
+    inseparable: re.Pattern[str], loader: BaseLoader | None = None, **filters: Callable[..., Any]
+) -> Environment:
+    """What renders a page from a template.
+
+    Args:
+        inseparable: Spaces at which a line must not break.
+        loader: Of the templates, before those of the report.
+        filters: Of the page's own.
+    """
+    shared = PackageLoader("edgeprune.report", "templates")
+    made = Environment(
+        loader=ChoiceLoader([*([loader] if loader else []), shared]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["style"] = Markup(shared.get_source(made, "style.css")[0])  # noqa: S704 (our own file)
+    made.filters.update(
+        svg=lambda plot: Markup(plot.svg),  # noqa: S704 (names in it were escaped as it was drawn)
+        p_value=n.p_value,
+        significant=n.significant,
+        unbroken=lambda text: inseparable.sub("\u00a0", text),
+        **filters,
+    )
+    return made
