@@ -41,7 +41,7 @@ def plan(planned: Planned, subject: Subject, settings: PlanSettings, deviations:
     if "probe" not in deviations:
         return planning.choose(subject, cut, planned.scores, settings)
     members, counts = allotment(planned.chain, cut, keep)
-    stay = unreset_search(Probe(subject), [[unit.index for unit in units] for units in members], counts)
+    stay = unreset_search(Probe(subject), members, counts)
     return plan_of(planned.chain, cut, planned.scores, settings.metric, keep, stay)
 
 

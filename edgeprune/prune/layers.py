@@ -61,7 +61,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
                 reason=verdict.reason,
                 collapses=edit is not None and edit.expand is not None,
                 edit=edit,
-                step=dropper.last_step(core),
+                step=(edit.path, edit.span[1]) if edit and edit.span else dropper.last_step(core),
             )
         )
         in_shape = out_shape

@@ -60,11 +60,14 @@ def allot(sizes: Sequence[int], total: int) -> list[int]:
     return counts
 
 
-def allotment(chain: LayerChain, segmentation: Segmentation, keep: int) -> tuple[list[list[Unit]], list[int]]:
+def members_of(chain: LayerChain, segmentation: Segmentation) -> list[list[int]]:
+    """The droppable units of each segment."""
+    return [[index for index in chain.droppable if first <= index <= last] for first, last in segmentation.segments]
+
+
+def allotment(chain: LayerChain, segmentation: Segmentation, keep: int) -> tuple[list[list[int]], list[int]]:
     """The droppable units of each segment, and how many of them stay."""
-    members = [
-        [unit for unit in chain.units[first : last + 1] if unit.droppable] for first, last in segmentation.segments
-    ]
+    members = members_of(chain, segmentation)
     return members, allot([len(units) for units in members], keep)
 
 
@@ -87,16 +90,16 @@ def plan(
         stay: The droppable units that stay, where they were chosen as a set; else those with the highest scores.
     """
     members, counts = allotment(chain, segmentation, keep)
-    ranked = [sorted(units, key=lambda unit: _rank(unit, scores)) for units in members]
+    ranked = [sorted(units, key=lambda index: _rank(chain.units[index], scores)) for units in members]
     searched = stay is not None
     if stay is None:
-        stay = frozenset(unit.index for units, count in zip(ranked, counts, strict=True) for unit in units[:count])
+        stay = frozenset(index for units, count in zip(ranked, counts, strict=True) for index in units[:count])
     else:
-        counts = [sum(unit.index in stay for unit in units) for units in members]
+        counts = [sum(index in stay for index in units) for units in members]
     decisions = []
     for segment, (first, last) in enumerate(segmentation.segments):
         for unit in chain.units[first : last + 1]:
-            place = ranked[segment].index(unit) + 1 if unit.droppable else 0
+            place = ranked[segment].index(unit.index) + 1 if unit.droppable else 0
             decisions.append(
                 Decision(
                     index=unit.index,

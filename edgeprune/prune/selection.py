@@ -23,6 +23,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
 from edgeprune.errors import EdgepruneError
+from edgeprune.prune.planning import members_of
 from edgeprune.prune.routes import END, Routes, Stop
 from edgeprune.records import LayerChain, Scores, Segmentation
 
@@ -42,11 +43,6 @@ def worths(members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> dic
         mean = sum(abs(scores[unit]) for unit in units) / len(units) if units else 0.0
         found |= {unit: scores[unit] / mean if mean else 1.0 for unit in units}
     return found
-
-
-def members_of(chain: LayerChain, segmentation: Segmentation) -> list[list[int]]:
-    """The droppable units of each segment."""
-    return [[index for index in chain.droppable if first <= index <= last] for first, last in segmentation.segments]
 
 
 def worth_of(kept: Collection[int], members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> tuple[int, float]:

@@ -16,9 +16,9 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan, Timing
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.protocols import Progress
-from edgeprune.prune.planning import plan
+from edgeprune.prune.planning import members_of, plan
 from edgeprune.prune.routes import Routes, routes_of
-from edgeprune.prune.selection import members_of, select_within, worth_of
+from edgeprune.prune.selection import select_within, worth_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import planning

@@ -120,7 +120,7 @@ def choose(judged: Subject, cut: Segmentation, scored: Scores, settings: PlanSet
     stay = None
     if isinstance(criterion, Search):
         members, counts = allotment(judged.chain, cut, keep)
-        stay = criterion.choose(judged, [[unit.index for unit in units] for units in members], counts)
+        stay = criterion.choose(judged, members, counts)
     return plan(judged.chain, cut, scored, settings.metric, keep, stay)
 
 

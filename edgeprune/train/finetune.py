@@ -3,8 +3,7 @@
 SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a
 teacher's answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
 validation. Gradients are clipped to norm 1 in networks without batch norm, which bounds them where there is one. Every
-random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training
-takes the same steps.
+random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training takes the same steps.
 """
 
 import copy
