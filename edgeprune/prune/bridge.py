@@ -89,9 +89,9 @@ def _fit(unpruned: nn.Module, pruned: nn.Module, path: str, batches: Sequence[Te
         if wanted.dim() != made.dim() or (isinstance(layer, nn.Linear) and wanted.shape != made.shape):
             return
         rows, answers = _rows(layer, inputs), _answers(layer, wanted, made.shape[2:])
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
-        gram += (rows.T @ rows).double()
-        cross += (rows.T @ answers).double()
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1).double()  # few digits are left once it is solved
+        gram += rows.T @ rows
+        cross += rows.T @ answers.double()
         seen += len(rows)
         if seen > _ROWS_A_FEATURE * features:
             break

@@ -10,8 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from edgeprune.edits import apply_edits
+from edgeprune.names import BRIDGES
 from edgeprune.prune import bridge as bridges
-from edgeprune.prune.bridge import BRIDGES, bridge, rebuilt_layers
+from edgeprune.prune.bridge import bridge, rebuilt_layers
 from edgeprune.records import Edit
 
 LENGTH = 16
