@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edgeprune.records import Frames, InputSpec, LayerChain
+from edgeprune.measurement import Assignment, DeviceMeasurement, Plan
+from edgeprune.records import Frames, FrameTable, InputSpec, LayerChain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,12 +26,69 @@ class ModelFamily(Protocol):
 
 
 class DatasetFormat(Protocol):
-    """A file format; a file in `datasets/` holds one as `dataset`."""
+    """A file format that is read whole; a file in `datasets/` holds one as `dataset`."""
 
     suffixes: tuple[str, ...]
 
     def read(self, path: Path) -> Frames:
         """Read every frame. Raises DataError for anything that is not what the format promises."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How frames are cut from recordings; formats that hold frames already have no use for it.
+
+    Attributes:
+        length: Samples of a frame.
+        hop: Samples from one frame to the next; None for `length`, so that frames do not overlap.
+        sample_rate_hz: Recordings of another rate are resampled to it; None leaves each as it is.
+        skip_bad_files: Leave out files that cannot be read, and list them, instead of refusing all.
+    """
+
+    length: int = 128
+    hop: int | None = None
+    sample_rate_hz: float | None = None
+    skip_bad_files: bool = False
+
+
+class FrameSource(Protocol):
+    """Frames that are read when asked for, since a file may be larger than memory.
+
+    Attributes:
+        table: Labels and all else that is known of the frames.
+        notes: What was done or assumed in reading, one sentence each.
+        skipped: Files that were left out, each with the reason.
+    """
+
+    table: FrameTable
+    notes: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+    def read(self, start: int, stop: int) -> "npt.NDArray[np.float32]":
+        """Samples of the frames start to stop, (stop - start, channels, length); reading onwards is the fastest."""
+        ...
+
+    def sha256(self) -> str:
+        """Of the file, or of the names and hashes of several."""
+        ...
+
+
+@runtime_checkable
+class StreamedFormat(Protocol):
+    """A file format that can be read a few frames at a time; a file in `datasets/` holds one as `dataset`.
+
+    Several may share a suffix; '/' stands for a folder.
+    """
+
+    suffixes: tuple[str, ...]
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a file with one of the suffixes is of this format."""
+        ...
+
+    def open(self, path: Path, reading: Reading) -> AbstractContextManager[FrameSource]:
+        """The frames of a file for use within a `with` block."""
         ...
 
 
@@ -139,6 +197,82 @@ class Runtime(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Version and build of the runtime."""
+        ...
+
+
+class DeviceRuntime(Protocol):
+    """What executes a model on a device; a file in `runtimes/` holds one as `runtime`.
+
+    It says what is to be run there and reads what came back; getting there is a `Transport`'s.
+    """
+
+    name: str
+
+    def files(self) -> "dict[str, str]":
+        """Text files that its steps need on the device, by their path in the bundle."""
+        ...
+
+    def plans(self, work: Assignment) -> tuple[Plan, ...]:
+        """What to run, for each version of its tool that it knows, lowest first."""
+        ...
+
+    def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:
+        """Read what the steps left in a bundle's folder, by the tool of that version.
+
+        Raises:
+            DeviceError: A step failed, or what it left is not what it should be.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command on a device ended: its exit code and what it printed."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(Protocol):
+    """A way to a device.
+
+    `name` is what the user called it; `replay` names the recorded board that plays it, None for a device.
+    """
+
+    name: str
+    replay: str | None
+
+    def run(self, script: str, timeout_s: float = 60.0) -> Completed:
+        """Run a POSIX shell script there.
+
+        Raises:
+            DeviceError: It cannot be reached or did not end in time. Any exit code of the script itself is an answer.
+        """
+        ...
+
+    def put(self, source: Path, path: str) -> None:
+        """Copy a file there, continuing one that was begun; checked by its hash.
+
+        Args:
+            source: Here.
+            path: There, absolute or below the home folder.
+
+        Raises:
+            DeviceError: It cannot be reached, or there is no room.
+        """
+        ...
+
+    def get(self, path: str, target: Path) -> None:
+        """Copy a file from there, whole or not at all; checked by its hash.
+
+        Raises:
+            DeviceError: It cannot be reached, or the file is not there.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
         ...
 
 

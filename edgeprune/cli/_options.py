@@ -67,6 +67,11 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
     return decorate
 
 
+training_frames_option = click.option(
+    "--frames", type=click.IntRange(2), help="Most frames to train on, spread over all.  [default: all]"
+)
+
+
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a model whose file holds weights only; the function takes them as `options`."""
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, seed_option, subcommand
+from edgeprune.cli._options import FILE, data_option, model_options, seed_option, subcommand, training_frames_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@training_frames_option
 @seed_option
 @model_options
 def command(
@@ -31,6 +32,7 @@ def command(
     epochs: int,
     batch_size: int,
     learning_rate: float,
+    frames: int | None,
     seed: int,
     options: "ModelOptions",
 ) -> None:
@@ -47,7 +49,7 @@ def command(
     loaded = checkpoints.load(model, options)
     tutor = checkpoints.load(teacher) if teacher else None
     recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, console)
+    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, frames, console)
     if console.as_json:
         console.json({"model": str(out), "sha256": saved.sha256, "training": to_plain(result)})
     else:

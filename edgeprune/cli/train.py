@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._completion import model_names
-from edgeprune.cli._options import FILE, seed_option, subcommand
+from edgeprune.cli._options import FILE, seed_option, subcommand, training_frames_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True)
 @click.option("--rotate/--no-rotate", default=True, show_default=True, help="Turn frames by random quarters.")
 @click.option("--split-seed", type=click.IntRange(0), default=2016, show_default=True, help="Of the data's split.")
+@training_frames_option
 @seed_option
 def command(
     console: "Console",
@@ -36,6 +37,7 @@ def command(
     weight_decay: float,
     rotate: bool,
     split_seed: int,
+    frames: int | None,
     seed: int,
 ) -> None:
     """Train a network from scratch; the best epoch on the validation split is kept.
@@ -47,7 +49,7 @@ def command(
     from edgeprune.train.finetune import Recipe
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)
-    saved, result = train_new(name, data, out, recipe, split_seed, console)
+    saved, result = train_new(name, data, out, recipe, split_seed, frames, console)
     if console.as_json:
         console.json({"model": str(out), "sha256": saved.sha256, "training": to_plain(result)})
     else:

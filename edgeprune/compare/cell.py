@@ -27,7 +27,7 @@ from edgeprune.prune import surgery, width
 from edgeprune.records import Arch, DataRef, Frames, InputSpec, OnnxModel, Split, TrainingResult
 from edgeprune.store import to_plain
 from edgeprune.tasks import measuring, planning, training
-from edgeprune.tasks.inputs import SPLIT_SEED, splits_of, spread
+from edgeprune.tasks.inputs import SPLIT_SEED, at_most, splits_of, spread
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 from edgeprune.train.finetune import train
@@ -139,9 +139,7 @@ class Workshop:
         return result
 
     def _training_parts(self) -> dict[Split, Frames]:
-        parts = dict(self.parts)
-        if self.job.training.frames is not None:
-            parts["train"] = spread(parts["train"], self.job.training.frames, SPLIT_SEED)
+        parts = dict(at_most(self.parts, self.job.training.frames))
         if chooses_on_test(self.cell):
             parts["validation"] = parts["test"]
         return parts

@@ -72,6 +72,11 @@ def spread(frames: Frames, count: int, seed: int) -> Frames:
     return take(frames, np.random.default_rng(seed).permutation(chosen))
 
 
+def at_most(parts: dict[Split, Frames], count: int | None) -> dict[Split, Frames]:
+    """The same splits with at most so many frames to train on, spread over all; None leaves them."""
+    return parts if count is None else {**parts, "train": spread(parts["train"], count, SPLIT_SEED)}
+
+
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:
     """Normalised frames in batches (size, channels, length), without a smaller last one unless it is the only one."""
     iq = normalise(torch.from_numpy(frames.iq), shape.normalisation)

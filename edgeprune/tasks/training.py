@@ -14,14 +14,14 @@ from edgeprune.protocols import Progress
 from edgeprune.records import Arch, DataRef, Frames, InputSpec, Split, TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.store import to_plain
-from edgeprune.tasks.inputs import frames_for, splits_of, writable
+from edgeprune.tasks.inputs import at_most, frames_for, splits_of, writable
 from edgeprune.train.finetune import Recipe, TrainingData, train
 
 
 def train_new(
-    name: str, data: Path, out: Path, recipe: Recipe, split_seed: int, progress: Progress
+    name: str, data: Path, out: Path, recipe: Recipe, split_seed: int, most: int | None, progress: Progress
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a registered network from scratch and write it.
+    """Train a registered network from scratch, on at most `most` frames, and write it.
 
     Raises:
         ConfigError: No such network or file, or `out` cannot be written.
@@ -31,7 +31,7 @@ def train_new(
     writable(out)
     frames = datasets.read(data)
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
-    parts = splits_of(frames, split_seed)
+    parts = at_most(splits_of(frames, split_seed), most)
     progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}")
     arguments = {"channels": shape.channels, "length": shape.length, "classes": len(frames.classes)}
     torch.manual_seed(recipe.seed)
@@ -44,13 +44,19 @@ def train_new(
         plan=None,
         metrics={},
     )
-    return _trained(fresh, parts, out, recipe, None, f"{name} {frames.sha256} {split_seed}", progress)
+    return _trained(fresh, parts, out, recipe, None, f"{name} {frames.sha256} {split_seed} {most}", progress)
 
 
 def finetune_model(
-    model: Checkpoint, data: Path, out: Path, recipe: Recipe, teacher: Checkpoint | None, progress: Progress
+    model: Checkpoint,
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    teacher: Checkpoint | None,
+    most: int | None,
+    progress: Progress,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a model on, distilling from a teacher if there is one, and write it.
+    """Train a model on, on at most `most` frames, distilling from a teacher if there is one, and write it.
 
     Raises:
         ConfigError: `out` cannot be written, or the teacher does not answer the same question.
@@ -59,9 +65,9 @@ def finetune_model(
     if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
         raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
     writable(out)
-    parts = frames_for(model, data)
+    parts = at_most(frames_for(model, data), most)
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}")
-    key = f"{model.sha256} {parts['train'].sha256} {teacher.sha256 if teacher else None}"
+    key = f"{model.sha256} {parts['train'].sha256} {teacher.sha256 if teacher else None} {most}"
     return _trained(model, parts, out, recipe, teacher, key, progress)
 
 

@@ -39,6 +39,14 @@ def test_train_then_eval_then_finetune(world, tmp_path, run):
     assert better.json["training"]["distilled"] is True
 
 
+def test_training_on_few_frames_learns_from_those_alone(world, tmp_path, run):
+    recipe = ("--data", world / "frames.npz", "--epochs", 1, "--batch-size", 8, "--frames", 8)
+    few = run("train", "--model", "resnet56-1d", *recipe, "--out", tmp_path / "few.pt")
+    assert "on 8 frames of" in few.err
+    more = run("finetune", tmp_path / "few.pt", *recipe, "--out", tmp_path / "more.pt")
+    assert "on 8 frames of" in more.err
+
+
 def test_exported_model_has_the_accuracy_of_the_model(world, tmp_path, run):
     data, out = ("--data", world / "frames.npz"), tmp_path / "m.onnx"
     written = run("export", world / "model.pt", *data, "--target", "host-cpu", "--out", out, "--json").json
