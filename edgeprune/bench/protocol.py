@@ -122,6 +122,7 @@ def conclude(
     setup: Setup,
     warnings: Sequence[str],
     out_dir: Path,
+    builds: Sequence[int] | None = None,
 ) -> BenchReport:
     """Keep the raw samples of a measurement, made here or on a device, and say what they prove.
 
@@ -131,6 +132,7 @@ def conclude(
         setup: What they were measured on.
         warnings: What is known to have disturbed it.
         out_dir: Where `samples-baseline.npz` and `samples-pruned.npz` go.
+        builds: Which build of their engines both models were in, in each round; None where nothing is built.
 
     Raises:
         ConfigError: Too few rounds to compare, or `out_dir` cannot be written.
@@ -141,7 +143,8 @@ def conclude(
     notes = [*warnings, *(note for role, summary in summaries.items() for note in conditions.of_samples(role, summary))]
     speedup = None
     if "pruned" in summaries:
-        speedup = stats.compare(summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms)
+        medians = summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms
+        speedup = stats.compare(*medians) if builds is None else stats.compare_builds(*medians, builds)
         notes += conditions.of_speedup(speedup)
     how = asdict(setup)
     for role, times in rounds.items():

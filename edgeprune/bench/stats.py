@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
+from edgeprune import student
 from edgeprune.errors import ConfigError, DeviceError
 from edgeprune.records import LatencySummary
 
@@ -109,9 +109,36 @@ def compare(
     logs = np.log(np.asarray(baseline_ms)) - np.log(np.asarray(pruned_ms))
     n = len(logs)
     picks = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, n))
-    tail = float(special.ndtr(-np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, 0.975)))
+    tail = student.expanded_tail(n, 0.025)
     low, high = np.exp(np.quantile(np.median(logs[picks], axis=1), [tail, 1 - tail]))
     return Speedup(float(np.exp(np.median(logs))), (float(low), float(high)))
+
+
+def compare_builds(
+    baseline_ms: Sequence[float] | npt.NDArray[np.float64],
+    pruned_ms: Sequence[float] | npt.NDArray[np.float64],
+    builds: Sequence[int],
+) -> Speedup:
+    """How many times faster the pruned model is, when each was built several times and builds differ.
+
+    Two builds of one model can be two engines, so that more rounds do not narrow what one build proves. The interval
+    therefore covers the interval of every build by itself, and the ratio of medians of every build of the one to every
+    build of the other.
+
+    Args:
+        baseline_ms: Median of each round of the baseline, (rounds,).
+        pruned_ms: Median of each round of the pruned model, (rounds,), paired with it.
+        builds: Which build both models were in, in each round.
+
+    Raises:
+        ConfigError: Fewer than `MIN_ROUNDS` rounds of a build.
+    """
+    before, after, build = np.asarray(baseline_ms), np.asarray(pruned_ms), np.asarray(builds)
+    own = [compare(before[build == number], after[build == number]) for number in np.unique(build)]
+    medians = [[np.median(times[build == number]) for number in np.unique(build)] for times in (before, after)]
+    ratios = [float(slow / fast) for slow in medians[0] for fast in medians[1]]
+    ends = [*ratios, *(end for each in own for end in each.ci95)]
+    return Speedup(compare(before, after).ratio, (min(ends), max(ends)))
 
 
 def is_faster(ci95: tuple[float, float]) -> bool:

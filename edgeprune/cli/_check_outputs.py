@@ -1,0 +1,52 @@
+"""What `edgeprune check` writes for CI systems, each file where it was asked for."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeprune.store import append_text, replacing, write_json
+
+if TYPE_CHECKING:
+    from edgeprune.gate.verdict import Verdict
+
+
+def write(verdict: "Verdict", files: Mapping[str, Path | None]) -> None:
+    """Write the forms that were asked for.
+
+    Args:
+        verdict: What was decided.
+        files: Path of each form by its name: markdown, junit, benchmark_json, gitlab_metrics, verdict_json.
+
+    Raises:
+        ConfigError: A file cannot be written.
+    """
+    if not any(files.values()):
+        return
+    from edgeprune.gate.outputs import benchmark, gitlab, junit, markdown
+    from edgeprune.gate.verdict import plain
+
+    texts = {"markdown": markdown.text, "junit": junit.text, "gitlab_metrics": gitlab.text}
+    for name, path in files.items():
+        if path is not None and name in texts:
+            with replacing(path) as file:
+                file.write(texts[name](verdict).encode())
+        elif path is not None:
+            write_json(path, benchmark.plain(verdict) if name == "benchmark_json" else plain(verdict))
+
+
+def tell_github(verdict: "Verdict", budget: Path) -> None:
+    """Annotations on standard error, where the runner reads them too, and the job's summary."""
+    from edgeprune.gate.outputs import github, markdown
+
+    for line in github.annotations(verdict, budget.as_posix()):
+        sys.stderr.write(line + "\n")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        append_text(Path(summary), markdown.text(verdict))
+
+
+def in_github() -> bool:
+    """Whether this is a job of GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"

@@ -1,0 +1,131 @@
+"""`edgeprune check`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeprune.cli._check_calibrate import calibrate
+from edgeprune.cli._dispatching import Dispatching
+from edgeprune.cli._options import FILE, FOLDER, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+    from edgeprune.gate.evidence import Evidence
+    from edgeprune.gate.verdict import Verdict
+
+
+@subcommand("check")
+@click.argument("reports", metavar="REPORT.json...", type=FILE, nargs=-1, required=True)
+@click.option("--budget", type=FILE, default=Path("edgeprune.toml"), show_default=True, help="What must hold.")
+@click.option(
+    "--baseline", "baselines", type=FILE, multiple=True, metavar="REPORT.json", help="To compare with; repeatable."
+)
+@click.option("--no-baseline", is_flag=True, help="There is none yet: do not judge max_regression.")
+@click.option("--history", type=FOLDER, help="Older reports; the newest that fits is the baseline if none is given.")
+@click.option("--keep", is_flag=True, help="Add the reports to --history afterwards.")
+@click.option("--trend", type=FILE, help="Write a page of the history, steps marked.")
+@click.option("--noise", type=FILE, help="What `check calibrate` wrote.  [default: edgeprune-noise.json by the budget]")
+@click.option("--only", "targets", multiple=True, metavar="TARGET", help="Judge this target alone; repeatable.")
+@click.option("--markdown", type=FILE, help="Write a comment for a pull request.")
+@click.option("--junit", type=FILE, help="Write JUnit XML.")
+@click.option("--benchmark-json", type=FILE, help="Write customSmallerIsBetter JSON for github-action-benchmark.")
+@click.option("--gitlab-metrics", type=FILE, help="Write GitLab's metrics report.")
+@click.option("--verdict-json", type=FILE, help="Write what --json prints.")
+@click.option("--github/--no-github", default=None, help="Annotations and job summary.  [default: in GitHub Actions]")
+def _judge(
+    console: "Console",
+    reports: tuple[Path, ...],
+    budget: Path,
+    baselines: tuple[Path, ...],
+    no_baseline: bool,
+    history: Path | None,
+    keep: bool,
+    trend: Path | None,
+    noise: Path | None,
+    targets: tuple[str, ...],
+    github: bool | None,
+    **files: Path | None,
+) -> None:
+    """Judge reports by a budget: is the model fast, small and right enough, and no slower than before?
+
+    Ends with 0 when all holds, 1 when something does not, 5 when that cannot be said. `edgeprune check calibrate` finds
+    out how noisy a device is.
+    """
+    from edgeprune.cli import _check_outputs
+    from edgeprune.errors import ConfigError
+    from edgeprune.gate import budget as budgets
+    from edgeprune.gate import evidence, matrix
+    from edgeprune.gate import noise as noises
+
+    if history is None and (keep or trend):
+        raise ConfigError("--keep and --trend need --history DIR", "It is the folder of older reports")
+    if noise is not None and not noise.exists():
+        raise ConfigError(f"no such file: {noise}", "Make it with: edgeprune check calibrate")
+    asked = budgets.read(budget)
+    asked = asked.only(targets) if targets else asked
+    judged = [each for each in map(evidence.read, reports) if not targets or each.report.target in targets]
+    older = _older(history)
+    against = matrix.Against(
+        baselines=[evidence.read(path) for path in baselines],
+        history=older,
+        noise=noises.read(noise or budget.parent / noises.NAME),
+        waived=no_baseline,
+    )
+    verdict = matrix.check(judged, asked, against)
+    _check_outputs.write(verdict, files)
+    if _check_outputs.in_github() if github is None else github:
+        _check_outputs.tell_github(verdict, budget)
+    if history is not None:
+        _history(console, history, older, judged, keep, trend)
+    _show(console, verdict)
+    if verdict.exit_code:
+        raise click.exceptions.Exit(verdict.exit_code)
+
+
+def _older(folder: Path | None) -> "list[Evidence]":
+    if folder is None:
+        return []
+    from edgeprune.gate import history
+
+    return history.read(folder)
+
+
+def _history(
+    console: "Console",
+    folder: Path,
+    older: "list[Evidence]",
+    judged: "list[Evidence]",
+    keep: bool,
+    page: Path | None,
+) -> None:
+    """Tell of steps, write the page, and keep the reports."""
+    from edgeprune.gate import history, trend
+    from edgeprune.store import replacing
+
+    trends = history.trends(history.merged(older, judged))
+    for found in trends:
+        for text in trend.told(found):
+            console.note(text)
+    if page is not None:
+        with replacing(page) as file:
+            file.write(trend.render(trends).encode())
+    for each in judged if keep else ():
+        console.note(f"kept as {history.keep(each, folder)}")
+
+
+def _show(console: "Console", verdict: "Verdict") -> None:
+    from edgeprune.gate.verdict import plain
+
+    if console.as_json:
+        console.json(plain(verdict))
+        return
+    rows = [(label, check.name, check.outcome, check.text) for label, check in verdict.all_checks()]
+    console.table(("report", "check", "outcome", "why"), rows)
+    for judgement in verdict.judgements:
+        for note in judgement.notes:
+            console.print(f"note: {judgement.label}: {note}")
+    console.headline(verdict.headline())
+
+
+command = Dispatching(_judge, {"calibrate": calibrate})

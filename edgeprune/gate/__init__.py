@@ -1,0 +1,1 @@
+"""The latency gate: reports and a budget in, a verdict out."""

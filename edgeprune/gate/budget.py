@@ -1,0 +1,166 @@
+"""The only reader of budget files: what must hold for each target, and for each model on it.
+
+python -m edgeprune.gate.budget   prints the JSON Schema of a budget file for docs/
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from edgeprune import tomlfile
+from edgeprune.errors import ConfigError, unknown_name
+
+NAME = "edgeprune.toml"
+SCHEMA_TITLE = "edgeprune budget"
+SIGNIFICANCE = 0.01
+
+
+def _number(text: str) -> str:
+    float(text)
+    return text
+
+
+Snr = Annotated[str, AfterValidator(_number)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Limits(BaseModel):
+    """What must hold for a model; what is absent is not asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    max_median_ms: float | None = Field(default=None, gt=0, description="The median's interval lies below it.")
+    max_p99_ms: float | None = Field(default=None, gt=0, description="The 99th percentile's interval lies below it.")
+    min_speedup: float | None = Field(default=None, gt=0, description="The speed-up's interval lies above it.")
+    max_accuracy_drop: Share | None = Field(
+        default=None, description="Top-1 lost, a share of frames; its interval lies below it."
+    )
+    min_accuracy_at_snr: dict[Snr, Share] | None = Field(
+        default=None, description="SNR in dB to the top-1 that the interval there lies above."
+    )
+    max_engine_mb: float | None = Field(
+        default=None, gt=0, description="Size of the engine in megabytes of 10^6 bytes."
+    )
+    max_energy_mj: float | None = Field(default=None, gt=0, description="Energy of one inference in millijoules.")
+    max_regression: float | None = Field(
+        default=None, gt=0, le=10, description="How much slower than the baseline report, 0.05 for 5 %."
+    )
+    significance: float | None = Field(
+        default=None, gt=0, le=0.2, description="Of a regression.", json_schema_extra={"default": SIGNIFICANCE}
+    )
+
+    @property
+    def alpha(self) -> float:
+        """Probability of calling a regression what is none, at most."""
+        return SIGNIFICANCE if self.significance is None else self.significance
+
+    def given(self) -> dict[str, Any]:
+        """The limits that are set, by name."""
+        return self.model_dump(include=set(Limits.model_fields), exclude_none=True)
+
+
+class TargetLimits(Limits):
+    """Limits of all models on a target; a table in it, named like a model, adds to them or replaces them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    __pydantic_extra__: dict[str, Limits] = Field(init=False)
+
+    @property
+    def models(self) -> Mapping[str, Limits]:
+        """The tables of single models."""
+        return self.__pydantic_extra__
+
+
+class Budget(BaseModel):
+    """The whole of a budget file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    targets: dict[str, TargetLimits] = Field(min_length=1, description="By the name of the target in the report.")
+
+    def limits(self, target: str, model: str) -> Limits:
+        """What holds for one model on one target.
+
+        Raises:
+            ConfigError: The budget says nothing of that target, or nothing of that model.
+        """
+        if target not in self.targets:
+            raise unknown_name("target of the budget", target, self.targets)
+        table = self.targets[target]
+        own = table.models[model].given() if model in table.models else {}
+        merged = {**table.given(), **own}
+        if not merged.keys() - {"significance"}:
+            named = f"[targets.{target}] sets no limit for {model or 'a model without a name'}"
+            raise ConfigError(named, f"Models with limits: {', '.join(table.models) or 'none'}")
+        return Limits.model_validate(merged)
+
+    def promises(self) -> Iterable[tuple[str, str]]:
+        """Every (target, model) that something is asked of; the model is '' where any will do."""
+        for name, table in self.targets.items():
+            if table.given().keys() - {"significance"}:
+                yield name, ""
+            for model in table.models:
+                yield name, model
+
+    def only(self, targets: Iterable[str]) -> "Budget":
+        """The part of the budget for some targets.
+
+        Raises:
+            ConfigError: A target the budget does not have.
+        """
+        for name in targets:
+            if name not in self.targets:
+                raise unknown_name("target of the budget", name, self.targets)
+        return Budget.model_construct(targets={name: self.targets[name] for name in targets})
+
+
+def read(path: Path) -> Budget:
+    """Read and check a budget file.
+
+    Raises:
+        ConfigError: Missing, not TOML, an unknown key, an impossible value, or nothing asked for.
+    """
+    plain = tomlfile.read(path, "budget")
+    tables = plain.get("targets")
+    for name, table in tables.items() if isinstance(tables, dict) else ():
+        for key, value in table.items() if isinstance(table, dict) else ():
+            if key not in Limits.model_fields and not isinstance(value, dict):
+                raise unknown_name(f"key of {path} [targets.{name}]", key, Limits.model_fields)
+    try:
+        budget = Budget.model_validate(plain)
+    except ValidationError as error:
+        raise tomlfile.problem(str(path), error, _known_keys) from error
+    promised = {name for name, _ in budget.promises()}
+    for name in budget.targets.keys() - promised:
+        raise ConfigError(f"{path}: [targets.{name}] sets no limit", f"Known: {', '.join(Limits.model_fields)}")
+    return budget
+
+
+def _known_keys(place: tomlfile.Place) -> Iterable[str]:
+    return Budget.model_fields if len(place) == 1 else Limits.model_fields
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a budget file, for editors."""
+    schema = _without_null(Budget.model_json_schema())
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": SCHEMA_TITLE}
+
+
+def _without_null(schema: Any) -> Any:
+    """The same schema for TOML, which has no null: a key is absent instead."""
+    if isinstance(schema, list):
+        return [_without_null(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _without_null(value) for key, value in schema.items() if not (key == "default" and value is None)}
+    choices = [choice for choice in kept.pop("anyOf", ()) if choice != {"type": "null"}]
+    return {**kept, **choices[0]} if choices else kept
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -1,0 +1,99 @@
+"""A report as the gate takes it: read, and held against everything that lies beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from edgeprune.bench import samples
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.gate import verify
+from edgeprune.gate.rounds import Values
+from edgeprune.gate.session import HOW, Session, conditions_of, timing
+from edgeprune.measurement import Role
+from edgeprune.report.measured import AccuracySection
+from edgeprune.report.report_json import load
+from edgeprune.report.schema import Report
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One report and what lies beside it.
+
+    Attributes:
+        report: What report.json holds.
+        source: Its path, as it was given.
+        rounds: Every single time in ms, one array a round, of the models whose samples are there.
+        notes: What could not be verified, one sentence each.
+    """
+
+    report: Report
+    source: str
+    rounds: Mapping[Role, Sequence[Values]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """Name of the model; '' when the report has none."""
+        return self.report.baseline.name or ""
+
+    @property
+    def accuracy(self) -> AccuracySection | None:
+        """Accuracy on the device, with the files that run there; on the host where the device was not asked."""
+        return self.report.device_accuracy or self.report.accuracy
+
+    @property
+    def label(self) -> str:
+        """What tells this report from others: target, model, precision."""
+        latency = self.report.latency
+        parts = [self.report.target, self.model, latency.precision if latency else ""]
+        if latency and latency.batch > 1:
+            parts.append(f"batch {latency.batch}")
+        return " / ".join(part for part in parts if part)
+
+    @cached_property
+    def session(self) -> Session | None:
+        """Its latencies for comparing; None when the pruned model was not measured.
+
+        Raises:
+            DataError: Too few rounds to compare.
+        """
+        latency, artifacts = self.report.latency, self.report.artifacts
+        if latency is None or latency.pruned is None:
+            return None
+        how = {name: getattr(latency, name) for name in HOW}
+        return Session(
+            conditions=conditions_of(self.report.target, how, dict(self.report.device or {})),
+            baseline=timing(artifacts.baseline_onnx.sha256, latency.baseline.round_medians_ms, self._times("baseline")),
+            pruned=timing(artifacts.pruned_onnx.sha256, latency.pruned.round_medians_ms, self._times("pruned")),
+        )
+
+    def _times(self, role: Role) -> Sequence[Values] | None:
+        return self.rounds.get(role)
+
+
+def read(path: Path) -> Evidence:
+    """Read a report and verify it: figures against figures, samples, records and files that lie beside it.
+
+    Raises:
+        DataError: Missing, truncated, of a newer schema, or at odds with itself or with what lies beside it.
+    """
+    try:
+        report = load(path)
+    except ConfigError as error:
+        raise DataError(error.message, error.hint) from error
+    folder = path.parent
+    verify.figures(report, str(path))
+    rounds: dict[Role, Sequence[Values]] = {}
+    notes = []
+    for role, summary in verify.summaries(report).items():
+        file = folder / summary.samples_path
+        if file.is_file():
+            times, description = samples.read(file)
+            verify.samples_of(report, role, times, description, str(file))
+            rounds[role] = times
+        else:
+            notes.append(f"{summary.samples_path} is not beside the report: its latencies could not be verified")
+    verify.artifacts(report, folder)
+    verify.stages(report, folder)
+    return Evidence(report, str(path), rounds, tuple(notes))

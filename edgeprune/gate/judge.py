@@ -1,0 +1,195 @@
+"""From a report and its limits to checks, each with the figures behind it. Pure.
+
+A limit is judged on the conservative end of the 95 % interval. What was not measured is inconclusive, never a pass.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edgeprune.gate import regression
+from edgeprune.gate.budget import Limits
+from edgeprune.gate.evidence import Evidence
+from edgeprune.gate.figures import figures_of
+from edgeprune.gate.noise import Noise
+from edgeprune.gate.rounds import quantile_interval
+from edgeprune.gate.verdict import Check, Judgement
+from edgeprune.report import numerals as n
+
+Interval = tuple[float, float]
+_BYTES_PER_MB = 1e6
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a number is told: times `scale`, followed by `name`."""
+
+    name: str
+    scale: float = 1.0
+
+    def told(self, limit: float, *values: float) -> list[str]:
+        """Numbers to as many digits as it takes to tell each from the limit."""
+        digits = max(_digits(self.scale * limit, self.scale * value) for value in values)
+        return [n.significant(self.scale * value, digits) for value in values]
+
+
+_MS, _TIMES, _POINTS, _PERCENT = Unit("ms"), Unit("times"), Unit("percentage points", 100), Unit("%", 100)
+
+
+def judge(
+    evidence: Evidence,
+    limits: Limits,
+    baseline: Evidence | None = None,
+    noise: Noise | None = None,
+    no_baseline: bool = False,
+) -> Judgement:
+    """Judge one report.
+
+    Args:
+        evidence: The report and its samples.
+        limits: What must hold for its model on its target.
+        baseline: The report to compare with.
+        noise: What calibration found for its target and model.
+        no_baseline: There is knowingly none yet: a regression is not judged.
+
+    Raises:
+        ConfigError: The limits ask for less than the noise.
+        DataError: A report has too few rounds to compare.
+    """
+    regression.refuse_below_floor(evidence, limits, noise)
+    check, comparison = regression.judge(evidence, limits, baseline, noise, no_baseline)
+    intervals = intervals_of(evidence)
+    found = [*_latency(evidence, limits, intervals), *_accuracy(evidence, limits), *_engine(evidence, limits)]
+    if check is not None:
+        found.append(check)
+    compared = (baseline, comparison) if baseline and comparison else None
+    return Judgement(
+        label=evidence.label,
+        target=evidence.report.target,
+        model=evidence.model,
+        report=evidence.source,
+        checks=tuple(found),
+        figures=figures_of(evidence, intervals, compared, limits.alpha),
+        notes=evidence.notes,
+    )
+
+
+def intervals_of(evidence: Evidence) -> dict[str, Interval]:
+    """95 % intervals of the pruned model's figures by name; the 99th percentile's takes every single time."""
+    latency, accuracy, found = evidence.report.latency, evidence.accuracy, {}
+    if latency and latency.pruned:
+        times = evidence.rounds.get("pruned")
+        medians = [np.array([median]) for median in latency.pruned.round_medians_ms]
+        found["median_ms"] = quantile_interval(times or medians, 0.5)
+        if times and latency.pruned.p99_ms is not None:
+            found["p99_ms"] = quantile_interval(times, 0.99)
+    if latency and latency.speedup_ci95:
+        found["speedup"] = latency.speedup_ci95
+    if accuracy:
+        found["top1"] = accuracy.pruned.ci95
+    return found
+
+
+def _latency(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) -> list[Check]:
+    latency = evidence.report.latency
+    pruned = latency.pruned if latency else None
+    found = []
+    if limits.max_median_ms is not None:
+        name, limit = "max_median_ms", limits.max_median_ms
+        if pruned is None:
+            found.append(_absent(name, limit, "the pruned model's latency"))
+        else:
+            found.append(_at_most(name, limit, pruned.median_ms, intervals["median_ms"], _MS))
+    if limits.max_p99_ms is not None:
+        found.append(_p99(evidence, limits.max_p99_ms, intervals.get("p99_ms")))
+    if limits.min_speedup is not None:
+        name, limit = "min_speedup", limits.min_speedup
+        if latency is None or latency.speedup is None:
+            found.append(_absent(name, limit, "the speed-up"))
+        else:
+            found.append(_at_least(name, limit, latency.speedup, intervals["speedup"], _TIMES))
+    return found
+
+
+def _p99(evidence: Evidence, limit: float, interval: Interval | None) -> Check:
+    """The 99th percentile needs samples enough to be claimed, and all of them for its interval."""
+    latency = evidence.report.latency
+    pruned = latency.pruned if latency else None
+    if pruned is None:
+        return _absent("max_p99_ms", limit, "the pruned model's latency")
+    if pruned.p99_ms is None:
+        text = f"{n.count(pruned.samples)} samples are too few to claim a 99th percentile: measure more rounds"
+        return Check("max_p99_ms", "inconclusive", text, limit)
+    if interval is None:
+        text = f"{pruned.samples_path} is not beside the report: the percentile has no interval"
+        return Check("max_p99_ms", "inconclusive", text, limit, pruned.p99_ms)
+    return _at_most("max_p99_ms", limit, pruned.p99_ms, interval, _MS)
+
+
+def _accuracy(evidence: Evidence, limits: Limits) -> list[Check]:
+    accuracy, found = evidence.accuracy, []
+    if limits.max_accuracy_drop is not None:
+        name, limit = "max_accuracy_drop", limits.max_accuracy_drop
+        if accuracy is None:
+            found.append(_absent(name, limit, "accuracy"))
+        else:
+            found.append(_at_most(name, limit, accuracy.drop, accuracy.drop_ci95, _POINTS))
+    rates = accuracy.pruned.at_snr() if accuracy else {}
+    for snr, limit in (limits.min_accuracy_at_snr or {}).items():
+        name = f"min_accuracy_at_snr.{snr}"
+        rate = next((rate for at, rate in rates.items() if float(at) == float(snr)), None)
+        if rate is None:
+            found.append(_absent(name, limit, f"accuracy at {snr} dB"))
+        else:
+            found.append(_at_least(name, limit, rate.top1, rate.ci95, _PERCENT))
+    return found
+
+
+def _engine(evidence: Evidence, limits: Limits) -> list[Check]:
+    """The size of the engine, the largest where it was built several times, and the energy of one inference."""
+    report, found = evidence.report, []
+    if limits.max_engine_mb is not None:
+        name, limit, size = "max_engine_mb", limits.max_engine_mb, report.size.pruned_engine_bytes
+        if size is None:
+            found.append(_absent(name, limit, "the size of an engine"))
+        else:
+            found.append(_at_most(name, limit, size / _BYTES_PER_MB, None, Unit("MB")))
+    if limits.max_energy_mj is not None:
+        name, limit, power = "max_energy_mj", limits.max_energy_mj, report.energy.pruned if report.energy else None
+        if power is None:
+            found.append(_absent(name, limit, "the pruned model's energy"))
+        else:
+            found.append(_at_most(name, limit, power.energy_mj, None, Unit("mJ")))
+    return found
+
+
+def _at_most(name: str, limit: float, value: float, interval: Interval | None, unit: Unit) -> Check:
+    worst = interval[1] if interval else value
+    check = Check(name, "pass" if worst <= limit else "fail", "at most", limit, value, interval)
+    return _in_words(check, unit, value <= limit)
+
+
+def _at_least(name: str, limit: float, value: float, interval: Interval, unit: Unit) -> Check:
+    check = Check(name, "pass" if interval[0] >= limit else "fail", "at least", limit, value, interval)
+    return _in_words(check, unit, value >= limit)
+
+
+def _in_words(check: Check, unit: Unit, value_holds: bool) -> Check:
+    """The check with its figures; a failed one says when the value itself would do and its interval does not."""
+    assert check.limit is not None
+    assert check.value is not None
+    value, *ends = unit.told(check.limit, check.value, *(check.interval or ()))
+    interval = f" (95 % interval {ends[0]} to {ends[1]})" if ends else ""
+    text = f"{value} {unit.name}{interval}; {check.text} {unit.scale * check.limit:g} {unit.name}"
+    if check.outcome == "fail" and value_holds:
+        text += ", and the interval reaches past it: measure more"
+    return replace(check, text=text)
+
+
+def _digits(one: float, other: float) -> int:
+    """Significant digits, at least 3 and at most 6, at which two numbers differ."""
+    return next((d for d in range(3, 6) if one == other or n.significant(one, d) != n.significant(other, d)), 6)
+
+
+def _absent(name: str, limit: float, what: str) -> Check:
+    return Check(name, "inconclusive", f"{what} is not in the report", limit)

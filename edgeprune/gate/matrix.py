@@ -1,0 +1,77 @@
+"""Several reports in one call: each with its limits, its baseline and its noise, one verdict over all."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from edgeprune.gate import judge
+from edgeprune.gate.budget import Budget
+from edgeprune.gate.evidence import Evidence
+from edgeprune.gate.noise import SCHEMA, NoiseFile
+from edgeprune.gate.verdict import Check, Verdict
+
+
+@dataclass(frozen=True)
+class Against:
+    """What reports are compared with.
+
+    Attributes:
+        baselines: Reports named as such; each is compared with the report of the same target, model and way to measure.
+        history: Older reports; the newest of those that fit is the baseline where none is named.
+        noise: What was calibrated.
+        waived: There is knowingly no baseline yet.
+    """
+
+    baselines: Sequence[Evidence] = ()
+    history: Sequence[Evidence] = ()
+    noise: NoiseFile = field(default_factory=lambda: NoiseFile(SCHEMA))
+    waived: bool = False
+
+
+def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verdict:
+    """Judge all reports, and find the promises of the budget that none of them is about.
+
+    Raises:
+        ConfigError: The budget says nothing of a report's target or model, or asks for less than the noise.
+        DataError: A report has too few rounds to compare.
+    """
+    judgements = [
+        judge.judge(
+            evidence,
+            budget.limits(evidence.report.target, evidence.model),
+            baseline_of(evidence, against, alone=len(reports) == 1),
+            against.noise.of(evidence.report.target, evidence.model),
+            against.waived,
+        )
+        for evidence in reports
+    ]
+    often = Counter(judgement.label for judgement in judgements)
+    told_apart = (
+        replace(each, label=f"{each.label} ({each.report})") if often[each.label] > 1 else each for each in judgements
+    )
+    return Verdict(tuple(told_apart), tuple(_uncovered(reports, budget)))
+
+
+def baseline_of(evidence: Evidence, against: Against, alone: bool) -> Evidence | None:
+    """The report to compare with.
+
+    A single report and a single baseline belong together whatever they are, so that the gate can say what differs.
+    """
+    if alone and len(against.baselines) == 1:
+        return against.baselines[0]
+    fitting = [each for each in against.baselines if each.label == evidence.label]
+    if not against.baselines:
+        fitting = [each for each in against.history if each.label == evidence.label and _older(each, evidence)]
+    return max(fitting, key=lambda each: each.report.created, default=None)
+
+
+def _older(one: Evidence, other: Evidence) -> bool:
+    return one.report.created < other.report.created
+
+
+def _uncovered(reports: Iterable[Evidence], budget: Budget) -> Iterable[Check]:
+    measured = {(evidence.report.target, model) for evidence in reports for model in ("", evidence.model)}
+    for target, model in budget.promises():
+        if (target, model) not in measured:
+            name = f"targets.{target}.{model}" if model else f"targets.{target}"
+            yield Check(name, "inconclusive", f"no report is about {model + ' on ' if model else ''}{target}")

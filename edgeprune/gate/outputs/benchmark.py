@@ -1,0 +1,30 @@
+"""The `customSmallerIsBetter` JSON of github-action-benchmark: a list of named values of which less is better."""
+
+from typing import Any
+
+from edgeprune.gate.figures import BIGGER_IS_BETTER
+from edgeprune.gate.verdict import Figure, Verdict
+from edgeprune.report.numerals import significant
+
+_SPELLED = {"mj": "mJ"}
+
+
+def plain(verdict: Verdict) -> list[dict[str, Any]]:
+    """One entry a figure; figures of which more is better are left out, for that tool knows one direction."""
+    return [
+        _entry(judgement.label, figure)
+        for judgement in verdict.judgements
+        for figure in judgement.figures
+        if figure.name not in BIGGER_IS_BETTER
+    ]
+
+
+def _entry(label: str, figure: Figure) -> dict[str, Any]:
+    name, _, unit = figure.name.rpartition("_")
+    entry: dict[str, Any] = {"name": f"{label}: {name}", "unit": _SPELLED.get(unit, unit), "value": figure.value}
+    if figure.interval is not None:
+        low, high = figure.interval
+        entry["range"] = f"{significant(low)} to {significant(high)}"
+    if figure.change:
+        entry["extra"] = figure.change
+    return entry

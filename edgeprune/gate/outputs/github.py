@@ -1,0 +1,24 @@
+"""Workflow commands of GitHub Actions: an annotation for each check that did not pass."""
+
+from edgeprune.gate.verdict import Check, Verdict
+
+_LEVELS = {"fail": "error", "inconclusive": "warning"}
+
+
+def annotations(verdict: Verdict, file: str) -> list[str]:
+    """One line for each check that did not pass, tied to the budget file."""
+    return [_line(label, check, file) for label, check in verdict.all_checks() if check.outcome != "pass"]
+
+
+def _line(label: str, check: Check, file: str) -> str:
+    title = _property(f"{check.name} {check.outcome}: {label}")
+    return f"::{_LEVELS[check.outcome]} file={_property(file)},title={title}::{_message(f'{label}: {check.text}')}"
+
+
+def _message(text: str) -> str:
+    """A value in which nothing begins another command: https://github.com/actions/toolkit, core/src/command.ts."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")

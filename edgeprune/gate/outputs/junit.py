@@ -1,0 +1,47 @@
+"""JUnit XML: a test suite a report, a test case a check. An inconclusive check is an error, a failed one a failure."""
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from edgeprune.gate.verdict import Check, Verdict
+
+_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ELEMENTS = {"fail": "failure", "inconclusive": "error"}
+
+
+def text(verdict: Verdict) -> str:
+    """The whole file."""
+    root = ElementTree.Element("testsuites", name="edgeprune check")
+    for judgement in verdict.judgements:
+        _suite(root, judgement.label, judgement.checks)
+    if verdict.uncovered:
+        _suite(root, "budget", verdict.uncovered)
+    _count(root, [check for _, check in verdict.all_checks()])
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(root: ElementTree.Element, label: str, checks: Sequence[Check]) -> None:
+    suite = ElementTree.SubElement(root, "testsuite", name=_clean(label))
+    _count(suite, checks)
+    for check in checks:
+        case = ElementTree.SubElement(suite, "testcase", name=_clean(check.name), classname=_clean(label), time="0")
+        if check.outcome in _ELEMENTS:
+            told = ElementTree.SubElement(case, _ELEMENTS[check.outcome], message=_clean(check.text))
+            told.set("type", check.outcome)
+            told.text = _clean(check.text)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(check.text)
+
+
+def _count(element: ElementTree.Element, checks: Sequence[Check]) -> None:
+    outcomes = [check.outcome for check in checks]
+    element.set("tests", str(len(outcomes)))
+    element.set("failures", str(outcomes.count("fail")))
+    element.set("errors", str(outcomes.count("inconclusive")))
+    element.set("time", "0")
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("?", text)

@@ -1,0 +1,194 @@
+"""Whether a model became slower from one report to another: large enough, and more than noise. Pure."""
+
+import math
+from dataclasses import dataclass
+
+from edgeprune import student
+from edgeprune.errors import ConfigError
+from edgeprune.gate.budget import Limits
+from edgeprune.gate.evidence import Evidence
+from edgeprune.gate.noise import Noise
+from edgeprune.gate.rounds import Shift
+from edgeprune.gate.session import Level, Method, Session, first_difference, level_of, method_of, shift_between
+from edgeprune.gate.verdict import Check
+from edgeprune.report import numerals as n
+
+NAME = "max_regression"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports that can be compared.
+
+    Attributes:
+        shift: How much slower the delivered model is.
+        method: By its ratio to the same unpruned model, or directly.
+        level: Which value of a round was compared.
+        rounds: Of the two reports.
+        calibrated: Whether the noise between measurements is in the shift.
+    """
+
+    shift: Shift
+    method: Method
+    level: Level
+    rounds: tuple[int, int]
+    calibrated: bool
+
+    @property
+    def told(self) -> str:
+        """The comparison in words, with its figures."""
+        by = "as a ratio to the unpruned model" if self.method == "ratio" else "in milliseconds"
+        value = "5th percentile" if self.level == "fast end" else "median"
+        noise = ", with the calibrated noise between measurements" if self.calibrated else ""
+        rounds = " and ".join(str(each) for each in dict.fromkeys(self.rounds))
+        return f"{change(self.shift.share)} {by}, by the {value} of {rounds} rounds, {n.p_value(self.shift.p)}{noise}"
+
+
+@dataclass(frozen=True)
+class Incomparable:
+    """Two reports that cannot be compared, and the field that stands in the way."""
+
+    reason: str
+
+
+def change(share: float) -> str:
+    """A shift as '+5.2 %'."""
+    return n.relative(1, 1 + share) or "0.0 %"
+
+
+def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None) -> Comparison | Incomparable:
+    """Compare two reports of a model, if they can be compared.
+
+    Args:
+        before: The baseline report.
+        after: The report that is judged.
+        alpha: Probability of calling a difference what is none.
+        noise: What calibration found for this target and model.
+
+    Returns:
+        The comparison. Where both measured the same unpruned model, the ratio to it is compared, in which whatever
+        slows the machine cancels. Where they did not, the noise between measurements must be known from calibration.
+
+    Raises:
+        DataError: A report has too few rounds.
+    """
+    reason = _obstacle(before, after, noise)
+    if reason is not None:
+        return Incomparable(reason)
+    assert before.session is not None
+    assert after.session is not None
+    return compare_sessions(before.session, after.session, alpha, noise)
+
+
+def judge(
+    evidence: Evidence, limits: Limits, baseline: Evidence | None, noise: Noise | None, waived: bool
+) -> tuple[Check | None, Comparison | None]:
+    """The check of a regression, None when nobody asked for one, and the comparison behind it.
+
+    Args:
+        evidence: The report that is judged.
+        limits: Of its model.
+        baseline: What it is compared with.
+        noise: What calibration found.
+        waived: There is knowingly no baseline yet.
+    """
+    limit = limits.max_regression
+    if baseline is None:
+        if limit is None or waived:
+            return None, None
+        return Check(NAME, "inconclusive", "there is no baseline report to compare with", limit), None
+    found = compare(baseline, evidence, limits.alpha, noise)
+    if isinstance(found, Incomparable):
+        return Check(NAME, "inconclusive", f"not compared: {found.reason}", limit), None
+    if limit is None:
+        return Check(NAME, "pass", f"{found.told}; the budget sets no limit", None, found.shift.share), found
+    return against_limit(found, limit, limits.alpha), found
+
+
+def refuse_below_floor(evidence: Evidence, limits: Limits, noise: Noise | None) -> None:
+    """Refuse a budget that asks for less than the noise.
+
+    Raises:
+        ConfigError: The threshold of a regression is below the calibrated noise floor.
+    """
+    session = evidence.session
+    if noise is None or session is None or limits.max_regression is None:
+        return
+    floor = noise.floor("ratio", level_of(session)).floor
+    if limits.max_regression < floor:
+        asked, least = n.told_apart(limits.max_regression, floor)
+        raise ConfigError(
+            f"max_regression = {asked} is below the noise floor of {evidence.label}, which is {least} "
+            f"({noise.repetitions} measurements)",
+            "Raise it, or lower the noise: lock the clocks, measure more rounds, and calibrate again",
+        )
+
+
+def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
+    """Whether a comparison shows a regression.
+
+    It fails when the shift is above the limit and significant. It passes when the shift is not above the limit and one
+    as large as the limit would have been seen; else nothing can be said.
+
+    Args:
+        found: The comparison.
+        limit: Of the shift, a share.
+        alpha: Its significance.
+    """
+    shift = found.shift
+    seen = math.expm1(shift.resolution) if math.isfinite(shift.resolution) else math.inf
+    interval = (shift.share, math.expm1(shift.log + shift.resolution)) if math.isfinite(seen) else None
+    allowed = f"{change(limit)} allowed"
+    if shift.share > limit and shift.p < alpha:
+        return Check(NAME, "fail", f"{found.told}; {allowed}", limit, shift.share, interval)
+    if seen > limit or shift.share > limit:
+        least = f"from {change(seen)} on" if math.isfinite(seen) else "of no size"
+        text = f"{found.told}; {allowed}, but a slow-down can be told from noise {least} only: measure more rounds"
+        return Check(NAME, "inconclusive", text, limit, shift.share, interval)
+    return Check(NAME, "pass", f"{found.told}; {allowed}", limit, shift.share, interval)
+
+
+def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise | None) -> Comparison | Incomparable:
+    """Compare two measurements made under the same conditions; see `compare`."""
+    method, level = method_of(before, after), level_of(before, after)
+    rounds = (len(before.pruned.medians_ms), len(after.pruned.medians_ms))
+    if method == "direct" and noise is None:
+        return Incomparable(
+            "artifacts.baseline_onnx.sha256: another unpruned model, so that the machine's drift does not cancel; "
+            "measure the same one, or calibrate"
+        )
+    shift = shift_between(before, after, method, alpha)
+    if noise is None:
+        return Comparison(shift, method, level, rounds, calibrated=False)
+    spread, freedom = math.sqrt(2) * noise.floor(method, level).spread_log, noise.repetitions - 1
+    widened = Shift(
+        log=shift.log,
+        resolution=max(shift.resolution, student.quantile(alpha, freedom) * spread),
+        p=max(shift.p, student.survival(shift.log / spread, freedom)) if spread > 0 else shift.p,
+    )
+    return Comparison(widened, method, level, rounds, calibrated=True)
+
+
+def _obstacle(before: Evidence, after: Evidence, noise: Noise | None) -> str | None:
+    """What stands in the way of comparing two reports, the field first; None when nothing does."""
+    other = _other_model(before, after)
+    if other is not None:
+        return other
+    if before.session is None or after.session is None:
+        return f"latency.pruned: absent {'before' if before.session is None else 'now'}"
+    differing = first_difference(before.session.conditions, after.session.conditions)
+    if differing is not None or noise is None:
+        return differing
+    differing = first_difference(noise.conditions, after.session.conditions)
+    return f"the calibration was made under other conditions: {differing}" if differing else None
+
+
+def _other_model(before: Evidence, after: Evidence) -> str | None:
+    """What shows that two reports are of different models: a retrained one has the same name and the same size."""
+    if before.model != after.model:
+        return f"baseline.name: {before.model or 'absent'} before, {after.model or 'absent'} now"
+    was, now = before.report.baseline, after.report.baseline
+    for name in ("units", "params", "macs"):
+        if getattr(was, name) != getattr(now, name):
+            return f"baseline.{name}: {getattr(was, name)} before, {getattr(now, name)} now"
+    return None

@@ -1,0 +1,186 @@
+"""Whether a report tells what was measured: its figures are computed again, its hashes taken again.
+
+A report carries no hash of itself. What it claims is held against its own figures, the raw samples, the records of the
+stages and the files beside it; whoever changes one of them by hand would have to change them all.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.bench import stats
+from edgeprune.errors import ConfigError, DataError, DeviceError
+from edgeprune.gate.rounds import Values
+from edgeprune.gate.session import HOW
+from edgeprune.measurement import Role
+from edgeprune.report.measured import AccuracySection, LatencyOf
+from edgeprune.report.schema import Report
+from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
+
+_JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}
+_TOLERANCE = 1e-6
+_CHANCE = 0.25  # of the width of a bootstrap's interval: another NumPy may draw other resamples
+_HINT = "It was changed after it was written, or is of another run: measure again"
+
+
+def summaries(report: Report) -> dict[Role, LatencyOf]:
+    """The latencies of a report, of one model or two."""
+    latency = report.latency
+    if latency is None:
+        return {}
+    return {"baseline": latency.baseline} if latency.pruned is None else _both(latency.baseline, latency.pruned)
+
+
+def figures(report: Report, source: str) -> None:
+    """Compute again what follows from other figures of the report.
+
+    Raises:
+        DataError: A figure is not what follows; it is named.
+    """
+    for role, summary in summaries(report).items():
+        assert report.latency is not None
+        medians = summary.round_medians_ms
+        if not medians or len(medians) != report.latency.rounds:
+            raise _odd(source, f"latency.{role}.round_medians_ms", f"{report.latency.rounds} rounds", len(medians))
+        if not min(medians) * (1 - _TOLERANCE) <= summary.median_ms <= max(medians) * (1 + _TOLERANCE):
+            raise _odd(source, f"latency.{role}.median_ms", "within those of the rounds", summary.median_ms)
+    _speedup(report, source)
+    for name, accuracy in (("accuracy", report.accuracy), ("device_accuracy", report.device_accuracy)):
+        if accuracy is not None:
+            _accuracy(accuracy, name, source)
+
+
+def samples_of(
+    report: Report, role: Role, times: Sequence[Values], description: Mapping[str, Any], source: str
+) -> None:
+    """Compute one model's latencies again from all single times, and compare what both say of how it was measured.
+
+    Raises:
+        DataError: A figure or a condition differs; it is named.
+    """
+    assert report.latency is not None
+    claimed = summaries(report)[role]
+    try:
+        found = stats.summarise(times, claimed.samples_path)
+    except DeviceError as error:
+        raise DataError(f"{source}: {error.message}", _HINT) from error
+    if found.samples != claimed.samples or len(found.round_medians_ms) != len(claimed.round_medians_ms):
+        raise _odd(source, f"latency.{role}.samples", found.samples, claimed.samples)
+    for name in ("median_ms", "mean_ms", "p90_ms", "p99_ms"):
+        _same(source, f"latency.{role}.{name}", getattr(found, name), getattr(claimed, name))
+    for measured, told in zip(found.round_medians_ms, claimed.round_medians_ms, strict=True):
+        _same(source, f"latency.{role}.round_medians_ms", measured, told)
+    for name in HOW:
+        if name in description and description[name] != getattr(report.latency, name):
+            raise _odd(source, f"latency.{name}", description[name], getattr(report.latency, name))
+    device = {key: value for key, value in (report.device or {}).items() if key != "engines"}
+    if "device" in description and description["device"] != device:
+        raise _odd(source, "device", "that of the samples", "another")
+
+
+def artifacts(report: Report, folder: Path) -> None:
+    """Take the hash of every file the report names that is there.
+
+    Raises:
+        DataError: One is another file than the report tells of.
+    """
+    for _, artifact in report.artifacts:
+        if artifact is not None:
+            _same_file(folder / artifact.path, artifact.sha256)
+
+
+def stages(report: Report, folder: Path) -> None:
+    """Compare the report with the records of the stages it was made of, where they lie beside it.
+
+    Raises:
+        DataError: A record names other files or figures.
+    """
+    for file in sorted(folder.glob("[0-9][0-9]-*.json")):
+        files, record = _stage(file)
+        for name, sha256 in files.items():
+            if Path(name).name == name:
+                _same_file(folder / name, str(sha256))
+        stage = file.stem.partition("-")[2]
+        told = {"bench": report.latency, "accuracy": report.accuracy}.get(stage)
+        for key in _JUDGED.get(stage, ()) if told is not None else ():
+            ours, theirs = _numbers(record.get(key)), _numbers(getattr(told, key))
+            if len(ours) != len(theirs):
+                raise _odd(str(file), f"{stage}.{key}", ours, theirs)
+            for one, other in zip(ours, theirs, strict=True):
+                _same(str(file), f"{stage}.{key}", one, other)
+
+
+def _stage(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The files and the record that a stage left; both empty where the file is of something else."""
+    try:
+        envelope = read_json(file)
+    except ConfigError as error:
+        raise DataError(error.message, error.hint) from error
+    if not isinstance(envelope, dict) or envelope.get("schema") != STAGE_SCHEMA:
+        return {}, {}
+    files, record = envelope.get("artifacts"), envelope.get("record")
+    return (files if isinstance(files, dict) else {}), (record if isinstance(record, dict) else {})
+
+
+def _accuracy(accuracy: AccuracySection, name: str, source: str) -> None:
+    for role, found in (("baseline", accuracy.baseline), ("pruned", accuracy.pruned)):
+        table = np.array(found.confusion)
+        if table.sum() != accuracy.frames:
+            raise _odd(source, f"{name}.{role}.confusion", f"of {accuracy.frames} frames", int(table.sum()))
+        _same(source, f"{name}.{role}.top1", float(np.trace(table) / max(1, table.sum())), found.top1)
+    _same(source, f"{name}.drop", accuracy.baseline.top1 - accuracy.pruned.top1, accuracy.drop)
+
+
+def _speedup(report: Report, source: str) -> None:
+    latency = report.latency
+    if latency is None or latency.pruned is None:
+        return
+    try:
+        found = stats.compare(latency.baseline.round_medians_ms, latency.pruned.round_medians_ms)
+    except ConfigError as error:
+        raise DataError(f"{source}: {error.message}", error.hint) from error
+    assert latency.speedup_ci95 is not None
+    _same(source, "latency.speedup", found.ratio, latency.speedup)
+    if _built_again(
+        report
+    ):  # the interval then covers every build by itself, and the report does not tell rounds of one
+        return
+    chance = _CHANCE * (found.ci95[1] - found.ci95[0])
+    for ours, theirs in zip(found.ci95, latency.speedup_ci95, strict=True):
+        if abs(ours - theirs) > chance:
+            _same(source, "latency.speedup_ci95", ours, theirs)
+
+
+def _built_again(report: Report) -> bool:
+    """Whether the device built each engine more than once."""
+    engines = (report.device or {}).get("engines")
+    return isinstance(engines, list) and len(engines) > len(summaries(report))
+
+
+def _both(baseline: LatencyOf, pruned: LatencyOf) -> dict[Role, LatencyOf]:
+    return {"baseline": baseline, "pruned": pruned}
+
+
+def _numbers(value: Any) -> list[float]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _same_file(path: Path, sha256: str) -> None:
+    if path.is_file() and (found := file_sha256(path)) != sha256:
+        raise DataError(f"{path} has the sha256 {found[:12]}…, the report was made with {sha256[:12]}…", _HINT)
+
+
+def _same(source: str, name: str, found: float | None, claimed: float | None) -> None:
+    if found is None or claimed is None:
+        alike = found is claimed
+    else:
+        alike = math.isclose(found, claimed, rel_tol=_TOLERANCE, abs_tol=1e-9)
+    if not alike:
+        raise _odd(source, name, found, claimed)
+
+
+def _odd(source: str, name: str, found: Any, claimed: Any) -> DataError:
+    return DataError(f"{source}: {name} is {claimed} in the report, and {found} by what it was measured from", _HINT)

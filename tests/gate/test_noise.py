@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.gate import noise
+from edgeprune.gate.session import Session, Timing
+
+CONDITIONS = {"target": "board", "device.power_mode": "25W"}
+
+
+def session(machine, own, seed=0, fast=True):
+    """A measurement whose machine and whose pruned model are that much off, in logarithms."""
+    jitter = 1e-6 * np.random.default_rng(seed).standard_normal(8)
+    baseline, pruned = np.exp(machine + jitter), np.exp(machine + own + jitter)
+    return Session(
+        CONDITIONS,
+        Timing("a", baseline, 0.9 * baseline if fast else None),
+        Timing("b", pruned, 0.9 * pruned if fast else None),
+    )
+
+
+def calibrate(sessions):
+    return noise.calibrate(sessions, "board", "net", "2026-01-01")
+
+
+def test_the_floor_is_what_two_further_measurements_stay_below():
+    own = np.array([0.0, 0.01, -0.005, 0.002, 0.004])
+    machine = np.array([0.2, -0.1, 0.0, 0.3, -0.2])
+    found = calibrate([session(*pair, seed) for seed, pair in enumerate(zip(machine, own, strict=True))])
+    for method, values in (("ratio", own), ("direct", machine + own)):
+        for level in ("median", "fast end"):
+            floor = found.floor(method, level)
+            spread = np.std(values, ddof=1)
+            assert floor.spread_log == pytest.approx(spread, rel=1e-3)
+            assert floor.floor == pytest.approx(np.expm1(stats.t.isf(0.01, 4) * np.sqrt(2) * spread), rel=1e-3)
+    assert found.repetitions == 5
+
+
+def test_two_measurements_of_a_hundred_differ_by_more_than_the_floor():
+    random = np.random.default_rng(1)
+    above = 0
+    for _ in range(300):
+        own = 0.01 * random.standard_normal(8)
+        found = calibrate([session(0.0, value, seed) for seed, value in enumerate(own[:6])])
+        above += own[7] - own[6] > np.log1p(found.floor("ratio", "median").floor)
+    assert above / 300 <= 0.025
+
+
+def test_the_median_stands_in_where_single_times_are_missing():
+    found = calibrate([session(0.0, value, seed, fast=False) for seed, value in enumerate((0.0, 0.01, 0.02))])
+    assert found.floor("ratio", "fast end") == found.floor("ratio", "median")
+
+
+def test_measurements_that_are_not_the_same_are_refused():
+    one, other = session(0.0, 0.0, 1), session(0.0, 0.01, 2)
+    with pytest.raises(ConfigError, match="1 measurement cannot show noise"):
+        calibrate([one])
+    with pytest.raises(DataError, match="1 and 3 are one and the same"):
+        calibrate([one, other, one])
+    with pytest.raises(DataError, match="different models"):
+        calibrate([one, replace(other, pruned=replace(other.pruned, sha256="c"))])
+    with pytest.raises(DataError, match=r"device\.power_mode: 25W before, MAXN now"):
+        calibrate([one, replace(other, conditions={**CONDITIONS, "device.power_mode": "MAXN"})])
+
+
+def test_entries_are_kept_one_a_target_and_model(tmp_path):
+    path = tmp_path / "edgeprune-noise.json"
+    assert noise.read(path).entries == ()
+    first = calibrate([session(0.0, value, seed) for seed, value in enumerate((0.0, 0.01))])
+    other = replace(first, model="other")
+    noise.add(path, [first, other])
+    again = replace(first, repetitions=7)
+    noise.add(path, [again])
+    found = noise.read(path)
+    assert found.of("board", "net") == again
+    assert found.of("board", "other") == other
+    assert found.of("elsewhere", "net") is None
+    assert len(found.entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("{", "not a JSON file"), ('{"schema": "edgeprune-noise/2"}', "edgeprune-noise/2"), ('{"entries": []}', "schema")],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, text, said):
+    path = tmp_path / "edgeprune-noise.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        noise.read(path)
