@@ -12,6 +12,8 @@ A message says what was found and what is allowed; the hint says what to do.
 import difflib
 from collections.abc import Iterable
 
+_NEAR = 0.5  # share of letters in common, from which a name may be a slip
+
 
 class EdgepruneError(Exception):
     """Base of every error a user can meet.
@@ -71,6 +73,7 @@ def _one_line(text: str) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """The error for a name nobody registered, with the nearest name that exists."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    suggestion = f"Did you mean {near[0]!r}? " if near else ""
+    likeness = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in names}
+    near = max(names, key=likeness.__getitem__, default="")  # the first of equally near ones
+    suggestion = f"Did you mean {near!r}? " if likeness.get(near, 0) >= _NEAR else ""
     return ConfigError(f"no {kind} is named {name!r}", f"{suggestion}Known: {', '.join(names)}")

@@ -1,21 +1,19 @@
 """Labelled frames: checked once where they come in, split the same way for every command, fitted to a network.
 
-The split is stratified by (modulation, SNR). Each cell is shuffled by a generator seeded with the split seed, the
-class name and the SNR, so that a cell is split alike whatever other cells the file holds. A file that names its own
-split keeps it.
+How they are split is in splits.py: a file that names its own split keeps it, and frames of recordings or that overlap
+are not split apart.
 """
 
-import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune import splits
+from edgeprune.duplicates import refuse_shared
 from edgeprune.errors import DataError
-from edgeprune.records import SPLITS, Frames, InputSpec, Split
-
-TRAIN_SHARE = 0.72
-VALIDATION_SHARE = 0.08
+from edgeprune.records import SPLITS, Frames, FrameTable, InputSpec, Split
 
 
 def checked(
@@ -25,6 +23,8 @@ def checked(
     snrs: npt.NDArray[np.generic] | None,
     *,
     split: npt.NDArray[np.generic] | None = None,
+    recordings: npt.NDArray[np.generic] | None = None,
+    starts: npt.NDArray[np.generic] | None = None,
     source: str,
     sha256: str,
 ) -> Frames:
@@ -36,22 +36,53 @@ def checked(
         label_of: Index into `names` for each frame, (N,).
         snrs: dB, (N,), or None.
         split: Index into SPLITS for each frame, (N,), or None.
+        recordings: Which recording each frame was cut from, (N,), or None.
+        starts: Place of its first sample there, (N,), or None.
         source: File name for messages.
         sha256: Of the file.
 
     Raises:
         DataError: No frames, a wrong shape or type, a value that is not finite or whole, lengths that differ, a label
-            out of range.
+            out of range, a class whose samples are all zero.
     """
-    samples = _samples(iq, source)
-    for what, array in (("labels", label_of), ("SNRs", snrs), ("split", split)):
-        if array is not None and array.shape != (len(iq),):
-            raise DataError(f"{source} holds {len(iq)} frames but {what} of shape {array.shape}")
+    samples = checked_samples(iq, source)
+    places = {"split": split, "recordings": recordings, "starts": starts}
+    table = checked_table(len(iq), samples.shape[1:], names, label_of, snrs, source=source, **places)
+    refuse_silent_classes(table, (samples != 0).any(axis=(1, 2)))
+    return framed(table, samples, sha256)
+
+
+def checked_table(
+    count: int,
+    shape: tuple[int, ...],
+    names: Sequence[str],
+    label_of: npt.NDArray[np.generic],
+    snrs: npt.NDArray[np.generic] | None,
+    *,
+    split: npt.NDArray[np.generic] | None = None,
+    recordings: npt.NDArray[np.generic] | None = None,
+    starts: npt.NDArray[np.generic] | None = None,
+    source: str,
+) -> FrameTable:
+    """What is known of `count` frames of a shape (channels, length), checked; the rest as for `checked`.
+
+    Raises:
+        DataError: A value that is not whole, lengths that differ, a label out of range.
+    """
+    given = {"labels": label_of, "SNRs": snrs, "split": split, "recordings": recordings, "starts": starts}
+    for what, array in given.items():
+        if array is not None and array.shape != (count,):
+            raise DataError(f"{source} holds {count} frames but {what} of shape {array.shape}")
         if array is not None and not _is_whole(array):
             raise DataError(f"{source} holds {what} of type {array.dtype} that are not whole numbers")
     labels = np.asarray(label_of, dtype=np.int64)
+    if not count:
+        raise DataError(f"{source} holds no frames")
     if labels.min() < 0 or labels.max() >= len(names):
-        raise DataError(f"{source} holds labels {labels.min()}..{labels.max()} for {len(names)} classes")
+        bad = int(np.argmax((labels < 0) | (labels >= len(names))))
+        raise DataError(
+            f"{source} holds labels {labels.min()}..{labels.max()} for {len(names)} classes, the first at frame {bad}"
+        )
     if split is not None and (split.min() < 0 or split.max() >= len(SPLITS)):
         raise DataError(f"{source} holds split values {split.min()}..{split.max()}, not 0 to {len(SPLITS) - 1}")
     if len(set(names)) != len(names):
@@ -59,19 +90,29 @@ def checked(
     order = sorted(range(len(names)), key=lambda index: names[index])
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
-    return Frames(
-        iq=samples,
+    return FrameTable(
         labels=rank[labels],
         snrs=None if snrs is None else np.asarray(snrs, dtype=np.int64),
         classes=tuple(names[index] for index in order),
         split=None if split is None else np.asarray(split, dtype=np.int8),
         source=source,
-        sha256=sha256,
+        shape=(shape[0], shape[1]),
+        recordings=None if recordings is None else np.asarray(recordings, dtype=np.int64),
+        starts=None if starts is None else np.asarray(starts, dtype=np.int64),
     )
 
 
-def _samples(iq: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.float32]:
-    """The samples in float32, checked."""
+def checked_samples(iq: npt.NDArray[np.generic], source: str, first: int = 0) -> npt.NDArray[np.float32]:
+    """Samples (N, 2, L) in float32, checked.
+
+    Args:
+        iq: Of any real type.
+        source: File name for messages.
+        first: Place of the first of these frames in the file, for messages.
+
+    Raises:
+        DataError: No frames, another shape or type, NaN or infinity.
+    """
     if iq.ndim != 3 or iq.shape[1] != 2 or iq.shape[2] < 1 or not np.issubdtype(iq.dtype, np.number):
         raise DataError(f"{source} holds {iq.dtype} frames of shape {iq.shape}, not real numbers (N, 2, L)")
     if np.iscomplexobj(iq):
@@ -82,12 +123,63 @@ def _samples(iq: npt.NDArray[np.generic], source: str) -> npt.NDArray[np.float32
         samples = np.ascontiguousarray(iq, dtype=np.float32)
     finite = np.isfinite(samples).all(axis=(1, 2))
     if not finite.all():
-        bad = int(np.argmin(finite))
+        bad = first + int(np.argmin(finite))
         raise DataError(
             f"{source}: {int((~finite).sum())} of {len(iq)} frames hold NaN or infinity, the first is frame {bad}",
             "Remove them before use",
         )
     return samples
+
+
+def refuse_silent_classes(table: FrameTable, heard: npt.NDArray[np.bool_]) -> None:
+    """Refuse a class of which no frame has a sample other than zero.
+
+    Args:
+        table: Of the frames.
+        heard: Whether a frame has such a sample, (N,).
+
+    Raises:
+        DataError: There is one; the message names it.
+    """
+    frames = np.bincount(table.labels, minlength=len(table.classes))
+    loud = np.bincount(table.labels[heard], minlength=len(table.classes))
+    silent = np.flatnonzero((frames > 0) & (loud == 0))
+    if len(silent):
+        first = int(np.argmax(table.labels == silent[0]))
+        raise DataError(
+            f"{table.source}: all {frames[silent[0]]} frames of {table.classes[silent[0]]} are zero, "
+            f"the first is frame {first}",
+            "Remove the class, or make the file again",
+        )
+
+
+def framed(table: FrameTable, samples: npt.NDArray[np.float32], sha256: str) -> Frames:
+    """Frames in memory of their table, their samples (N, channels, length) and the sha256 of their file."""
+    return Frames(
+        iq=samples,
+        labels=table.labels,
+        snrs=table.snrs,
+        classes=table.classes,
+        split=table.split,
+        source=table.source,
+        sha256=sha256,
+        recordings=table.recordings,
+        starts=table.starts,
+    )
+
+
+def table_of(frames: Frames) -> FrameTable:
+    """What is known of frames besides their samples."""
+    return FrameTable(
+        labels=frames.labels,
+        snrs=frames.snrs,
+        classes=frames.classes,
+        split=frames.split,
+        source=frames.source,
+        shape=(frames.iq.shape[1], frames.iq.shape[2]),
+        recordings=frames.recordings,
+        starts=frames.starts,
+    )
 
 
 def _is_whole(array: npt.NDArray[np.generic]) -> bool:
@@ -100,47 +192,38 @@ def _is_whole(array: npt.NDArray[np.generic]) -> bool:
     return bool(np.isfinite(values).all() and (values == np.floor(values)).all())
 
 
-def split_frames(frames: Frames, seed: int) -> dict[Split, npt.NDArray[np.int64]]:
+def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[Split, npt.NDArray[np.int64]]:
     """Indices of the frames of each split, sorted.
 
     Args:
-        frames: The frames; their own split wins over the seed.
-        seed: Of the shuffle within each (modulation, SNR) cell.
+        frames: The frames; with 'auto' their own split wins.
+        seed: Of everything random.
+        method: One of `splits.METHODS`.
 
     Raises:
-        DataError: A cell has fewer than 3 frames, so that it cannot be in every split.
+        ConfigError: No such method.
+        DataError: The frames cannot be split so, or their own split has a frame in two parts.
     """
-    if frames.split is not None:
-        return {name: np.flatnonzero(frames.split == index) for index, name in enumerate(SPLITS)}
-    parts: dict[Split, list[npt.NDArray[np.int64]]] = {name: [] for name in SPLITS}
-    snrs = np.zeros(len(frames), dtype=np.int64) if frames.snrs is None else frames.snrs
-    for label, snr in np.unique(np.stack([frames.labels, snrs], axis=1), axis=0):
-        cell = np.flatnonzero((frames.labels == label) & (snrs == snr))
-        name = frames.classes[label]
-        if len(cell) < len(SPLITS):
-            raise DataError(
-                f"{frames.source} holds {len(cell)} frames of {name} at {snr} dB; a split takes {len(SPLITS)} or more"
-            )
-        generator = np.random.default_rng([seed, zlib.crc32(name.encode()), int(snr) & 0xFFFFFFFF])
-        shuffled = generator.permutation(cell)
-        validation = max(1, round(VALIDATION_SHARE * len(cell)))
-        train = max(1, min(round(TRAIN_SHARE * len(cell)), len(cell) - validation - 1))
-        bounds = [train, train + validation]
-        for split_name, part in zip(SPLITS, np.split(shuffled, bounds), strict=True):
-            parts[split_name].append(part)
-    return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
+    parts = splits.split_table(table_of(frames), seed, method)
+    if frames.split is not None and method == splits.AUTO:
+        refuse_shared(frames.iq, parts, frames.source)
+    return parts
 
 
 def take(frames: Frames, indices: npt.NDArray[np.int64]) -> Frames:
     """Some of the frames, in the order of the indices."""
-    return Frames(
-        iq=frames.iq[indices],
-        labels=frames.labels[indices],
-        snrs=None if frames.snrs is None else frames.snrs[indices],
-        classes=frames.classes,
-        split=None if frames.split is None else frames.split[indices],
-        source=frames.source,
-        sha256=frames.sha256,
+    return framed(take_table(table_of(frames), indices), frames.iq[indices], frames.sha256)
+
+
+def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:
+    """The table of some of the frames, in the order of the indices."""
+    return replace(
+        table,
+        labels=table.labels[indices],
+        snrs=None if table.snrs is None else table.snrs[indices],
+        split=None if table.split is None else table.split[indices],
+        recordings=None if table.recordings is None else table.recordings[indices],
+        starts=None if table.starts is None else table.starts[indices],
     )
 
 
@@ -162,12 +245,4 @@ def fit_to(frames: Frames, classes: tuple[str, ...], shape: InputSpec) -> Frames
             f"It knows {', '.join(classes)}",
         )
     place = np.array([classes.index(name) for name in frames.classes], dtype=np.int64)
-    return Frames(
-        iq=frames.iq,
-        labels=place[frames.labels],
-        snrs=frames.snrs,
-        classes=classes,
-        split=frames.split,
-        source=frames.source,
-        sha256=frames.sha256,
-    )
+    return replace(frames, labels=place[frames.labels], classes=classes)

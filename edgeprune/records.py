@@ -27,6 +27,8 @@ class Frames:
         split: Index into `SPLITS` for each frame, int8 (N,), when the source fixes the split itself, else None.
         source: Name of the file, for messages and reports.
         sha256: Of the file.
+        recordings: Which recording each frame was cut from, int64 (N,), or None when nobody knows.
+        starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
     """
 
     iq: npt.NDArray[np.float32]
@@ -36,6 +38,28 @@ class Frames:
     split: npt.NDArray[np.int8] | None
     source: str
     sha256: str
+    recordings: npt.NDArray[np.int64] | None = None
+    starts: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """What is known of labelled frames besides their samples; small enough to be in memory when those are not.
+
+    `shape` is channels and length of a frame; the rest is as in `Frames`.
+    """
+
+    labels: npt.NDArray[np.int64]
+    snrs: npt.NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    split: npt.NDArray[np.int8] | None
+    source: str
+    shape: tuple[int, int]
+    recordings: npt.NDArray[np.int64] | None = None
+    starts: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -283,6 +307,9 @@ class OnnxModel:
         checked_frames: How many frames that was.
         tied_frames: Of them, how many changed class where torch itself has a tie.
         exporter: Which of torch's exporters made it, and how.
+        precision: Of its weights and arithmetic.
+        float32_operators: Operators that stay in float32 in a file of lower precision.
+        same_top1: Share of the frames it was checked on that get the class torch gives them; 1 in float32.
     """
 
     path: str
@@ -296,6 +323,9 @@ class OnnxModel:
     checked_frames: int
     tied_frames: int
     exporter: str
+    precision: str = "fp32"
+    float32_operators: int = 0
+    same_top1: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,29 +1,85 @@
-"""Data set formats, one a file; `read` finds the one for a file by its suffix."""
+"""Data set formats, one a file; that of a file is found by its suffix, and where several share it by its content."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from edgeprune import registry
+from edgeprune.datasets._source import blocks, in_memory, whole
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.protocols import DatasetFormat
+from edgeprune.frames import table_of
+from edgeprune.protocols import FrameSource, Reading, StreamedFormat
 from edgeprune.records import Frames
 
+__all__ = ["blocks", "format_of", "opened", "read", "whole"]
 
-def read(path: Path) -> Frames:
-    """Read a file of labelled frames.
+FOLDER = "/"
+
+
+def read(path: Path, reading: Reading | None = None) -> Frames:
+    """Read all frames of a file or folder into memory.
+
+    Args:
+        path: Of the file or folder.
+        reading: How frames are cut from recordings.
 
     Raises:
         ConfigError: No such file.
         DataError: No format knows the suffix, or the file is not what its suffix says.
+    """
+    found = format_of(path)
+    form: Any = registry.get("datasets", found)
+    if not isinstance(form, StreamedFormat):
+        frames: Frames = form.read(path)
+        return frames
+    with opened(path, reading) as source:
+        return whole(source)
+
+
+@contextmanager
+def opened(path: Path, reading: Reading | None = None) -> Iterator[FrameSource]:
+    """The frames of a file or folder, to be read a few at a time where the format allows it.
+
+    Raises:
+        ConfigError: No such file.
+        DataError: No format knows the suffix, or the file is not what its suffix says.
+    """
+    form: Any = registry.get("datasets", format_of(path))
+    if isinstance(form, StreamedFormat):
+        with form.open(path, reading or Reading()) as source:
+            yield source
+    else:
+        frames = form.read(path)
+        yield in_memory(frames, table_of(frames), path)
+
+
+def format_of(path: Path) -> str:
+    """Name of the format of a file or folder.
+
+    Raises:
+        ConfigError: No such file.
+        DataError: No format knows the suffix, or none of those that do recognises the file.
     """
     try:
         path.stat()
     except OSError as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot read ({error.strerror})"
         raise ConfigError(f"{what}: {path}", "Give the data set with --data PATH") from error
-    known: list[str] = []
-    for name in registry.names("datasets"):
-        dataset: DatasetFormat = registry.get("datasets", name)
-        if path.suffix.lower() in dataset.suffixes:
-            return dataset.read(path)
-        known += dataset.suffixes
-    raise DataError(f"no data set format is known for {path.name!r}", f"Known suffixes: {', '.join(sorted(known))}")
+    formats = {name: registry.get("datasets", name) for name in registry.names("datasets")}
+    suffix = path.suffix.lower()
+    sharing = [name for name, form in formats.items() if suffix in form.suffixes]
+    if path.is_dir() and not sharing:
+        suffix, sharing = FOLDER, [name for name, form in formats.items() if FOLDER in form.suffixes]
+    if not sharing:
+        known = sorted({suffix for form in formats.values() for suffix in form.suffixes} - {FOLDER})
+        raise DataError(
+            f"no data set format is known for {path.name!r}", f"Known suffixes: {', '.join(known)}; or a folder"
+        )
+    if len(sharing) == 1:
+        return sharing[0]
+    for name in sharing:
+        if formats[name].recognises(path):
+            return name
+    what = "folder" if suffix == FOLDER else f"{suffix} file"
+    raise DataError(f"{path} is no {what} of a format that is known", f"Known: {', '.join(sharing)}")

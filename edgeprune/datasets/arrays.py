@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.datasets._text import text_of
 from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked
 from edgeprune.records import Frames
@@ -33,9 +34,9 @@ class Arrays:
             raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(found)) or 'nothing'}")
         labels = found["labels"]
         if labels.dtype.kind in "US":
-            names, indices = np.unique(_text(labels, path), return_inverse=True)
+            names, indices = np.unique(text_of(labels, path), return_inverse=True)
         elif "classes" in found and labels.dtype.kind in "iu":
-            names, indices = _text(found["classes"], path), labels
+            names, indices = text_of(found["classes"], path), labels
         else:
             raise DataError(
                 f"{path} holds labels of type {labels.dtype} and {'no ' if 'classes' not in found else ''}classes",
@@ -50,16 +51,6 @@ class Arrays:
             source=path.name,
             sha256=file_sha256(path),
         )
-
-
-def _text(names: npt.NDArray[Any], path: Path) -> npt.NDArray[np.str_]:
-    """Class names as text, (n,)."""
-    if names.ndim != 1:
-        raise DataError(f"{path} holds class names of shape {names.shape}, not one-dimensional")
-    try:
-        return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} holds class names that are not UTF-8") from error
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:

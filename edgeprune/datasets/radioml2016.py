@@ -1,7 +1,7 @@
 """RadioML 2016 pickles: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
 
 A pickle is a program; this reader admits the names that a numpy array needs in any pickle protocol and nothing else, so
-a file from the internet cannot run anything.
+a file from the internet cannot run anything. Frames of RML2016.04C overlap by half; that is found from the samples.
 """
 
 import io
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from edgeprune.duplicates import overlapping
 from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked
 from edgeprune.records import Frames
@@ -37,6 +39,9 @@ _ADMITTED = {
 }
 
 
+_LOOKED_AT = 64
+
+
 class _ForbiddenGlobalError(Exception):
     """The pickle asks for something that is not a numpy array."""
 
@@ -49,7 +54,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class RadioML2016:
-    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat` and files made like them, from Python 2 or 3."""
+    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat`, `2016.04C.multisnr.pkl` and their like, of Python 2 or 3."""
 
     suffixes = (".pkl", ".pickle", ".dat")
 
@@ -78,14 +83,30 @@ class RadioML2016:
         keys = sorted(cells)
         names = sorted({name for name, _ in keys})
         counts = [len(cells[key]) for key in keys]
+        starts = _starts([cells[key] for key in keys])
         return checked(
             np.concatenate([cells[key] for key in keys]),
             names,
             np.repeat([names.index(name) for name, _ in keys], counts),
             np.repeat([snr for _, snr in keys], counts),
+            recordings=None if starts is None else np.repeat(np.arange(len(keys)), counts),
+            starts=starts,
             source=path.name,
             sha256=file_sha256(path),
         )
+
+
+def _starts(cells: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64] | None:
+    """Where each frame begins, when frames of a cell overlap by half as in RML2016.04C; None when none does."""
+    starts, found = [], False
+    for cell in cells:
+        frames, length = cell.astype(np.float32), cell.shape[2]
+        steps = np.full(max(len(frames) - 1, 0), length)
+        if length > 1 and overlapping(frames[:_LOOKED_AT], length // 2).any():
+            found = True
+            steps[overlapping(frames, length // 2)] = length // 2
+        starts.append(np.concatenate([[0], np.cumsum(steps)])[: len(frames)])
+    return np.concatenate(starts).astype(np.int64) if found else None
 
 
 def _load(path: Path) -> Any:

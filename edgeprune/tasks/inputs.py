@@ -9,6 +9,7 @@ import torch
 
 from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
+from edgeprune.duplicates import refuse_shared
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.frames import fit_to, split_frames, take
 from edgeprune.normalisation import normalise
@@ -57,9 +58,11 @@ def splits_of(frames: Frames, seed: int) -> dict[Split, Frames]:
     """The frames of each split.
 
     Raises:
-        DataError: A split is empty.
+        DataError: A split is empty, or a frame is in two of them.
     """
-    parts = {name: take(frames, indices) for name, indices in split_frames(frames, seed).items()}
+    indices = split_frames(frames, seed)
+    refuse_shared(frames.iq, indices, frames.source)
+    parts = {name: take(frames, chosen) for name, chosen in indices.items()}
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
         raise DataError(f"{frames.source} holds no frames for {' and '.join(empty)}")

@@ -7,6 +7,7 @@ import synthetic
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
+from edgeprune.frames import split_frames
 from edgeprune.store import file_sha256
 
 
@@ -214,3 +215,37 @@ class TestContent:
 
     def test_a_table_of_empty_cells_holds_no_frames(self, read):
         assert "no frames" in refused(read, {("CW", 10): np.zeros((0, 2, 8), np.float32)})
+
+
+class TestOverlap:
+    """RML2016.04C cuts frames of 128 samples every 64 and scales each by its own sum of magnitudes."""
+
+    def cut(self, hop, length=32, count=40, seed=0):
+        generator = np.random.default_rng(seed)
+        table = {}
+        for name in ("BPSK", "QPSK"):
+            signal = generator.normal(size=(2, hop * count + length))
+            frames = np.stack([signal[:, start : start + length] for start in range(0, hop * count, hop)])
+            sizes = np.abs(frames[:, 0] + 1j * frames[:, 1]).sum(axis=1)
+            table[name, 10] = (frames / sizes[:, None, None]).astype(np.float32)
+        return table
+
+    def test_frames_that_overlap_by_half_are_found(self, read):
+        frames = read(self.cut(hop=16))
+        assert frames.starts.tolist() == list(range(0, 640, 16)) * 2
+        assert frames.recordings.tolist() == [0] * 40 + [1] * 40
+
+    def test_frames_that_do_not_are_left_alone(self, read):
+        frames = read(self.cut(hop=32))
+        assert (frames.starts, frames.recordings) == (None, None)
+
+    def test_their_splits_share_no_samples(self, read):
+        frames = read(self.cut(hop=16))
+        parts = split_frames(frames, seed=1)
+        for recording in (0, 1):
+            used = [
+                {s + i for s in frames.starts[part[frames.recordings[part] == recording]] for i in range(32)}
+                for part in parts.values()
+            ]
+            assert all(used)
+            assert sum(map(len, used)) == len(set.union(*used))

@@ -14,7 +14,7 @@ def test_a_path_that_the_system_refuses_is_a_config_error(tmp_path):
         datasets.read(tmp_path / ("long" * 200 + ".pkl"))
 
 
-@pytest.mark.parametrize("name", ["signals.csv", "signals", "signals.pkl.gz"])
+@pytest.mark.parametrize("name", ["signals.txt", "signals", "signals.pkl.gz"])
 def test_a_suffix_that_no_format_knows_is_named_with_those_known(tmp_path, name):
     (tmp_path / name).write_bytes(b"")
     with pytest.raises(DataError) as caught:

@@ -1,0 +1,230 @@
+"""`edgeprune data`."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, seed_option, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+    from edgeprune.model_file import ModelOptions
+    from edgeprune.protocols import Reading
+
+ANY_PATH = click.Path(path_type=Path)
+_LARGEST_SNR = 200
+
+
+@global_options
+@click.group("data")
+def command() -> None:
+    """Data sets: look at one, convert it, make one, choose calibration frames."""
+
+
+def _reading_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how frames are cut from recordings; the function takes them as `reading`."""
+
+    @wraps(function)
+    def call(
+        *args: Any, length: int, hop: int | None, sample_rate_hz: float | None, skip_bad_files: bool, **kwargs: Any
+    ) -> None:
+        from edgeprune.protocols import Reading
+
+        function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
+
+    for decorate in (
+        click.option(
+            "--length",
+            type=click.IntRange(1),
+            default=128,
+            show_default=True,
+            help="Samples of a frame, cut from a recording.",
+        ),
+        click.option("--hop", type=click.IntRange(1), help="Samples from one frame to the next.  [default: --length]"),
+        click.option(
+            "--sample-rate-hz",
+            type=click.FloatRange(0, min_open=True),
+            help="Resample recordings to this rate.",
+        ),
+        click.option("--skip-bad-files", is_flag=True, help="Leave out recordings that cannot be read, and list them."),
+    ):
+        call = decorate(call)
+    return call
+
+
+@subcommand("info")
+@click.argument("path", type=ANY_PATH)
+@_reading_options
+def _info(console: "Console", path: Path, reading: "Reading") -> None:
+    """Classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
+    from edgeprune.tasks.data_info import describe
+
+    about = describe(path, reading, console)
+    if console.as_json:
+        console.json(about)
+    else:
+        _tables(console, about)
+
+
+def _tables(console: "Console", about: dict[str, Any]) -> None:
+    channels, length = about["shape"]
+    console.headline(
+        f"{about['frames']} frames of {channels} x {length} samples, {len(about['classes'])} classes "
+        f"({about.get('set', about['format'])})"
+    )
+    rows = [("sha256", about["sha256"])]
+    if "snrs_db" in about:
+        rows.append(("SNRs in dB", ", ".join(map(str, about["snrs_db"]))))
+    rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in about["scale"].items()]
+    rows += [(f"{name} frames", str(count)) for name, count in about.get("split", {}).items()]
+    if "recordings" in about:
+        rows.append(("recordings", str(about["recordings"])))
+    if "licence" in about:
+        rows.append(("licence", about["licence"]))
+    if "provenance" in about:
+        rows.append(("made from", f"{about['provenance'].get('source', '?')}"))
+    console.table(("what", "found"), rows)
+    console.print()
+    counts = []
+    for name, found in about["counts"].items():
+        each = [count for snr, count in found.items() if snr != "all"]
+        per_snr = f"{min(each)} to {max(each)}" if each and min(each) != max(each) else str(each[0]) if each else ""
+        counts.append((name, str(found["all"]), per_snr, f"{about['rms_by_class'].get(name, 0):.4g}"))
+    console.table(("class", "frames", "at each SNR", "rms"), counts, right=("frames", "at each SNR", "rms"))
+    for title, lines in (
+        ("known of this set", about["known_faults"]),
+        ("found in this file", about["found_faults"]),
+        ("notes", about["notes"]),
+        ("skipped", about["skipped"]),
+    ):
+        for line in lines:
+            console.print(f"{title}: {line}")
+
+
+@subcommand("convert")
+@click.argument("path", metavar="IN", type=ANY_PATH)
+@click.argument("out", type=FILE)
+@click.option("--drop-duplicates", is_flag=True, help="Leave out frames that are there before.")
+@_reading_options
+def _convert(console: "Console", path: Path, out: Path, drop_duplicates: bool, reading: "Reading") -> None:
+    """Write the data set IN to OUT.h5, which is read from disk as fast as from memory, with where it is from."""
+    from edgeprune.tasks.data_convert import convert
+
+    written = convert(path, out, reading, drop_duplicates, console)
+    if console.as_json:
+        console.json(written)
+    else:
+        for line in (*written["provenance"]["notes"], *written["provenance"]["skipped"]):
+            console.note(line)
+        console.print(f"{written['path']}: {written['frames']} frames, sha256 {written['sha256']}")
+
+
+def _snr_list(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """SNRs as 10, as -4,0,10 or as a range with its step, -20:18:2."""
+    if text is None:
+        return None
+    try:
+        if ":" in text:
+            first, last, step = (int(part) for part in text.split(":"))
+            snrs = tuple(range(first, last + 1, step))
+        else:
+            snrs = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers; as in 10,12 or -20:18:2") from error
+    if not snrs or any(abs(snr) > _LARGEST_SNR for snr in snrs):
+        raise click.BadParameter(f"{text!r} is not a list of SNRs within {_LARGEST_SNR} dB")
+    return snrs
+
+
+@subcommand("synth")
+@click.option(
+    "--recipe",
+    type=click.Choice(["2016", "2018", "sig2019"]),
+    required=True,
+    help="Whose modulations, channel and length: RadioML 2016.10A, RadioML 2018.01A or Sig2019-12.",
+)
+@click.option("--out", type=FILE, required=True, help="The file to write: .h5, .npz, or .pkl as RadioML's.")
+@click.option(
+    "--frames-per",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Frames of each class at each SNR.",
+)
+@click.option("--snr", callback=_snr_list, help="In dB: 10 or -4,0,10 or -20:18:2.  [default: the recipe's]")
+@click.option("--quirks", is_flag=True, help="With the known faults of the published set.")
+@click.option("--workers", type=click.IntRange(1), help="Threads; frames do not depend on it.  [default: one a CPU]")
+@seed_option
+def _synth(
+    console: "Console",
+    recipe: str,
+    out: Path,
+    frames_per: int,
+    snr: tuple[int, ...] | None,
+    quirks: bool,
+    workers: int | None,
+    seed: int,
+) -> None:
+    """Make frames of a known kind, from bits and something like speech; the same seed makes the same file."""
+    from edgeprune.tasks.data_synth import Order, synthesise
+
+    made = synthesise(Order(recipe, frames_per, snr, seed, quirks, workers), out, console)
+    if console.as_json:
+        console.json(made)
+    else:
+        console.print(
+            f"{made['path']}: {made['frames']} frames of {len(made['classes'])} classes, sha256 {made['sha256']}"
+        )
+
+
+@subcommand("calib")
+@click.argument("data", type=ANY_PATH)
+@click.option("--size", type=click.IntRange(1), required=True, help="How many frames.")
+@click.option(
+    "--strategy",
+    type=click.Choice(["random", "stratified", "entropy", "high-snr"]),
+    default="stratified",
+    show_default=True,
+    help="Any; of each class and SNR equally many; what --model is least sure of; likewise from 10 dB on.",
+)
+@click.option("--model", type=FILE, help="Whose answers tell the entropy.")
+@click.option("--out", type=FOLDER, required=True, help="The folder for frames.npz and manifest.json.")
+@click.option(
+    "--split", default="auto", show_default=True, help="How the data are split; frames are of its train part."
+)
+@click.option("--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Of that split.")
+@seed_option
+@model_options
+@_reading_options
+def _calib(
+    console: "Console",
+    data: Path,
+    size: int,
+    strategy: str,
+    model: Path | None,
+    out: Path,
+    split: str,
+    split_seed: int,
+    seed: int,
+    reading: "Reading",
+    options: "ModelOptions",
+) -> None:
+    """Choose calibration frames for INT8 from the train part of DATA, and write them with a manifest."""
+    from edgeprune.tasks.data_calib import Calibration, store
+
+    wanted = Calibration(size, strategy, seed, split, split_seed, model, options)
+    manifest = store(wanted, data, reading, out, console)
+    if console.as_json:
+        console.json(manifest)
+    else:
+        per_class = manifest["frames_per_class"].values()
+        console.print(
+            f"{out}: {size} frames, {min(per_class)} to {max(per_class)} of each class, sha256 {manifest['sha256']}"
+        )
+
+
+for each in (_info, _convert, _synth, _calib):
+    command.add_command(each)

@@ -1,0 +1,97 @@
+"""Frames that are read when asked for, whatever file they are in."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.frames import checked_samples, framed, refuse_silent_classes
+from edgeprune.protocols import FrameSource, Reading
+from edgeprune.records import Frames, FrameTable
+from edgeprune.store import file_sha256
+
+BLOCK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Source:
+    """A `FrameSource` of a format.
+
+    Attributes:
+        table: Of the frames.
+        files: That they are in; their bytes are the identity of the source.
+        block: Samples of the frames start to stop as they are in the file, (stop - start, 2, L), of any real type.
+        notes: What was done or assumed in reading.
+        skipped: Files that were left out.
+    """
+
+    table: FrameTable
+    files: tuple[Path, ...]
+    block: Callable[[int, int], npt.NDArray[np.generic]]
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Samples of the frames start to stop, (stop - start, 2, L).
+
+        Raises:
+            DataError: The file is damaged there, or holds NaN or infinity.
+        """
+        return checked_samples(self.block(start, stop), self.table.source, start)
+
+    def sha256(self) -> str:
+        """Of the file, or of the names and hashes of several."""
+        if len(self.files) == 1:
+            return file_sha256(self.files[0])
+        listed = "".join(f"{file_sha256(file)}  {file.name}\n" for file in self.files)
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+
+class Streamed(ABC):
+    """A format that is read a few frames at a time, and whole if that is wanted."""
+
+    @abstractmethod
+    def open(self, path: Path, reading: Reading) -> AbstractContextManager[FrameSource]:
+        """The frames of a file for use within a `with` block."""
+
+    def read(self, path: Path) -> Frames:
+        """Read every frame.
+
+        Raises:
+            DataError: Anything that is not what the format promises.
+        """
+        with self.open(path, Reading()) as source:
+            return whole(source)
+
+
+def blocks(table: FrameTable) -> Iterator[tuple[int, int]]:
+    """Bounds of ranges of frames that are a few megabytes each, in order."""
+    rows = max(1, BLOCK_BYTES // (4 * table.shape[0] * table.shape[1]))
+    for start in range(0, len(table), rows):
+        yield start, min(start + rows, len(table))
+
+
+def whole(source: FrameSource) -> Frames:
+    """All frames of a source, in memory.
+
+    Raises:
+        DataError: The file is damaged, or a class is silent.
+    """
+    table = source.table
+    iq = np.empty((len(table), *table.shape), dtype=np.float32)
+    heard = np.empty(len(table), dtype=np.bool_)
+    for start, stop in blocks(table):
+        iq[start:stop] = source.read(start, stop)
+        heard[start:stop] = (iq[start:stop] != 0).any(axis=(1, 2))
+    refuse_silent_classes(table, heard)
+    return framed(table, iq, source.sha256())
+
+
+def in_memory(frames: Frames, table: FrameTable, path: Path) -> Source:
+    """Frames that a format read whole."""
+    return Source(table, (path,), lambda start, stop: frames.iq[start:stop])

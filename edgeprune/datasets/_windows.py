@@ -1,0 +1,170 @@
+"""Frames cut from recordings: where each is, and its samples, resampled if that was asked for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.datasets._source import Source
+from edgeprune.errors import DataError
+from edgeprune.frames import checked_table
+from edgeprune.protocols import Reading
+
+Complex = npt.NDArray[np.complex64]
+_MOST_FACTOR = 10_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a recording that holds one modulation.
+
+    Attributes:
+        name: Of the file, for messages.
+        recording: Its number; segments of one number were recorded together.
+        label: Name of the modulation.
+        snr: In dB, or None.
+        start: Its first sample in the recording.
+        count: How many samples it has.
+        sample_rate_hz: Of the recording, or None when nobody knows.
+        read: Samples from the first to the second place in the recording, complex64.
+    """
+
+    name: str
+    recording: int
+    label: str
+    snr: int | None
+    start: int
+    count: int
+    sample_rate_hz: float | None
+    read: Callable[[int, int], Complex]
+
+
+def cut(
+    segments: Sequence[Segment],
+    reading: Reading,
+    source: str,
+    files: tuple[Path, ...],
+    notes: Sequence[str],
+    skipped: Sequence[str],
+) -> Source:
+    """The frames of segments, in their order.
+
+    Raises:
+        DataError: No segment is as long as a frame, or sample rates differ or are not known where they must be.
+    """
+    hop = reading.hop or reading.length
+    ratios = [_ratio(segment, reading) for segment in segments]
+    lengths = [-(-segment.count * ratio.numerator // ratio.denominator) for segment, ratio in _pairs(segments, ratios)]
+    counts = np.array([max(0, (length - reading.length) // hop + 1) for length in lengths], dtype=np.int64)
+    if not counts.sum():
+        raise DataError(
+            f"{source}: none of {len(segments)} stretches is as long as a frame of {reading.length} samples",
+            "Cut shorter frames with --length",
+        )
+    bounds = np.concatenate([[0], np.cumsum(counts)])
+    of = np.repeat(np.arange(len(segments)), counts)
+    firsts = [round(segment.start * ratio) for segment, ratio in _pairs(segments, ratios)]
+    names = sorted({segment.label for segment in segments})
+    snrs = None
+    if all(segment.snr is not None for segment in segments):
+        snrs = np.array([segment.snr for segment in segments], dtype=np.int64)[of]
+    table = checked_table(
+        len(of),
+        (2, reading.length),
+        names,
+        np.array([names.index(segment.label) for segment in segments])[of],
+        snrs,
+        recordings=np.array([segment.recording for segment in segments])[of],
+        starts=np.array(firsts)[of] + (np.arange(len(of)) - bounds[of]) * hop,
+        source=source,
+    )
+
+    windows = _Windows(tuple(segments), tuple(ratios), bounds, reading.length, hop)
+    said = [*notes, *_rate_notes(segments, reading), *_left_out(segments, counts, snrs is None)]
+    return Source(table, files, windows.block, tuple(said), tuple(skipped))
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Reads frames: those of segment i are the numbers bounds[i] to bounds[i + 1]."""
+
+    segments: tuple[Segment, ...]
+    ratios: tuple[Fraction, ...]
+    bounds: npt.NDArray[np.int64]
+    length: int
+    hop: int
+
+    def block(self, start: int, stop: int) -> npt.NDArray[np.float32]:
+        """Frames start to stop, (stop - start, 2, length)."""
+        pieces = []
+        first = int(np.searchsorted(self.bounds, start, side="right")) - 1
+        for number in range(first, len(self.segments)):
+            begin, end = (int(bound) for bound in self.bounds[number : number + 2])
+            if begin >= stop:
+                break
+            if begin < end:
+                samples = self._stretch(number, max(start - begin, 0), min(stop, end) - begin)
+                windows = np.lib.stride_tricks.sliding_window_view(samples, self.length)[:: self.hop]
+                pieces.append(np.stack([windows.real, windows.imag], axis=1))
+        return np.concatenate(pieces)
+
+    def _stretch(self, number: int, first: int, last: int) -> Complex:
+        """The samples of windows first to last of a segment."""
+        begin, end = first * self.hop, (last - 1) * self.hop + self.length
+        segment, ratio = self.segments[number], self.ratios[number]
+        if ratio != 1:
+            return _resampled(segment, ratio)[begin:end]
+        return segment.read(segment.start + begin, segment.start + end)
+
+
+@lru_cache(maxsize=1)
+def _resampled(segment: Segment, ratio: Fraction) -> Complex:
+    from scipy.signal import resample_poly  # slow to load, and rarely needed
+
+    samples = segment.read(segment.start, segment.start + segment.count)
+    found: Complex = resample_poly(samples, ratio.numerator, ratio.denominator).astype(np.complex64)
+    return found
+
+
+def _pairs(segments: Sequence[Segment], ratios: Sequence[Fraction]) -> list[tuple[Segment, Fraction]]:
+    return list(zip(segments, ratios, strict=True))
+
+
+def _ratio(segment: Segment, reading: Reading) -> Fraction:
+    """Sample rate asked for over that of the recording."""
+    if reading.sample_rate_hz is None:
+        return Fraction(1)
+    if segment.sample_rate_hz is None:
+        raise DataError(f"{segment.name} does not say its sample rate, so it cannot be resampled")
+    return Fraction(reading.sample_rate_hz / segment.sample_rate_hz).limit_denominator(_MOST_FACTOR)
+
+
+def _rate_notes(segments: Sequence[Segment], reading: Reading) -> list[str]:
+    """What is to be said of sample rates.
+
+    Raises:
+        DataError: They differ, and none was asked for.
+    """
+    rates = sorted({segment.sample_rate_hz for segment in segments if segment.sample_rate_hz is not None})
+    told = ", ".join(f"{rate:g}" for rate in rates)
+    if reading.sample_rate_hz is not None:
+        return [f"recorded at {told} Hz, frames are resampled to {reading.sample_rate_hz:g} Hz"]
+    if len(rates) > 1:
+        raise DataError(f"recordings differ in sample rate: {told} Hz", "Resample them with --sample-rate-hz")
+    return (
+        [f"recorded and kept at {told} Hz; a network trained at another rate takes --sample-rate-hz"] if rates else []
+    )
+
+
+def _left_out(segments: Sequence[Segment], counts: npt.NDArray[np.int64], no_snrs: bool) -> list[str]:
+    notes = []
+    short = int((counts == 0).sum())
+    if short:
+        notes.append(f"{short} of {len(segments)} stretches are shorter than a frame and are left out")
+    if no_snrs and any(segment.snr is not None for segment in segments):
+        notes.append("SNRs are left out: some stretches have none")
+    return notes

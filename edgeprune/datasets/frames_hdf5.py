@@ -1,0 +1,117 @@
+"""edgeprune's own HDF5: what other formats are converted to, read from disk in any order at its full rate.
+
+`iq` float32 (N, 2, L) unchunked and uncompressed, `labels` (N,) counting in `classes`, and if there are any `snrs` in
+dB, `split` (0, 1, 2), `recordings` and `starts`, (N,) each. The attribute `provenance` is JSON: where they are from.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.datasets import _hdf5
+from edgeprune.datasets._source import Source, Streamed
+from edgeprune.errors import DataError, reason_of
+from edgeprune.frames import checked_table
+from edgeprune.protocols import FrameSource, Reading
+from edgeprune.records import FrameTable
+
+FORMAT = "edgeprune-frames/1"
+_OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64}
+
+
+class FramesHdf5(Streamed):
+    """Reads what `write` leaves."""
+
+    suffixes = _hdf5.SUFFIXES
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the file calls itself so, or has arrays of these names."""
+        return _hdf5.attribute(path, "format").startswith("edgeprune-frames/") or "iq" in _hdf5.keys(path)
+
+    @contextmanager
+    def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
+        """The frames in the order of the file.
+
+        Raises:
+            DataError: Truncated, an array missing, another version, labels beyond the classes.
+        """
+        with _hdf5.opened(path) as file:
+            version = file.attrs.get("format", FORMAT)
+            if version != FORMAT:
+                raise DataError(f"{path} is of format {version}, not {FORMAT}", "Read it with the edgeprune it is from")
+            samples, labels, classes = _hdf5.arrays(file, path, "iq", "labels", "classes")
+            _hdf5.same_length(path, samples, labels)
+            found = {name: _hdf5.rows(file[name], path) for name in _OPTIONAL if name in file}
+            table = checked_table(
+                len(samples),
+                samples.shape[1:] if samples.ndim == 3 else (0, 0),
+                _names(classes, path),
+                _hdf5.rows(labels, path),
+                found.get("snrs"),
+                split=found.get("split"),
+                recordings=found.get("recordings"),
+                starts=found.get("starts"),
+                source=path.name,
+            )
+            yield Source(table, (path,), _hdf5.block_of(samples, path, lambda block: block))
+
+
+def _names(classes: h5py.Dataset, path: Path) -> list[str]:
+    try:
+        return [str(name) for name in classes.asstr()[...]]
+    except (TypeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: classes are not text: {reason_of(error)}") from error
+
+
+def provenance(path: Path) -> dict[str, Any]:
+    """Where the frames of a file are from; empty when it does not say.
+
+    Raises:
+        DataError: It is truncated or no HDF5 file.
+    """
+    try:
+        found = json.loads(_hdf5.attribute(path, "provenance") or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+Append = Callable[[npt.NDArray[np.float32]], None]
+
+
+@contextmanager
+def writing(path: Path, table: FrameTable, provenance: dict[str, Any]) -> Iterator[Append]:
+    """Write a file; call the result with the samples of frame after frame, (n, 2, L) each time.
+
+    The same table, samples and provenance give the same bytes.
+
+    Raises:
+        ConfigError: The place cannot be written.
+    """
+    with _hdf5.replacing(path) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["provenance"] = json.dumps(provenance, sort_keys=True)
+        file.create_dataset("labels", data=table.labels.astype(np.int16))
+        file.create_dataset("classes", data=list(table.classes), dtype=h5py.string_dtype("utf-8"))
+        for name, kind in _OPTIONAL.items():
+            values = getattr(table, name)
+            if values is not None:
+                file.create_dataset(name, data=values.astype(kind))
+        samples = file.create_dataset("iq", shape=(len(table), *table.shape), dtype=np.float32)
+        done = 0
+
+        def append(iq: npt.NDArray[np.float32]) -> None:
+            nonlocal done
+            samples[done : done + len(iq)] = iq
+            done += len(iq)
+
+        yield append
+
+
+dataset = FramesHdf5()

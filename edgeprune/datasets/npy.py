@@ -1,0 +1,104 @@
+"""NumPy arrays: `NAME.npy` with frames (N, 2, L), or complex (N, L), and its labels in a file beside it.
+
+Labels are `NAME_labels.npy` or `labels.npy`: class names, or integers that count in `NAME_classes.txt` or
+`classes.txt`, one name a line. SNRs and a split of its own, if any, are in `NAME_snrs.npy` and `NAME_split.npy`, or
+without the name.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.datasets._source import Source, Streamed
+from edgeprune.datasets._text import text_of
+from edgeprune.errors import DataError, reason_of
+from edgeprune.frames import checked_table
+from edgeprune.protocols import FrameSource, Reading
+
+
+class Npy(Streamed):
+    """Reads frames from a mapped file, a few at a time; arrays of Python objects, which are pickles, are refused."""
+
+    suffixes = (".npy",)
+
+    def recognises(self, path: Path) -> bool:
+        """Whether the suffix says so."""
+        return path.suffix.lower() == ".npy"
+
+    @contextmanager
+    def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
+        """The frames in the order of the file.
+
+        Raises:
+            DataError: Not such a file, no labels beside it, or labels without names.
+        """
+        samples = _loaded(path)
+        is_complex = samples.ndim == 2 and np.iscomplexobj(samples)
+        if not is_complex and (samples.ndim != 3 or samples.shape[1] != 2):
+            raise DataError(
+                f"{path} holds {samples.dtype} frames of shape {samples.shape}, not (N, 2, L) or complex (N, L)"
+            )
+        files = {what: _beside(path, what, ".npy") for what in ("labels", "snrs", "split")}
+        of_labels = files["labels"]
+        if of_labels is None:
+            raise DataError(f"{path} has no labels beside it", f"Save them as {path.stem}_labels.npy")
+        labels = _loaded(of_labels)
+        classes = _beside(path, "classes", ".txt")
+        names, indices = _named(labels, classes, of_labels)
+        found = {what: None if file is None else _loaded(file) for what, file in files.items()}
+        table = checked_table(
+            len(samples),
+            (2, samples.shape[-1]),
+            names,
+            indices,
+            found["snrs"],
+            split=found["split"],
+            source=path.name,
+        )
+
+        def block(start: int, stop: int) -> npt.NDArray[np.generic]:
+            rows = samples[start:stop]
+            return np.stack([rows.real, rows.imag], axis=1) if is_complex else rows
+
+        used = (path, *(file for file in (*files.values(), classes) if file is not None))
+        yield Source(table, used, block)
+
+
+def _beside(path: Path, what: str, suffix: str) -> Path | None:
+    """The file that says what the frames' labels, SNRs, split or classes are."""
+    for candidate in (path.with_name(f"{path.stem}_{what}{suffix}"), path.with_name(f"{what}{suffix}")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _named(labels: npt.NDArray[Any], classes: Path | None, path: Path) -> tuple[list[str], npt.NDArray[Any]]:
+    """Class names, and an index into them for each label."""
+    if labels.dtype.kind in "US":
+        names, indices = np.unique(text_of(labels, path), return_inverse=True)
+        return [str(name) for name in names], indices
+    if classes is None:
+        raise DataError(
+            f"{path} holds labels of type {labels.dtype}, and no class names are beside it",
+            "Save class names as labels, or one a line in classes.txt",
+        )
+    try:
+        lines = classes.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {classes}: {reason_of(error)}") from error
+    return [line.strip() for line in lines if line.strip()], labels
+
+
+def _loaded(path: Path) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header fails in whatever reads it first
+        raise DataError(f"{path} is not a readable .npy file of a plain array: {reason_of(error)}") from error
+    return array
+
+
+dataset = Npy()

@@ -1,0 +1,177 @@
+"""SigMF recordings, whose annotations name the modulation: one `.sigmf-meta` with its data, an archive, or a folder.
+
+Frames are cut from annotations with a `core:label`; what SNR they have is told by a key that ends in `snr` or `snr_db`.
+All data types of the specification are read: fixed-point samples are scaled to -1..1, real ones have Q = 0.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.datasets._source import Streamed
+from edgeprune.datasets._windows import Complex, Segment, cut
+from edgeprune.errors import ConfigError, DataError, reason_of
+from edgeprune.protocols import FrameSource, Reading
+
+_META = ".sigmf-meta"
+_SNR_KEYS = ("snr", "snr_db")
+
+
+class SigMF(Streamed):
+    """Reads recordings by the package `sigmf`, which checks the metadata and the hash of the samples."""
+
+    suffixes = (_META, ".sigmf-data", ".sigmf", "/")
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a folder holds recordings."""
+        return not path.is_dir() or next(path.rglob(f"*{_META}"), None) is not None
+
+    @contextmanager
+    def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:
+        """Frames of all annotations, recording by recording in the order of their names.
+
+        Raises:
+            ConfigError: The package `sigmf` is not installed.
+            DataError: A recording that is damaged or short, whose hash is wrong, or without labels.
+        """
+        found = sorted(path.rglob(f"*{_META}")) if path.is_dir() else [path]
+        segments: list[Segment] = []
+        files: list[Path] = []
+        notes: list[str] = []
+        skipped: list[str] = []
+        for file in found:
+            try:
+                recording = _Recording(file, len(files))
+                segments += recording.segments()
+            except DataError as error:
+                if not reading.skip_bad_files:
+                    raise
+                skipped.append(str(error))
+                continue
+            files += recording.files
+            notes += recording.notes
+        if not segments:
+            raise DataError(f"{path} holds no recording that can be read", skipped[0] if skipped else "")
+        yield cut(segments, reading, path.name, tuple(files), notes, skipped)
+
+
+class _Recording:
+    """One recording and its annotations."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self._path, self._number = path, number
+        self._meta = path.with_suffix(_META)
+        archive = path.suffix == ".sigmf"
+        if not archive:
+            self._check_metadata()
+        self._signal = _opened(path if archive else self._meta)
+        data = self._signal.data_file
+        if not archive and data is None:
+            raise DataError(f"{self._meta} has no data file beside it", f"It should be {path.stem}.sigmf-data")
+        self.files = [path] if archive else [self._meta, Path(data)]
+        self._channels = int(self._signal.num_channels)
+        self._complex = str(self._signal.get_global_field("core:datatype")).startswith("c")
+        self._samples = int(self._signal.sample_count)
+        if not archive:
+            self._check_size(Path(data))
+        self.notes = [] if self._complex else [f"{path.name} holds real samples; Q is 0"]
+
+    def segments(self) -> list[Segment]:
+        """One of each labelled annotation and channel."""
+        rate = self._signal.get_global_field("core:sample_rate")
+        annotations = self._signal.get_annotations()
+        found: list[Segment] = []
+        for index, annotation in enumerate(annotations):
+            if not annotation.get("core:label"):
+                continue
+            start = int(annotation["core:sample_start"])
+            count = int(annotation.get("core:sample_count", self._samples - start))
+            if start + count > self._samples or count < 0:
+                raise DataError(
+                    f"{self._meta}: annotation {index} ends at sample {start + count}, "
+                    f"the data end at {self._samples}: they are short"
+                )
+            found += [
+                Segment(
+                    self._path.name,
+                    self._number,
+                    str(annotation["core:label"]),
+                    _snr(annotation, f"{self._meta}: annotation {index}"),
+                    start,
+                    count,
+                    None if rate is None else float(rate),
+                    lambda first, last, channel=channel: self._read(first, last, channel),  # type: ignore[misc]
+                )
+                for channel in range(self._channels)
+            ]
+        if not found:
+            raise DataError(f"{self._meta}: none of {len(annotations)} annotations has a core:label")
+        unnamed = len(annotations) - len(found) // self._channels
+        if unnamed:
+            self.notes.append(f"{self._path.name}: {unnamed} annotations without a core:label are left out")
+        return found
+
+    def _read(self, first: int, last: int, channel: int) -> Complex:
+        try:
+            samples = self._signal.read_samples(first, last - first)
+        except Exception as error:  # the package raises whatever numpy does
+            raise DataError(f"{self._path}: samples {first} to {last} cannot be read: {reason_of(error)}") from error
+        of_channel: Complex = np.asarray(samples if samples.ndim == 1 else samples[:, channel], dtype=np.complex64)
+        return of_channel
+
+    def _check_metadata(self) -> None:
+        """Refuse metadata that are no JSON object, or name a data file elsewhere."""
+        try:
+            meta = json.loads(self._meta.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self._meta} is not a SigMF metadata file: {reason_of(error)}") from error
+        if not isinstance(meta, dict) or not isinstance(meta.get("global"), dict):
+            raise DataError(f"{self._meta} is not a SigMF metadata file: it has no 'global' object")
+        named = meta["global"].get("core:dataset")
+        if named is not None and (not isinstance(named, str) or Path(named).name != named):
+            raise DataError(f"{self._meta}: core:dataset {named!r:.60} is not the name of a file beside it")
+        captures = meta.get("captures")
+        if isinstance(captures, list) and any(
+            isinstance(each, dict) and "core:header_bytes" in each for each in captures
+        ):
+            raise DataError(f"{self._meta}: captures with core:header_bytes are not read", "Write plain samples")
+
+    def _check_size(self, data: Path) -> None:
+        sample_bytes = self._signal.get_sample_size() * self._channels
+        size = data.stat().st_size
+        if size % sample_bytes:
+            raise DataError(f"{data} is short: {size} bytes are not whole samples of {sample_bytes} bytes")
+
+
+def _opened(path: Path) -> Any:
+    """The package's object for a recording, with its metadata and hash checked."""
+    try:
+        import sigmf
+    except ImportError as error:
+        raise ConfigError("SigMF recordings need the package sigmf", "pip install 'edgeprune[sigmf]'") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of is checked here
+            signal = sigmf.fromfile(str(path))
+            signal.validate()
+    except Exception as error:  # a damaged file fails in whatever reads it first
+        raise DataError(f"{path} is not a valid SigMF recording: {reason_of(error)}") from error
+    return signal
+
+
+def _snr(annotation: dict[str, Any], place: str) -> int | None:
+    for key, value in annotation.items():
+        if key.rsplit(":", 1)[-1].lower() in _SNR_KEYS:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise DataError(f"{place}: {key} is {value!r:.40}, not a number of dB")
+            return round(value)
+    return None
+
+
+dataset = SigMF()

@@ -1,0 +1,149 @@
+"""TorchSig data sets of one signal a sample: a folder with `data.h5`, an object a record or all samples in one array.
+
+What a sample is is told by `class_name` and `snr_db` of its one component; TorchSig itself is not needed.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.datasets import _hdf5
+from edgeprune.datasets._source import Source, Streamed
+from edgeprune.errors import DataError
+from edgeprune.frames import checked_table
+from edgeprune.protocols import FrameSource, Reading
+
+_FILE = "data.h5"
+_ARRAY_FORMAT = "torchsig-homogeneous"
+_RECORDS = {"data", "metadata", "index", "component_signals"}
+
+
+class TorchSig(Streamed):
+    """Reads what `DatasetCreator` leaves with its writers `HDF5Writer` and `HomogeneousHDF5Writer`."""
+
+    suffixes = ("/", *_hdf5.SUFFIXES)
+
+    def recognises(self, path: Path) -> bool:
+        """Whether a folder holds such a file, or a file has that layout."""
+        file = path / _FILE if path.is_dir() else path
+        if not file.is_file():
+            return False
+        return _hdf5.attribute(file, "format") == _ARRAY_FORMAT or _hdf5.keys(file) >= _RECORDS
+
+    @contextmanager
+    def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
+        """The samples in the order of the file.
+
+        Raises:
+            DataError: Truncated, samples that differ in length or are not complex, or of several signals.
+        """
+        file_path = path / _FILE if path.is_dir() else path
+        with _hdf5.opened(file_path) as file:
+            layout = _Array(file, file_path) if "index" not in file else _Records(file, file_path)
+            told = [layout.about(index) for index in range(layout.count)]
+            lacking = [index for index, about in enumerate(told) if "class_name" not in about]
+            if lacking:
+                raise DataError(f"{file_path}: sample {lacking[0]} has no class_name")
+            names = sorted({str(about["class_name"]) for about in told})
+            snrs = [about.get("snr_db") for about in told]
+            known = all(isinstance(snr, int | float) for snr in snrs)
+            table = checked_table(
+                layout.count,
+                (2, layout.length),
+                names,
+                np.array([names.index(str(about["class_name"])) for about in told], dtype=np.int64),
+                np.round(np.array(snrs, dtype=np.float64)) if known else None,
+                source=path.name,
+            )
+            notes = ("SNRs are rounded to whole dB",) if known else ()
+            yield Source(table, (file_path,), layout.block, notes)
+
+
+class _Array:
+    """All samples in one array, what they are as JSON."""
+
+    def __init__(self, file: h5py.File, path: Path) -> None:
+        self._path = path
+        self._data, components, offsets = _hdf5.arrays(file, path, "data", "component_metadata", "component_offsets")
+        if self._data.ndim != 2 or self._data.dtype.kind != "c":
+            raise DataError(f"{path} holds {self._data.dtype} of shape {self._data.shape}, not complex samples (N, L)")
+        self.count, self.length = self._data.shape
+        self._bounds = _hdf5.rows(offsets, path).astype(np.int64)
+        self._components = _hdf5.rows(components, path)
+        if len(self._bounds) != self.count + 1:
+            raise DataError(f"{path}: component_offsets holds {len(self._bounds)} values for {self.count} samples")
+
+    def about(self, index: int) -> dict[str, Any]:
+        """What is told of the one signal in a sample."""
+        first, last = self._bounds[index : index + 2]
+        _refuse_several(last - first, index, self._path)
+        try:
+            told = json.loads(self._components[first])
+            return {name: told["items"][name] for name in ("class_name", "snr_db") if name in told["items"]}
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            raise DataError(f"{self._path}: component_metadata[{first}] is not TorchSig's JSON") from error
+
+    def block(self, start: int, stop: int) -> npt.NDArray[np.generic]:
+        """Samples start to stop as (n, 2, L)."""
+        rows = _hdf5.rows(self._data, self._path, start, stop)
+        return np.stack([rows.real, rows.imag], axis=1)
+
+
+class _Records:
+    """Each sample an object of its own, and so is each thing that is told of it."""
+
+    def __init__(self, file: h5py.File, path: Path) -> None:
+        self._file, self._path = file, path
+        self.count = len(file["index"])
+        if not self.count:
+            raise DataError(f"{path} holds no frames")
+        self.length = len(self._sample(0))
+
+    def about(self, index: int) -> dict[str, Any]:
+        """What is told of the one signal in a sample."""
+        key = self._key(index)
+        components = self._file["component_signals"]
+        parts: list[str] = list(components[key].asstr()[...]) if key in components else []
+        _refuse_several(len(parts), index, self._path)
+        told = self._file["metadata"].get(parts[0], {})
+        found = {name: told[name][()] for name in ("class_name", "snr_db") if name in told}
+        if isinstance(found.get("class_name"), bytes):
+            found["class_name"] = found["class_name"].decode()
+        if "snr_db" in found:
+            found["snr_db"] = float(found["snr_db"])
+        return found
+
+    def block(self, start: int, stop: int) -> npt.NDArray[np.generic]:
+        """Samples start to stop as (n, 2, L)."""
+        samples = [self._sample(index) for index in range(start, stop)]
+        for place, sample in enumerate(samples):
+            if sample.shape != (self.length,):
+                raise DataError(f"{self._path}: sample {start + place} has shape {sample.shape}, not ({self.length},)")
+        stacked = np.stack(samples)
+        return np.stack([stacked.real, stacked.imag], axis=1)
+
+    def _key(self, index: int) -> str:
+        try:
+            return str(self._file["index"][str(index)].asstr()[()])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{self._path}: index has no sample {index}") from error
+
+    def _sample(self, index: int) -> npt.NDArray[np.generic]:
+        array = self._file["data"].get(self._key(index))
+        if not isinstance(array, h5py.Dataset) or array.ndim != 1 or array.dtype.kind != "c":
+            raise DataError(f"{self._path}: sample {index} is not an array of complex samples (L,)")
+        return _hdf5.rows(array, self._path)
+
+
+def _refuse_several(count: int, index: int, path: Path) -> None:
+    if count != 1:
+        raise DataError(f"{path}: sample {index} is of {count} signals, not of one", "Make a set of single signals")
+
+
+dataset = TorchSig()

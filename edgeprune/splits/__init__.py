@@ -1,0 +1,60 @@
+"""Which frames are for training, validation and test: one way of splitting a file, all told from labels alone."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from edgeprune.errors import unknown_name
+from edgeprune.records import SPLITS, FrameTable, Split
+from edgeprune.splits.cells import Indices, Parts
+from edgeprune.splits.published import amr_benchmark, authors, itu_2018
+from edgeprune.splits.recordings import by_recording, by_span, recordings_suffice
+from edgeprune.splits.stratified import stratified
+
+AUTO = "auto"
+_SPLITTERS: dict[str, Callable[[FrameTable, int], Parts]] = {
+    "stratified": stratified,
+    "recordings": by_recording,
+    "spans": by_span,
+    "authors-800-200": authors,
+    "amr-benchmark-2016": amr_benchmark,
+    "itu-2018": itu_2018,
+}
+METHODS = (AUTO, *_SPLITTERS)
+
+
+def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
+    """Indices of the frames of each split, sorted.
+
+    Args:
+        table: Of the frames.
+        seed: Of the seeded methods.
+        method: One of METHODS. 'auto' takes the split that the file names; else, for frames of recordings,
+            'recordings' where every class is at every SNR in three or more of them, and 'spans' where not; else
+            'stratified'.
+
+    Raises:
+        ConfigError: No such method.
+        DataError: The frames cannot be split so.
+    """
+    if method not in METHODS:
+        raise unknown_name("split", method, METHODS)
+    if method == AUTO and table.split is not None:
+        return {name: np.flatnonzero(table.split == index) for index, name in enumerate(SPLITS)}
+    return _SPLITTERS[_chosen(table) if method == AUTO else method](table, seed)
+
+
+def _chosen(table: FrameTable) -> str:
+    if table.recordings is None:
+        return "stratified"
+    return "recordings" if recordings_suffice(table) else "spans"
+
+
+def split_sha256(parts: Mapping[Split, Indices]) -> str:
+    """Sha256 of a split: of the name and the sorted indices of each part. The same frames split alike have the same."""
+    digest = hashlib.sha256()
+    for name in SPLITS:
+        digest.update(f"{name} {len(parts[name])} ".encode())
+        digest.update(np.sort(parts[name]).astype("<i8").tobytes())
+    return digest.hexdigest()

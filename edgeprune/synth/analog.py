@@ -1,0 +1,72 @@
+"""Analog modulations of speech."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edgeprune.synth.frequency import in_phase
+from edgeprune.synth.linear import Signals
+from edgeprune.synth.speech import speech
+
+Sideband = Literal["both", "upper"]
+
+
+@dataclass(frozen=True)
+class Amplitude:
+    """Amplitude modulation: carrier + depth * audio, or its upper sideband.
+
+    Attributes:
+        sideband: What is sent of the audio.
+        carrier: Amplitude of the carrier; 0 suppresses it.
+        depth: Root mean square of the audio.
+        voice: Seed of the speech.
+        sample_rate_hz: Of the signal.
+    """
+
+    sideband: Sideband
+    carrier: float
+    depth: float
+    voice: int
+    sample_rate_hz: int
+
+    def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
+        """Signals (frames, samples) of unit mean power over all the speech; a frame in a pause has less."""
+        spoken = speech(self.voice, self.sample_rate_hz)
+        if self.sideband == "both":
+            audio = spoken.cut(generator, frames, samples).astype(np.complex64)
+        else:
+            audio = spoken.cut_analytic(generator, frames, samples) / np.float32(np.sqrt(2))
+        signal = np.float32(self.carrier) + np.float32(self.depth) * audio
+        scaled: Signals = signal / np.float32(np.hypot(self.carrier, self.depth))
+        return scaled
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """Frequency modulation.
+
+    Attributes:
+        deviation_hz: For audio at its root mean square.
+        voice: Seed of the speech.
+        sample_rate_hz: Of the signal.
+    """
+
+    deviation_hz: float
+    voice: int
+    sample_rate_hz: int
+
+    def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
+        """Signals (frames, samples) of unit power."""
+        audio = speech(self.voice, self.sample_rate_hz).cut(generator, frames, samples)
+        start = generator.uniform(0, 2 * np.pi, (frames, 1)).astype(np.float32)
+        return in_phase(audio * np.float32(2 * np.pi * self.deviation_hz / self.sample_rate_hz), start)
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Nothing at all: what RadioML 2016.10A's AM-SSB sends, since its modulator multiplies by zero."""
+
+    def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:  # noqa: ARG002
+        """Zeros (frames, samples)."""
+        return np.zeros((frames, samples), dtype=np.complex64)

@@ -1,0 +1,120 @@
+"""Frames made from a recipe: cell by cell, in pieces that any number of workers may share."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.records import FrameTable
+from edgeprune.synth.channel import EXTRA_SAMPLES, noise, resampled, turned
+from edgeprune.synth.linear import Signals
+from edgeprune.synth.recipes import Recipe
+
+_PIECE_SAMPLES = 1 << 15
+_AT_ONCE = 16  # pieces in work for each worker
+_SWITCHED_ON = (50, 500)  # samples before a frame with a transient
+_FILTER_FILLS = 352  # samples: half the arms of the original's resampling filter, at 8 a symbol
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some frames of one class at one SNR; `number` counts the pieces of the cell."""
+
+    name: str
+    snr: int
+    number: int
+    frames: int
+
+
+def pieces_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> list[Piece]:
+    """All pieces in order: by class name, SNR and number."""
+    largest = max(1, _PIECE_SAMPLES // recipe.length)
+    return [
+        Piece(name, snr, number, min(largest, frames_per_cell - number * largest))
+        for name in sorted(recipe.modulators)
+        for snr in snrs
+        for number in range(-(-frames_per_cell // largest))
+    ]
+
+
+def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> FrameTable:
+    """Labels and SNRs of all frames."""
+    classes = tuple(sorted(recipe.modulators))
+    return FrameTable(
+        labels=np.repeat(np.arange(len(classes)), len(snrs) * frames_per_cell),
+        snrs=np.tile(np.repeat(np.asarray(snrs, dtype=np.int64), frames_per_cell), len(classes)),
+        classes=classes,
+        split=None,
+        source=f"recipe {recipe.name}",
+        shape=(2, recipe.length),
+    )
+
+
+def generate(recipe: Recipe, pieces: Sequence[Piece], seed: int, workers: int) -> Iterator[npt.NDArray[np.float32]]:
+    """The frames of each piece, (frames, 2, length), in order: the same for any number of workers."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = iter(pieces)
+        while batch := list(islice(waiting, workers * _AT_ONCE)):
+            yield from pool.map(lambda piece: frames_of(recipe, piece, seed), batch)
+
+
+def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32]:
+    """The frames of one piece, (frames, 2, length)."""
+    place = [seed, zlib.crc32(piece.name.encode()), piece.snr & 0xFFFFFFFF, piece.number]
+    generator = np.random.default_rng(place)
+    clean = recipe.modulators[piece.name].modulate(generator, piece.frames, recipe.length + EXTRA_SAMPLES)
+    if recipe.transients:
+        clean = _switched_on(generator, clean, recipe.transients)
+    received = through(recipe, generator, clean)
+    power = _noise_power(recipe, clean, received, piece.snr)
+    received = received + np.sqrt(power).astype(np.float32) * noise(generator, (piece.frames, recipe.length))
+    return _scaled(recipe, received)
+
+
+def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> Signals:
+    """Signals after the channel, without noise, (frames, length)."""
+    frames, rate = len(clean), recipe.sample_rate_hz
+    samples = clean.shape[1] - EXTRA_SAMPLES + 7 if recipe.fading else recipe.length
+    late = np.zeros((frames, 1))
+    signal = resampled(clean, recipe.clock.offsets(generator, frames, samples), rate, late)
+    phase = generator.uniform(0, 2 * np.pi, (frames, 1)) if recipe.turned else np.zeros((frames, 1))
+    signal = turned(signal, recipe.carrier.offsets(generator, frames, samples), rate, phase)
+    return recipe.fading.apply(generator, signal, rate) if recipe.fading else signal
+
+
+def _noise_power(recipe: Recipe, clean: Signals, received: Signals, snr: int) -> npt.NDArray[np.float64]:
+    """Power of the noise of each frame, (frames, 1).
+
+    The SNR is over the mean power of the class after the frame's channel, so a frame of a pause has less. With the
+    original's mistake it is the noise alone, 10^(-SNR/10) in amplitude.
+    """
+    if recipe.amplitude_noise:
+        return np.full((len(clean), 1), 10 ** (-snr / 5))
+    before, after = (
+        np.mean(np.abs(signal) ** 2, axis=1, keepdims=True, dtype=np.float64) for signal in (clean, received)
+    )
+    gain = np.where(before > 0, after / np.maximum(before, np.finfo(np.float32).tiny), 1.0)
+    power: npt.NDArray[np.float64] = gain * 10 ** (-snr / 10)
+    return power
+
+
+def _switched_on(generator: np.random.Generator, signal: Signals, one_in: int) -> Signals:
+    """Signals of which one in so many begins while the transmitter's filter still fills."""
+    begins = generator.integers(*_SWITCHED_ON, size=len(signal))
+    chosen = generator.integers(one_in, size=len(signal)) == 0
+    silent = np.where(chosen, np.maximum(_FILTER_FILLS - begins, 0), 0)
+    return signal * (np.arange(signal.shape[1]) >= silent[:, None])
+
+
+def _scaled(recipe: Recipe, signal: Signals) -> npt.NDArray[np.float32]:
+    size = np.abs(signal)
+    if recipe.scale == "sum-abs":
+        divisor = size.sum(axis=1, keepdims=True)
+    else:
+        divisor = np.sqrt((size**2).mean(axis=1, keepdims=True))
+    scaled = signal / divisor
+    return np.stack([scaled.real, scaled.imag], axis=1)

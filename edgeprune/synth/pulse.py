@@ -1,0 +1,63 @@
+"""Pulse shaping: symbols in, samples out, each frame with its own timing and roll-off."""
+
+import numpy as np
+import numpy.typing as npt
+
+Real = npt.NDArray[np.float64]
+
+
+def root_raised_cosine(t: Real, rolloff: Real) -> Real:
+    """Impulse response of the root-raised-cosine filter (Proakis, Digital Communications), of unit energy.
+
+    Args:
+        t: Time in symbols, any shape.
+        rolloff: In 0..1, broadcast against `t`; not 0.
+    """
+    a, t = np.broadcast_arrays(rolloff, t)
+    x = 4 * a * t
+    edge = np.abs(np.abs(x) - 1) < 1e-6  # both limits of the formula are written out
+    centre = np.abs(t) < 1e-9
+    safe = np.where(edge | centre, 0.123, t)
+    y = 4 * a * safe
+    with np.errstate(divide="ignore", invalid="ignore"):
+        h = (np.sin(np.pi * safe * (1 - a)) + y * np.cos(np.pi * safe * (1 + a))) / (np.pi * safe * (1 - y**2))
+    h = np.where(centre, 1 - a + 4 * a / np.pi, h)
+    at_edge = (1 + 2 / np.pi) * np.sin(np.pi / (4 * a)) + (1 - 2 / np.pi) * np.cos(np.pi / (4 * a))
+    found: Real = np.where(edge, a / np.sqrt(2) * at_edge, h)
+    return found
+
+
+def rrc_taps(timing: Real, rolloff: Real, sps: int, span: int) -> npt.NDArray[np.float32]:
+    """Filter taps of each frame, (n, span + 1, sps): what symbol k adds to sample p of a symbol's time.
+
+    Args:
+        timing: By how many samples each frame is late, (n,), in 0..sps.
+        rolloff: Of each frame, (n,).
+        sps: Samples a symbol.
+        span: Symbols that a pulse lasts.
+    """
+    symbol = np.arange(span + 1)[None, :, None]
+    sample = np.arange(sps)[None, None, :]
+    t = (sample - timing[:, None, None]) / sps + span / 2 - symbol
+    return root_raised_cosine(t, rolloff[:, None, None]).astype(np.float32)
+
+
+def symbols_for(samples: int, sps: int, span: int) -> int:
+    """How many symbols it takes to make that many samples."""
+    return -(-samples // sps) + span
+
+
+def shape(symbols: npt.NDArray[np.float32], taps: npt.NDArray[np.float32], samples: int) -> npt.NDArray[np.float32]:
+    """Samples of real symbols, without the filter's beginning and end.
+
+    Args:
+        symbols: (n, s).
+        taps: (n or 1, span + 1, sps).
+        samples: How many are wanted; `symbols_for` says how many symbols that takes.
+
+    Returns:
+        (n, samples): each is the sum over the span + 1 symbols around it.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(symbols, taps.shape[1], axis=1)
+    shaped: npt.NDArray[np.float32] = np.matmul(windows, taps)
+    return shaped.reshape(len(symbols), -1)[:, :samples]
