@@ -38,19 +38,19 @@ def command(
     from edgeprune.tasks.measuring import export_model, precision_of
 
     chosen = targets.get(target)
-    precision_of(chosen, precision)
+    wanted = precision_of(chosen, precision)
     loaded = checkpoints.load(model, options)
-    written = export_model(loaded, find_data(loaded, data), chosen, out, batch, console)
+    written = export_model(loaded, find_data(loaded, data), chosen, out, wanted, batch, console)
     if console.as_json:
         console.json(to_plain(written))
         return
     for note in written.simplifier_notes:
         console.note(note)
     console.headline(
-        f"opset {written.opset}, {written.nodes} operators, {written.size_bytes:,} bytes, simplified by "
-        f"{written.simplifier}: {out}"
+        f"{written.precision}, opset {written.opset}, {written.nodes} operators, {written.size_bytes:,} bytes, "
+        f"simplified by {written.simplifier}: {out}"
     )
     console.print(
-        f"Same answers as PyTorch on {written.checked_frames} frames; largest difference of a logit "
-        f"{written.max_abs_logit_difference:.2g}"
+        f"The same class as PyTorch for {written.same_top1:.1%} of {written.checked_frames} frames; largest difference "
+        f"of a logit {written.max_abs_logit_difference:.2g}"
     )

@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ from edgeprune.export import graph
 from edgeprune.export.check import Agreement, check_against_torch
 from edgeprune.export.network import fitting
 from edgeprune.export.onnx import export_onnx
+from edgeprune.export.precision import Calibration, lower
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
 from edgeprune.silence import Silence
 from edgeprune.store import file_sha256, replacing, unwritable
-from edgeprune.targets import Target
+from edgeprune.targets import Precision, Target
+
+__all__ = ["Calibration", "Simplifier", "export"]
 
 
 def export(
@@ -33,10 +37,15 @@ def export(
     progress: Progress | None = None,
     *,
     batch_size: int = 1,
+    precision: Precision = "fp32",
+    calibration: Calibration | None = None,
     time_limit_s: float = 120.0,
     simplifiers: tuple[Simplifier, ...] = SIMPLIFIERS,
 ) -> OnnxModel:
     """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
+
+    In float32 the file must give every frame the class that torch gives it; in a lower precision it must answer with
+    finite numbers, and the record says how often the class is the same.
 
     The file appears whole and checked, or not at all; one that was there before stays until then. `nodes` of the record
     counts the operators of the finished graph, where batch norms have become part of the convolutions before them.
@@ -50,6 +59,8 @@ def export(
         metadata: Goes into the file's `metadata_props`, beside `edgeprune_version`, `normalisation` and `exporter`.
         progress: Told of each step, of simplifiers that failed and of ties.
         batch_size: The fixed number of frames in a batch, for a target whose batch is static.
+        precision: Of weights and arithmetic; input and output are float32 in any.
+        calibration: What int8 finds its scales with; needed for that alone.
         time_limit_s: How long each simplifier may take.
         simplifiers: Which to try, in order; without one that succeeds the graph stays as it was exported.
 
@@ -64,8 +75,8 @@ def export(
     iq = fitting(iq, spec)
     watched = progress or Silence()
     own_metadata = {"edgeprune_version": edgeprune.__version__, "normalisation": spec.normalisation}
-    with _workbench(path) as folder, watched.track(f"export {path.name}", 3) as advance:
-        raw, finished = folder / "raw.onnx", folder / "finished.onnx"
+    with _workbench(path) as folder, watched.track(f"export {path.name}", 3 + (precision != "fp32")) as advance:
+        raw, finished, typed = (folder / f"{name}.onnx" for name in ("raw", "finished", "typed"))
         fixed = batch_size if target.batch == "static" else None
         exporter = export_onnx(
             model, spec, raw, opset=target.opset, batch_size=fixed, metadata={**metadata, **own_metadata}
@@ -75,11 +86,16 @@ def export(
         advance(1, f"simplified by {simplified.simplifier}")
         agreement = check_against_torch(model, spec, finished, iq)
         advance(1, f"largest logit difference to torch {agreement.max_abs_difference:.2g}")
+        record = _record(finished, exporter, simplified, agreement)
+        if precision != "fp32":
+            record = lower(finished, typed, iq, precision, calibration, record)
+            finished = typed
+            advance(1, f"{precision}: the same class for {record.same_top1:.1%} of {len(iq)} frames")
         with replacing(path) as file:
             file.write(finished.read_bytes())
     for note in (*simplified.notes, *agreement.notes):
         watched.note(f"{path.name}: {note}")
-    return _record(path, exporter, simplified, agreement)
+    return replace(record, path=path.name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
 def _record(path: Path, exporter: str, simplified: Simplification, agreement: Agreement) -> OnnxModel:

@@ -7,13 +7,7 @@ comes out is believed only after it was checked: its operators, opset and shapes
 was not traced with.
 """
 
-import contextlib
-import io
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,11 +22,11 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, torch_logits
+from edgeprune.export.quiet import quietly
 from edgeprune.records import InputSpec
 
 _OLDEST_OF_TORCH_EXPORT = 18
 _NEWEST_OF_TORCHSCRIPT = 20
-_CHATTY_LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 
 @dataclass(frozen=True)
@@ -136,7 +130,7 @@ def export_onnx(
 
 def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route: Route, *, dynamic: bool) -> None:
     """Let one of torch's exporters write its file."""
-    with _silence():
+    with quietly():
         if route.exporter == "torch.export":
             torch.onnx.export(
                 network,
@@ -194,32 +188,3 @@ def _converted(model: ModelProto, opset: int) -> ModelProto:
         del node.attribute[:]
         node.attribute.extend(kept)
     return onnx.version_converter.convert_version(model, opset)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep an exporter's warnings, log and prints from the user: whether it did well is checked afterwards.
-
-    The TorchScript exporter dumps its graph on standard output, from C++, when it fails; `--json` promises one object
-    there.
-    """
-    loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
-    levels = [logger.level for logger in loggers]
-    sys.stdout.flush()
-    output = os.dup(1)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            Path(os.devnull).open("wb") as nowhere,
-        ):
-            warnings.simplefilter("ignore")
-            for logger in loggers:
-                logger.setLevel(logging.CRITICAL)
-            os.dup2(nowhere.fileno(), 1)
-            yield
-    finally:
-        os.dup2(output, 1)
-        os.close(output)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

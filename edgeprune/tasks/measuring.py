@@ -12,7 +12,7 @@ from edgeprune import datasets, registry
 from edgeprune.bench import protocol
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
-from edgeprune.export import export
+from edgeprune.export import Calibration, export
 from edgeprune.frames import fit_to
 from edgeprune.model_file import ModelOptions
 from edgeprune.protocols import Progress, Session
@@ -24,6 +24,7 @@ from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
 CHECKED_FRAMES = 512
+CALIBRATION_FRAMES = 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ def onnx_metadata(model: Checkpoint) -> dict[str, str]:
     }
 
 
-def export_model(model: Checkpoint, data: Path, target: Target, out: Path, batch: int, progress: Progress) -> OnnxModel:
+def calibration(precision: Precision, train: Frames) -> Calibration | None:
+    """What the scales of int8 are found with: frames spread over those for training."""
+    return Calibration(spread(train, CALIBRATION_FRAMES, SPLIT_SEED).iq) if precision == "int8" else None
+
+
+def export_model(
+    model: Checkpoint, data: Path, target: Target, out: Path, precision: Precision, batch: int, progress: Progress
+) -> OnnxModel:
     """Export a model for a target and check it against torch on frames of the validation split.
 
     Raises:
@@ -68,9 +76,33 @@ def export_model(model: Checkpoint, data: Path, target: Target, out: Path, batch
         ModelError: It cannot be exported, or the export gives other answers.
     """
     writable(out)
-    frames = spread(frames_for(model, data)["validation"], CHECKED_FRAMES, SPLIT_SEED).iq
-    progress.stage(f"export {model.name} for {target.name}")
-    return export(model.model, model.input, frames, target, out, onnx_metadata(model), progress, batch_size=batch)
+    parts = frames_for(model, data)
+    progress.stage(f"export {model.name} for {target.name} in {precision}")
+    return export_checked(model, parts, target, out, precision, batch, progress)
+
+
+def export_checked(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    target: Target,
+    out: Path,
+    precision: Precision,
+    batch: int,
+    progress: Progress,
+) -> OnnxModel:
+    """Export a model whose frames are split already: checked on validation, calibrated on train."""
+    return export(
+        model.model,
+        model.input,
+        spread(parts["validation"], CHECKED_FRAMES, SPLIT_SEED).iq,
+        target,
+        out,
+        onnx_metadata(model),
+        progress,
+        batch_size=batch,
+        precision=precision,
+        calibration=calibration(precision, parts["train"]),
+    )
 
 
 def evaluate(path: Path, options: ModelOptions, data: Path | None, split: Split, progress: Progress) -> Accuracy:
