@@ -1,6 +1,6 @@
 """Writes what docs/ says of the code from the code itself: `make docs` runs it, a test finds out when it is due.
 
-`cli.md` and `report.schema.json` are written whole; in `targets.md` and `report.md` what lies between two marks.
+`cli.md` and the JSON Schemas are written whole; in `targets.md`, `report.md` and `ci.md` what lies between two marks.
 """
 
 import json
@@ -13,7 +13,9 @@ from typing import Any
 import click
 
 from edgeprune.cli import app
+from edgeprune.cli._dispatching import Dispatching
 from edgeprune.errors import EdgepruneError
+from edgeprune.gate import budget
 from edgeprune.report.report_json import json_schema
 from edgeprune.targets import Target
 
@@ -50,12 +52,14 @@ def main() -> None:
 
 def documents() -> dict[Path, str]:
     """Each generated document as it should be."""
-    target, report = Target.model_json_schema(), json_schema()
+    target, report, limits = Target.model_json_schema(), json_schema(), budget.json_schema()
     return {
         DOCS / "cli.md": cli_page(),
         DOCS / "report.schema.json": json.dumps(report, indent=2) + "\n",
+        DOCS / "edgeprune-budget.schema.json": json.dumps(limits, indent=2) + "\n",
         DOCS / "targets.md": _between_marks(DOCS / "targets.md", "".join(_key_tables(target))),
         DOCS / "report.md": _between_marks(DOCS / "report.md", "".join(_key_tables(report))),
+        DOCS / "ci.md": _between_marks(DOCS / "ci.md", "".join(_key_tables(limits["$defs"]["Limits"]))),
     }
 
 
@@ -68,6 +72,8 @@ def commands(group: click.Group, parent: click.Context) -> Iterator[tuple[click.
         yield command, context
         if isinstance(command, click.Group):
             yield from commands(command, context)
+        for other, inner in command.others.items() if isinstance(command, Dispatching) else ():
+            yield inner, click.Context(inner, parent=context, info_name=other)
 
 
 def app_context() -> click.Context:
@@ -93,7 +99,14 @@ def _help(command: click.Command, context: click.Context) -> str:
 
 def _exit_codes() -> list[str]:
     over = "Done, but the network is over its latency budget or below its accuracy; the report says by how much."
-    rows = {0: ["Done."], 1: [over], 70: ["A bug of edgeprune; its traceback is printed."], 130: ["Interrupted."]}
+    unsure = "`check` cannot say: a figure is missing, or the noise is larger than the limit."
+    rows = {
+        0: ["Done."],
+        1: [over],
+        5: [unsure],
+        70: ["A bug of edgeprune; its traceback is printed."],
+        130: ["Interrupted."],
+    }
     for kind in EdgepruneError.__subclasses__():
         rows.setdefault(kind.exit_code, []).append(str(kind.__doc__))
     return ["| code | meaning |\n|---|---|\n", *(f"| {code} | {' '.join(rows[code])} |\n" for code in sorted(rows))]

@@ -21,7 +21,9 @@ OUT = f"{RESULT}/out"
 """What the commands of steps write."""
 STEPS = f"{RESULT}/steps"
 """Of each step NAME: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats lines
-`NAME.tegrastats`."""
+`NAME.tegrastats`; `NAME.cached` is there if its engine was built earlier."""
+ENGINES = f"{RESULT}/engines.txt"
+"""A line for each engine, which stays on the device: sha256, bytes, file."""
 
 
 def model_file(role: Role) -> str:
@@ -118,7 +120,8 @@ class Plan:
 
     Attributes:
         tool: Whose version decides.
-        since: Lowest version, as trtexec's banner counts: major * 10000 + minor * 100 + patch; 0 for any.
+        since: Lowest version, as major * 10000 + minor * 100 + patch; 0 for any. So 8.5.2, which trtexec's banner
+            counts as v8502, is 80502, and 10.3.0 is 100300, as in the banner.
         steps: In their order. A failed step ends the run.
     """
 
@@ -151,7 +154,7 @@ class DeviceFacts:
         cuda: Version.
         tensorrt: Full version of the library: '10.3.0.30'.
         trtexec: Path of the program.
-        trtexec_version: As its banner counts: 100300.
+        trtexec_version: Counted like `Plan.since`: 80502 where its banner says v8502, 100300 where it says v100300.
         power_mode: Name in force: '25W'.
         power_mode_id: Its number.
         power_modes: Number to name of every mode that the module has.
@@ -255,3 +258,32 @@ class DeviceMeasurement:
     answers: Mapping[Role, npt.NDArray[np.float32]]
     engines: tuple[EngineFile, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine that was built on this machine.
+
+    Attributes:
+        path: Name of the file.
+        sha256: Of the file.
+        size_bytes: Of the file.
+        model_sha256: Of the ONNX file it was built from.
+        runtime: 'tensorrt' or 'tensorrt-rtx'.
+        version: Of that library, which alone can load it.
+        compute_capability: Of the GPUs it runs on; None for this machine's.
+        batches: The least and the most frames it takes at once.
+        layers: Of the network that was parsed.
+        build_s: Seconds that building took.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    model_sha256: str
+    runtime: str
+    version: str
+    compute_capability: str | None
+    batches: tuple[int, int]
+    layers: int
+    build_s: float

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from edgeprune.measurement import Assignment, DeviceMeasurement, Plan
+from edgeprune.errors import DeviceError
+from edgeprune.measurement import Assignment, BuiltEngine, DeviceMeasurement, Plan
 from edgeprune.records import Frames, FrameTable, InputSpec, LayerChain
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from torch import Tensor, nn
+
+    from edgeprune.targets import Target
 
 
 class ModelFamily(Protocol):
@@ -26,7 +29,7 @@ class ModelFamily(Protocol):
 
 
 class DatasetFormat(Protocol):
-    """A file format that is read whole; a file in `datasets/` holds one as `dataset`."""
+    """A file format; a file in `datasets/` holds one as `dataset`."""
 
     suffixes: tuple[str, ...]
 
@@ -53,17 +56,22 @@ class Reading:
 
 
 class FrameSource(Protocol):
-    """Frames that are read when asked for, since a file may be larger than memory.
+    """Frames that are read when asked for, since a file may be larger than memory."""
 
-    Attributes:
-        table: Labels and all else that is known of the frames.
-        notes: What was done or assumed in reading, one sentence each.
-        skipped: Files that were left out, each with the reason.
-    """
+    @property
+    def table(self) -> FrameTable:
+        """Labels and all else that is known of the frames."""
+        ...
 
-    table: FrameTable
-    notes: tuple[str, ...]
-    skipped: tuple[str, ...]
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done or assumed in reading, one sentence each."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Files that were left out, each with the reason."""
+        ...
 
     def read(self, start: int, stop: int) -> "npt.NDArray[np.float32]":
         """Samples of the frames start to stop, (stop - start, channels, length); reading onwards is the fastest."""
@@ -75,13 +83,11 @@ class FrameSource(Protocol):
 
 
 @runtime_checkable
-class StreamedFormat(Protocol):
-    """A file format that can be read a few frames at a time; a file in `datasets/` holds one as `dataset`.
+class StreamedFormat(DatasetFormat, Protocol):
+    """A file format that can also be read a few frames at a time.
 
     Several may share a suffix; '/' stands for a folder.
     """
-
-    suffixes: tuple[str, ...]
 
     def recognises(self, path: Path) -> bool:
         """Whether a file with one of the suffixes is of this format."""
@@ -208,6 +214,10 @@ class DeviceRuntime(Protocol):
 
     name: str
 
+    def facts(self) -> dict[str, Any]:
+        """What can be said of it without a device: its name, and which versions it knows."""
+        ...
+
     def files(self) -> "dict[str, str]":
         """Text files that its steps need on the device, by their path in the bundle."""
         ...
@@ -225,6 +235,31 @@ class DeviceRuntime(Protocol):
         ...
 
 
+@runtime_checkable
+class EngineBuilder(Protocol):
+    """What builds engines on this machine; the `runtime` of some files in `runtimes/` is one."""
+
+    name: str
+
+    def build(
+        self,
+        model: Path,
+        target: "Target",
+        out: Path,
+        progress: "Progress",
+        timing_cache: Path | None = None,
+        largest_batch: int = 256,
+    ) -> BuiltEngine:
+        """Build an engine of a model that is typed for its precision; the file appears whole or not at all.
+
+        Raises:
+            ConfigError: What builds is not installed, or does not build for the target.
+            ModelError: The model cannot be read or built.
+            DeviceError: Building asks for a GPU, and there is none.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Completed:
     """How a command on a device ended: its exit code and what it printed."""
@@ -232,6 +267,10 @@ class Completed:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+class LinkLost(DeviceError):  # noqa: N818 (what happened to the link)
+    """A device that answered before does not now; asking again may help, and what was begun there may go on."""
 
 
 class Transport(Protocol):
@@ -244,10 +283,11 @@ class Transport(Protocol):
     replay: str | None
 
     def run(self, script: str, timeout_s: float = 60.0) -> Completed:
-        """Run a POSIX shell script there.
+        """Run a POSIX shell script there, in the home folder.
 
         Raises:
-            DeviceError: It cannot be reached or did not end in time. Any exit code of the script itself is an answer.
+            LinkLost: The link dropped, or the device stopped answering.
+            DeviceError: It cannot be reached. Any exit code of the script itself is an answer.
         """
         ...
 

@@ -4,13 +4,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgeprune import tomlfile
+from edgeprune import registry, tomlfile
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.resources import shipped
 
 Precision = Literal["fp32", "fp16", "int8"]
+
+CLOCK_MS = 4000.0
+"""trtexec counts time in float32 from its start: from 4 s on a step of its clock is half a microsecond."""
+
+_ON_DEVICE = ("trtexec", "onnxruntime-agent")
+_VERSION = r"^\d+(\.\d+)*$"
+_WITHOUT_INT8 = ("5.3", "6.2")
 
 
 class Bench(BaseModel):
@@ -23,23 +30,82 @@ class Bench(BaseModel):
     warmup_ms: float = Field(default=500.0, ge=0, description="Running each model before anything counts.")
 
 
-class Target(BaseModel):
-    """A kind of device.
-
-    `opset` is the newest ONNX opset its runtime reads; the first of `precisions` is the default.
-    """
+class Versions(BaseModel):
+    """A range of versions: from `lowest` on, up to but without `below`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
+    lowest: str = Field(pattern=_VERSION, description="The oldest that serves.")
+    below: str = Field(pattern=_VERSION, description="The first that does not serve.")
+
+    def holds(self, version: str) -> bool:
+        """Whether a version is in the range: '8.5.2' is in 8.4 to 9."""
+        return _parts(self.lowest) <= _parts(version) < _parts(self.below)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Versions":
+        if _parts(self.lowest) >= _parts(self.below):
+            raise ValueError(f"lowest {self.lowest} is not below {self.below}")
+        return self
+
+
+class Target(BaseModel):
+    """A kind of device, and what is exported, built and measured for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="The file's name without `.toml`.")
     description: str
-    runtime: str
-    opset: int = Field(ge=9, le=23)
-    precisions: tuple[Precision, ...] = Field(min_length=1)
-    batch: Literal["dynamic", "static"] = "dynamic"
-    threads: int = Field(default=1, ge=1)
+    runtime: str = Field(description="What runs the model: a plug-in in edgeprune/runtimes/.")
+    opset: int = Field(ge=9, le=23, description="The newest ONNX opset that is read there; the export has exactly it.")
+    precisions: tuple[Precision, ...] = Field(min_length=1, description="Those it runs; the first is the default.")
+    batch: Literal["dynamic", "static"] = Field(
+        default="dynamic", description="Whether the exported file takes any number of frames, or `--batch` of them."
+    )
+    threads: int = Field(default=1, ge=1, description="Of one inference, where that can be chosen.")
+    architecture: str | None = Field(
+        default=None, description="Of its processor, as `uname -m` says it; a device with another one is refused."
+    )
+    compute_capability: str | None = Field(
+        default=None, pattern=r"^\d+\.\d$", description="Of its GPU; a board with another one is refused."
+    )
+    tensorrt: Versions | None = Field(default=None, description="The versions of TensorRT, or of TensorRT-RTX.")
+    modules: tuple[str, ...] = Field(
+        default=(), description="Part numbers of the modules meant, or their beginnings; none for any."
+    )
+    dla_cores: int = Field(default=0, ge=0, description="Deep-learning accelerators, the most that such a board has.")
+    rails: tuple[tuple[str, ...], ...] = Field(
+        default=(),
+        description="Power rails that add up to what the board takes; of several sets the first that it has counts.",
+    )
+    builds: int = Field(default=2, ge=1, le=9, description="How often each engine is built, for the spread of builds.")
     bench: Bench = Bench()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = Field(default=(), description="Shown to whoever looks at the target.")
+
+    @property
+    def on_device(self) -> bool:
+        """Whether models for it run on a device, and not on this machine."""
+        return self.runtime in _ON_DEVICE
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Target":
+        if self.compute_capability in _WITHOUT_INT8 and "int8" in self.precisions:
+            raise ValueError(
+                f"precisions has int8, which compute capability {self.compute_capability} has no units for"
+            )
+        if self.runtime == "trtexec" and self.batch != "static":
+            raise ValueError(f'batch is {self.batch!r}; the runtime trtexec takes "static"')
+        if self.runtime in ("trtexec", "tensorrt-rtx") and self.compute_capability is None:
+            raise ValueError(f"compute_capability is missing, which the runtime {self.runtime} asks for")
+        if self.runtime == "trtexec" and self.bench.warmup_ms + self.bench.round_ms > CLOCK_MS:
+            raise ValueError(
+                f"bench: warmup_ms and round_ms add up to more than {CLOCK_MS:g}, where trtexec loses its pace"
+            )
+        return self
+
+
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def names() -> tuple[str, ...]:
@@ -64,7 +130,7 @@ def read(path: Path) -> Target:
     """Read and check a target file.
 
     Raises:
-        ConfigError: Missing, not TOML, an unknown key, or a value that is not allowed.
+        ConfigError: Missing, not TOML, an unknown key or runtime, or a value that is not allowed.
     """
     plain = tomlfile.read(path, "target")
     try:
@@ -73,8 +139,11 @@ def read(path: Path) -> Target:
         raise tomlfile.problem(str(path), error, _known_keys) from error
     if target.name != path.stem:
         raise ConfigError(f"{path} names itself {target.name!r}", f"Name the file {target.name}.toml")
+    if target.runtime not in registry.names("runtimes"):
+        raise unknown_name(f"runtime of {path}", target.runtime, registry.names("runtimes"))
     return target
 
 
 def _known_keys(place: tomlfile.Place) -> Iterable[str]:
-    return Bench.model_fields if place[0] == "bench" else Target.model_fields
+    tables = {"bench": Bench.model_fields, "tensorrt": Versions.model_fields}
+    return tables.get(str(place[0]), Target.model_fields) if len(place) > 1 else Target.model_fields

@@ -48,5 +48,7 @@ def problem(source: str, error: ValidationError, known: Callable[[Place], Iterab
     where = ".".join(map(str, place)) or "the file"
     if first["type"] == "extra_forbidden":
         return unknown_name(f"key of {source}", str(place[-1]), known(place))
+    if first["type"] == "value_error":  # a check of ours, which says what it found
+        return ConfigError(": ".join([source, *map(str, place), str(first["ctx"]["error"])]))
     found = "" if first["type"] == "missing" else f", found {first['input']!r:.60}"
     return ConfigError(f"{source}: {where}: {first['msg']}{found}")

@@ -15,10 +15,13 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
+DATA = click.Path(path_type=Path)
+
 data_option = click.option(
     "--data",
-    type=FILE,
-    help="Labelled frames: a RadioML pickle or .npz. Default: what the model names, or the shipped set.",
+    type=DATA,
+    help="Labelled frames: a file or folder that `edgeprune data info` reads. Default: what the model names, or the "
+    "shipped set.",
 )
 target_option = click.option(
     "--target",

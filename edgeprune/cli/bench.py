@@ -1,15 +1,18 @@
 """`edgeprune bench`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._device import device_options
 from edgeprune.cli._options import FILE, FOLDER, subcommand, target_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
+    from edgeprune.measurement import Role
     from edgeprune.records import BenchReport
+    from edgeprune.tasks.reaching import Host
 
 
 @subcommand("bench")
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
 @click.option("--rounds", type=click.IntRange(6), help="Default: the target's.")
 @click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Of the files. Default: the target's first."
+)
+@device_options
 @click.option("--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and samples.")
 def command(
     console: "Console",
@@ -30,15 +37,36 @@ def command(
     threads: int | None,
     rounds: int | None,
     round_ms: float | None,
+    precision: str | None,
     out: Path,
+    host: "Host | None",
+    power: dict[str, Any],
 ) -> None:
-    """Measure the latency of A, or of A against B in interleaved rounds, and keep every sample."""
-    from edgeprune import targets
-    from edgeprune.store import to_plain, write_json
-    from edgeprune.tasks.measuring import BenchChoices, bench_files
+    """Measure the latency of A, or of A against B in interleaved rounds, and keep every sample.
 
-    choices = BenchChoices(batch, threads, rounds, round_ms)
-    measured = bench_files(first, second, targets.get(target), choices, out, console)
+    For a target that is a device, on --device HOST; its files have the batch that is measured and are typed for the
+    precision, as `edgeprune export` writes them.
+    """
+    from edgeprune import targets
+    from edgeprune.errors import ConfigError
+    from edgeprune.store import to_plain, write_json
+    from edgeprune.tasks.measuring import BenchChoices, bench_files, precision_of
+
+    chosen = targets.get(target)
+    if chosen.on_device != (host is not None):
+        found = "is a device" if chosen.on_device else "is measured on this machine"
+        raise ConfigError(f"{chosen.name} {found}", "Use --device HOST for devices, and for them alone")
+    if host is None:
+        measured = bench_files(first, second, chosen, BenchChoices(batch, threads, rounds, round_ms), out, console)
+    else:
+        from edgeprune.tasks.assigning import Wishes
+        from edgeprune.tasks.measuring_there import bench_there
+
+        wishes = Wishes(batch, threads, rounds, round_ms, **power)
+        models: dict[Role, Path] = {"baseline": first}
+        if second is not None:
+            models["pruned"] = second
+        measured = bench_there(host, models, chosen, precision_of(chosen, precision), wishes, out, console).bench
     write_json(out / "bench.json", to_plain(measured))
     if console.as_json:
         console.json(to_plain(measured))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._device import device_options
 from edgeprune.cli._options import (
     FILE,
     FOLDER,
@@ -21,8 +22,8 @@ from edgeprune.names import CHANNEL_METHODS
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.report.schema import Report
     from edgeprune.tasks.planning import PlanSettings
+    from edgeprune.tasks.reaching import Host
 
 
 @subcommand("prune-and-export")
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL-TARGET]")
 @click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
 @click.option("--dry-run", is_flag=True, help="Only say which stages would be reused and which run.")
+@device_options
 @model_options
 def command(
     console: "Console",
@@ -78,16 +80,22 @@ def command(
     options: "ModelOptions",
     planning: "PlanSettings",
     latency_budget: float | None,
+    host: "Host | None",
+    power: dict[str, Any],
 ) -> None:
     """Prune MODEL, fine-tune it, export it for a target, measure both, and write a report.
 
-    Run again, it reuses what is finished and continues what was interrupted. Exit code 1 when the report says that the
-    latency budget or the bound on accuracy does not hold.
+    For a target that is a device, both are measured on --device HOST; without one, the run folder holds bundle.tar, to
+    be run there by hand, and `edgeprune device collect` brings the result into the report.
+
+    Run again, it goes on where it stopped. Exit code 1 when the latency budget or the bound on accuracy does not hold.
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
+    from edgeprune.cli._finish import finish, show_plan
     from edgeprune.pipeline import Job, Settings, open_folder
     from edgeprune.store import RunFolder, append_text, now
+    from edgeprune.tasks.assigning import Wishes
     from edgeprune.tasks.inputs import find_data
     from edgeprune.tasks.measuring import precision_of
     from edgeprune.tasks.narrowing import Width
@@ -108,47 +116,16 @@ def command(
         max_accuracy_drop=max_accuracy_drop,
         fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
         width=None if then_width is None else Width(then_width, width_method),
+        host=host,
+        wishes=Wishes(batch, **power),
     )
-    folder = out or Path("runs") / f"{loaded.name}-{chosen.name}"
+    folder = out or Path("runs", f"{loaded.name}-{chosen.name}")
     if dry_run:
-        outcome = Job(loaded, settings, RunFolder(folder), console).plan_only()
-        if console.as_json:
-            console.json({"out": str(folder), "stages": outcome})
-        else:
-            console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in settings.stages])
+        show_plan(console, Job(loaded, settings, RunFolder(folder), console).plan_only(), settings.stages, folder)
         return
     with open_folder(folder, fresh) as held:
         try:
             document = Job(loaded, settings, held, console).run()
         finally:
             append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
-    _finish(console, document, folder)
-
-
-def _finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
-    """Print the result; end with exit code 1 if something that was asked for does not hold."""
-    from edgeprune.report.promises import broken
-    from edgeprune.report.report_json import parse
-
-    report = parse(document, "the report")
-    if console.as_json:
-        console.json(document)
-    else:
-        _summary(console, report, folder)
-    if broken(report):
-        raise click.exceptions.Exit(1)
-
-
-def _summary(console: "Console", report: "Report", folder: Path) -> None:
-    from edgeprune.report.tables import comparison
-    from edgeprune.report.verdict import sentence
-
-    console.print()
-    console.headline(sentence(report))
-    console.print()
-    rows = [(row.label, row.before, row.after, row.change) for row in comparison(report)]
-    console.table(("", "unpruned", "pruned", "change"), rows, right=("unpruned", "pruned", "change"))
-    console.print()
-    for warning in report.warnings:
-        console.print(f"warning: {warning}")
-    console.print(f"Report: {folder / 'report.html'}")
+    finish(console, document, folder)

@@ -1,7 +1,7 @@
 """`edgeprune targets`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,7 +40,9 @@ def _show(console: "Console", name: str) -> None:
     if console.as_json:
         console.json(plain)
     else:
-        console.table(("key", "value"), [(key, str(value)) for key, value in plain.items()])
+        notes = [("note", note) for note in plain.pop("notes")]
+        rows = [(key, _words(value)) for key, value in plain.items() if value not in (None, [])]
+        console.table(("key", "value"), rows + notes)
 
 
 @subcommand("validate")
@@ -55,6 +57,18 @@ def _validate(console: "Console", file: Path | None) -> None:
         console.json({"valid": names})
     else:
         console.print(f"valid: {', '.join(names)}")
+
+
+def _words(value: Any) -> str:
+    """A setting as people read it: sets of rails are sums, one or another."""
+    match value:
+        case dict():
+            return ", ".join(f"{key} {inner}" for key, inner in value.items())
+        case [[*_], *_]:
+            return " or ".join(" + ".join(each) for each in value)
+        case list():
+            return ", ".join(map(str, value))
+    return str(value)
 
 
 for each in (_list, _show, _validate):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._completion import model_names
-from edgeprune.cli._options import FILE, seed_option, subcommand, training_frames_option
+from edgeprune.cli._options import DATA, FILE, seed_option, subcommand, training_frames_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", "name", required=True, shell_complete=model_names, help="Name of a network, as in resnet56-1d."
 )
-@click.option("--data", type=FILE, required=True, help="Labelled frames: a RadioML pickle or .npz.")
+@click.option("--data", type=DATA, required=True, help="Labelled frames that `edgeprune data info` reads.")
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)

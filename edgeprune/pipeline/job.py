@@ -19,7 +19,7 @@ from edgeprune.protocols import Progress
 from edgeprune.prune.layers import layers_of
 from edgeprune.records import DataRef, Frames, LayerChain, Scores, Similarity, Split
 from edgeprune.report import facts
-from edgeprune.report.document import Evidence, Origin, build
+from edgeprune.report.document import Evidence, Origin, build, with_outcome
 from edgeprune.report.folder import write
 from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
 from edgeprune.tasks import bounded, planning
@@ -46,8 +46,7 @@ class Job:
         Raises:
             ConfigError: What was asked for is not possible; the message says what is nearest.
         """
-        if self.settings.width is not None:
-            self.settings.width.check()
+        self.settings.check()
         chain = self._chain()
         planning.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
@@ -60,8 +59,10 @@ class Job:
         branch = Branch(self._work, self.ledger, planned)
         grown = branch.grow(judged)
         proven = Proof(branch, grown, trials.trials if trials else ()).prove()
-        self.ledger.begin("11-report", reused=False)
-        document = build(self._evidence(judged, grown, proven), self._origin())
+        self.ledger.begin("12-report", reused=False)
+        document = build(self._evidence(judged, grown, proven), self._origin(proven))
+        if proven.outcome is not None:
+            document = with_outcome(document, proven.outcome)
         write(self.path, document)
         return document
 
@@ -188,7 +189,8 @@ class Job:
             narrowing=grown.narrowing,
         )
 
-    def _origin(self) -> Origin:
+    def _origin(self, proven: Proven) -> Origin:
+        bundle, engines = proven.bundle, proven.engines
         return Origin(
             model=self.model.name,
             target=self.settings.target.name,
@@ -203,6 +205,9 @@ class Job:
             packages=facts.packages(),
             git_commit=facts.git_commit(Path.cwd()),
             data=self._data_ref(),
+            bundle=None if bundle is None else (bundle.path, bundle.sha256),
+            engines=None if engines is None else (engines.baseline, engines.pruned),
+            warnings=(proven.unmeasured,) if proven.unmeasured else (),
         )
 
     def _data_ref(self) -> DataRef:

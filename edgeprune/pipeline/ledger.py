@@ -17,6 +17,11 @@ class DryRunEnd(Exception):  # noqa: N818 (not an error)
     """A dry run reached a stage that would be run."""
 
 
+def hashes_of(inputs: Mapping[str, Any], model_sha256: str) -> dict[str, str]:
+    """What a stage is kept under: the hash of each input, and of the model."""
+    return {**{name: canonical_sha256(value) for name, value in inputs.items()}, "model": model_sha256}
+
+
 @dataclass
 class Ledger:
     """The stages of a run in its folder: reused, taken over from another folder, or made.
@@ -63,8 +68,7 @@ class Ledger:
         artifacts: tuple[str, ...] = (),
     ) -> Record:
         """The record of a stage, reused or made. `inputs` are plain values; records count by their hash."""
-        hashes = {name: canonical_sha256(value) for name, value in inputs.items()}
-        hashes["model"] = self.model_sha256
+        hashes = hashes_of(inputs, self.model_sha256)
         record = self.folder.reusable(stage, kind, hashes)
         elsewhere = None
         if record is None and self.source is not None:
@@ -74,6 +78,10 @@ class Ledger:
             record = make() if elsewhere is None else self._taken_over(elsewhere, artifacts)
             self.folder.save(stage, record, hashes, artifacts)
         return record
+
+    def found(self, stage: str, kind: type[Record], inputs: Mapping[str, Any]) -> Record | None:
+        """The record of a stage that something else made, if it is there."""
+        return self.folder.reusable(stage, kind, hashes_of(inputs, self.model_sha256))
 
     def note(self, text: str) -> None:
         """One line worth keeping, unless nothing is done."""

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from edgeprune import registry
 from edgeprune.bench import protocol
 from edgeprune.choices import AccuracyBound, Trial
-from edgeprune.export import export
+from edgeprune.errors import DeviceError
+from edgeprune.measurement import BuiltEngine
+from edgeprune.outcome import DeviceOutcome
 from edgeprune.pipeline.branch import Branch, Grown
+from edgeprune.pipeline.on_device import OnDevice, Packed
 from edgeprune.records import AccuracyComparison, BenchReport, OnnxModel
 from edgeprune.store import record_sha256
 from edgeprune.tasks import bounded, measuring
-from edgeprune.tasks import inputs as sources
 from edgeprune.tasks.measuring import BenchChoices
 from edgeprune.train.accuracy import compare
 from edgeprune.train.evaluate import predict
@@ -25,13 +27,25 @@ class ExportPair:
 
 
 @dataclass(frozen=True)
+class EnginePair:
+    """Both networks as engines built on this machine."""
+
+    baseline: BuiltEngine
+    pruned: BuiltEngine
+
+
+@dataclass(frozen=True)
 class Proven:
-    """What was measured."""
+    """What was measured; `unmeasured` says why latency was not, where it could not be."""
 
     accuracy: AccuracyComparison
     bound: AccuracyBound | None
     onnx: ExportPair
-    bench: BenchReport
+    bench: BenchReport | None = None
+    engines: EnginePair | None = None
+    unmeasured: str = ""
+    bundle: Packed | None = None
+    outcome: DeviceOutcome | None = None
 
 
 @dataclass(frozen=True)
@@ -50,9 +64,22 @@ class Proof:
 
     def prove(self) -> Proven:
         """Do every stage that is not done yet."""
+        settings = self.branch.work.settings
         accuracy, bound = self._accuracy(), self._bound()
         pair = self._export()
-        return Proven(accuracy, bound, pair, self._bench(pair))
+        if settings.builds_here:
+            engines = self._engines(pair)
+            try:
+                return Proven(accuracy, bound, pair, self._bench(pair), engines)
+            except DeviceError as error:
+                return Proven(
+                    accuracy, bound, pair, engines=engines, unmeasured=f"latency was not measured: {error.message}"
+                )
+        if not settings.target.on_device:
+            return Proven(accuracy, bound, pair, self._bench(pair))
+        there = OnDevice(self.branch, pair.baseline, pair.pruned)
+        bundle = there.pack()
+        return Proven(accuracy, bound, pair, bundle=bundle, outcome=there.measure(settings.host, bundle))
 
     def _accuracy(self) -> AccuracyComparison:
         work, ledger = self.branch.work, self.branch.ledger
@@ -103,23 +130,36 @@ class Proof:
         }
 
         def make() -> ExportPair:
-            frames = sources.spread(work.split("validation"), measuring.CHECKED_FRAMES, sources.SPLIT_SEED).iq
             pair = [
-                export(
-                    checkpoint.model,
-                    checkpoint.input,
-                    frames,
+                measuring.export_checked(
+                    checkpoint,
+                    work.parts(),
                     target,
                     ledger.path / f"{name}.onnx",
-                    measuring.onnx_metadata(checkpoint),
+                    work.settings.precision,
+                    work.settings.batch,
                     ledger.progress,
-                    batch_size=work.settings.batch,
                 )
                 for name, checkpoint in (("baseline", work.model), ("pruned", self.branch.tuned()))
             ]
             return ExportPair(*pair)
 
         return ledger.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
+
+    def _engines(self, pair: ExportPair) -> EnginePair:
+        work, ledger = self.branch.work, self.branch.ledger
+        target = work.settings.target
+        builder = registry.get("runtimes", target.runtime)
+        inputs = {"export": record_sha256(pair), "target": target.model_dump(), "builder": builder.facts()}
+
+        def make() -> EnginePair:
+            built = (
+                builder.build(ledger.path / f"{name}.onnx", target, ledger.path / f"{name}.engine", ledger.progress)
+                for name in ("baseline", "pruned")
+            )
+            return EnginePair(*built)
+
+        return ledger.stage("10-engine", EnginePair, inputs, make, ("baseline.engine", "pruned.engine"))
 
     def _bench(self, pair: ExportPair) -> BenchReport:
         work, ledger = self.branch.work, self.branch.ledger

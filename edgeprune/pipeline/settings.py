@@ -1,12 +1,15 @@
 """What the job is asked to do, and which stages that takes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeprune.errors import ConfigError
 from edgeprune.targets import Precision, Target
+from edgeprune.tasks.assigning import Wishes
 from edgeprune.tasks.latency import Budget
 from edgeprune.tasks.narrowing import Width
 from edgeprune.tasks.planning import PlanSettings
+from edgeprune.tasks.reaching import Host
 from edgeprune.train.finetune import Recipe
 
 TITLES = {
@@ -23,8 +26,11 @@ TITLES = {
     "08-accuracy": "measure accuracy on the test split",
     "08-bound": "check the bound on accuracy on the validation split",
     "09-export": "export to ONNX",
+    "10-engine": "build engines",
     "10-bench": "measure latency",
-    "11-report": "write the report",
+    "10-bundle": "pack a measurement for the device",
+    "11-device": "measure on the device",
+    "12-report": "write the report",
 }
 """Every stage that there is, by the name of its record."""
 
@@ -46,6 +52,8 @@ class Settings:
         max_accuracy_drop: Most top-1 that may be lost on the validation split, 0..1, or None.
         fewest: Choose the fewest units that hold `max_accuracy_drop`, instead of by their number.
         width: Remove channels after the layers, or None.
+        host: The device to measure on, or None when there is none at hand.
+        wishes: How to measure on a device.
     """
 
     target: Target
@@ -60,6 +68,32 @@ class Settings:
     max_accuracy_drop: float | None = None
     fewest: bool = False
     width: Width | None = None
+    host: Host | None = None
+    wishes: Wishes = field(default_factory=Wishes)
+
+    def check(self) -> None:
+        """Find out before any work what cannot be done.
+
+        Raises:
+            ConfigError: Settings that do not go together, or something that is not installed.
+        """
+        if self.width is not None:
+            self.width.check()
+        if self.host is not None and not self.target.on_device:
+            raise ConfigError(
+                f"{self.target.name} is measured on this machine, and --device names {self.host.name}",
+                "Give a --target whose models run on a device: edgeprune targets list",
+            )
+        if self.latency_budget_ms is not None and self.target.on_device:
+            raise ConfigError(
+                f"--latency-budget plans with timings on this machine; {self.target.name} is a device",
+                "Choose units with --keep or --keep-ratio, and hold the latency with edgeprune check",
+            )
+
+    @property
+    def builds_here(self) -> bool:
+        """Whether engines for the target are built on this machine."""
+        return self.target.runtime in ("tensorrt", "tensorrt-rtx")
 
     @property
     def budget(self) -> Budget | None:
@@ -76,5 +110,9 @@ class Settings:
             "05-latency": self.latency_budget_ms is None,
             "06-width": self.width is None,
             "08-bound": self.max_accuracy_drop is None,
+            "10-engine": not self.builds_here,
+            "10-bench": self.target.on_device,
+            "10-bundle": not self.target.on_device,
+            "11-device": self.host is None,
         }
         return tuple((name, title) for name, title in TITLES.items() if not left_out.get(name, False))

@@ -3,24 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, Timing
+from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing
+from edgeprune.measurement import BuiltEngine
+from edgeprune.outcome import DeviceOutcome
 from edgeprune.records import (
-    Accuracy,
     AccuracyComparison,
     BenchReport,
     DataRef,
-    LatencySummary,
     LayerChain,
     OnnxModel,
     PrunePlan,
-    Rate,
     Segmentation,
     Similarity,
     TrainingResult,
 )
+from edgeprune.report import sections
 from edgeprune.report.promises import broken
 from edgeprune.report.report_json import SCHEMA, parse
 from edgeprune.store import to_plain
+
+NOT_YET = (
+    "nothing was measured on a device yet: run bundle.tar there (tar xf, sh run.sh), then: edgeprune device collect"
+)
+"""The warning of a report whose target is a device that was not reached."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Origin:
         packages: Version of each package that had a part in it.
         git_commit: Of the working directory, if it is in a repository.
         data: The frames, if they are known by name.
-        engine: (path relative to the report, sha256) of the engine built for the target, if one was.
-        energy: What the device's meters said, if it has any.
+        bundle: (path relative to the report, sha256) of what is to be measured on a device, if the target is one.
+        engines: Of both networks, where they are built on this machine.
         warnings: What a reader must know; those of the measurement are added.
     """
 
@@ -59,8 +64,8 @@ class Origin:
     packages: dict[str, str]
     git_commit: str | None = None
     data: DataRef | None = None
-    engine: tuple[str, str] | None = None
-    energy: dict[str, Any] | None = None
+    bundle: tuple[str, str] | None = None
+    engines: tuple[BuiltEngine, BuiltEngine] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -99,149 +104,66 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "seed": origin.seed,
         "data": to_plain(origin.data) if origin.data else None,
         "classes": list(origin.classes),
-        "baseline": {"name": origin.model, "sha256": origin.baseline_sha256, **_totals(evidence.before)},
-        "pruned": {"sha256": origin.pruned_sha256, **_totals(evidence.after), "units": len(evidence.plan.kept)},
-        "plan": _plan(evidence),
+        "baseline": {"name": origin.model, "sha256": origin.baseline_sha256, **sections.totals(evidence.before)},
+        "pruned": {"sha256": origin.pruned_sha256, **sections.totals(evidence.after), "units": len(evidence.plan.kept)},
+        "plan": sections.plan(evidence.plan, evidence.similarity, evidence.segmentation, evidence.before),
         "training": to_plain(evidence.training) if evidence.training else None,
-        "accuracy": _accuracy(evidence.accuracy) if evidence.accuracy else None,
-        "latency": _latency(bench, evidence.latency_plan) if bench else None,
-        "latency_plan": _latency_plan(evidence.latency_plan) if evidence.latency_plan else None,
-        "accuracy_bound": _bound(evidence.bound) if evidence.bound else None,
-        "width": _width(evidence.narrowing) if evidence.narrowing else None,
-        "energy": origin.energy,
+        "accuracy": sections.accuracy(evidence.accuracy) if evidence.accuracy else None,
+        "latency": sections.latency(bench, evidence.latency_plan) if bench else None,
+        "latency_plan": sections.latency_plan(evidence.latency_plan) if evidence.latency_plan else None,
+        "accuracy_bound": sections.bound(evidence.bound) if evidence.bound else None,
+        "width": sections.width(evidence.narrowing) if evidence.narrowing else None,
         "size": {
             "baseline_bytes": evidence.baseline_onnx.size_bytes,
             "pruned_bytes": evidence.pruned_onnx.size_bytes,
+            **_engine_sizes(origin.engines),
         },
-        "onnx": {"baseline": _onnx(evidence.baseline_onnx), "pruned": _onnx(evidence.pruned_onnx)},
+        "onnx": {"baseline": sections.onnx(evidence.baseline_onnx), "pruned": sections.onnx(evidence.pruned_onnx)},
         "artifacts": _artifacts(evidence, origin),
         "commands": list(origin.commands),
         "packages": dict(origin.packages),
         "git_commit": origin.git_commit,
         "warnings": list(dict.fromkeys((*origin.warnings, *(bench.warnings if bench else ())))),
     }
+    if origin.bundle and bench is None:
+        plain["warnings"].append(NOT_YET)
+    return _checked(plain)
+
+
+def with_outcome(document: dict[str, Any], outcome: DeviceOutcome) -> dict[str, Any]:
+    """The same report with what was measured on a device.
+
+    Raises:
+        ConfigError: It is no whole report, or a number is not finite.
+    """
+    asked = document.get("latency", {})
+    ours = (NOT_YET, *broken(parse(document, "the report of this run")))
+    said = [warning for warning in document["warnings"] if warning not in ours]
+    latency = {
+        **sections.latency(outcome.bench, None),
+        **{key: asked.get(key) for key in ("budget_ms", "predicted_ms")},
+    }
+    engines = [to_plain(engine) for engine in outcome.engines]
+    largest = {
+        f"{role}_engine_bytes": max(engine.size_bytes for engine in outcome.engines if engine.role == role)
+        for role in sorted({engine.role for engine in outcome.engines})
+    }
+    measured = {
+        "size": {**document["size"], **largest},
+        "device": {**outcome.bench.device, **({"engines": engines} if engines else {})},
+        "latency": latency,
+        "device_accuracy": sections.device_accuracy(outcome.accuracy) if outcome.accuracy else None,
+        "energy": to_plain(outcome.energy) if outcome.energy else None,
+        "warnings": list(dict.fromkeys((*said, *outcome.bench.warnings))),
+    }
+    return _checked({**document, **measured})
+
+
+def _checked(plain: dict[str, Any]) -> dict[str, Any]:
     measured: dict[str, Any] = _without_none(plain)
     report = parse(measured, "the report of this run")
     measured["warnings"] += broken(report)
     return measured
-
-
-def _totals(chain: LayerChain) -> dict[str, int]:
-    """Sizes of a network. What is left of a dropped unit, its shortcut, is no unit of the pruned network."""
-    return {"units": len(chain.units), "params": chain.params, "macs": chain.macs}
-
-
-def _plan(evidence: Evidence) -> dict[str, Any]:
-    plan, similarity, found = evidence.plan, evidence.similarity, evidence.segmentation
-    units = {unit.index: to_plain(unit) for unit in evidence.before.units}
-    about = ("kind", "in_shape", "out_shape", "params", "macs", "drop")
-    return {
-        "metric": plan.metric,
-        "criterion": plan.criterion,
-        "segments": [list(segment) for segment in plan.segments],
-        "kept": list(plan.kept),
-        "dropped": list(plan.dropped),
-        "decisions": [
-            {**to_plain(decision), **{key: units[decision.index].get(key) for key in about}}
-            for decision in plan.decisions
-        ],
-        "similarity": {
-            "frames": similarity.frames,
-            "data_sha256": similarity.data_sha256,
-            "matrix": [[round(value, 6) for value in row] for row in similarity.matrix],
-        },
-        "segmentation": {"profile": found.profile, "chosen": found.chosen, "losses": list(found.losses)},
-    }
-
-
-def _accuracy(comparison: AccuracyComparison) -> dict[str, Any]:
-    return {
-        "split": comparison.baseline.split,
-        "frames": comparison.baseline.frames,
-        "baseline": _accuracy_of(comparison.baseline),
-        "pruned": _accuracy_of(comparison.pruned),
-        "drop": comparison.drop,
-        "drop_ci95": list(comparison.drop_ci95),
-        "mcnemar_p": comparison.mcnemar_p,
-    }
-
-
-def _accuracy_of(accuracy: Accuracy) -> dict[str, Any]:
-    return {
-        "top1": accuracy.top1,
-        "ci95": list(accuracy.ci95),
-        **(_rates("by_snr", accuracy.by_snr) if accuracy.by_snr else {}),
-        **_rates("by_class", accuracy.by_class),
-        "confusion": [list(row) for row in accuracy.confusion],
-    }
-
-
-def _rates(name: str, rates: dict[str, Rate]) -> dict[str, Any]:
-    return {
-        name: {key: rate.top1 for key, rate in rates.items()},
-        f"{name}_ci95": {key: list(rate.ci95) for key, rate in rates.items()},
-        f"{name}_frames": {key: rate.frames for key, rate in rates.items()},
-    }
-
-
-def _latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
-    def of(summary: LatencySummary | None) -> dict[str, Any] | None:
-        return to_plain(summary) if summary else None
-
-    return {
-        "runtime": bench.runtime,
-        "precision": bench.precision,
-        "batch": bench.batch,
-        "threads": bench.threads,
-        "mode": bench.mode,
-        "rounds": bench.rounds,
-        "baseline": of(bench.baseline),
-        "pruned": of(bench.pruned),
-        "speedup": bench.speedup,
-        "speedup_ci95": list(bench.speedup_ci95) if bench.speedup_ci95 else None,
-        "budget_ms": plan.budget_ms if plan else None,
-        "predicted_ms": plan.predicted_ms if plan else None,
-    }
-
-
-def _latency_plan(plan: LatencyPlan) -> dict[str, Any]:
-    def of(timing: Timing) -> dict[str, Any]:
-        return {"units": len(timing.kept), **to_plain(timing)}
-
-    return {
-        "baseline_ms": plan.baseline_ms,
-        "fixed_ms": plan.fixed_ms,
-        "costs_ms": {str(unit): cost for unit, cost in sorted(plan.costs_ms.items())},
-        "probes": [of(timing) for timing in plan.probes],
-        "candidates": [of(timing) for timing in plan.candidates],
-    }
-
-
-def _bound(bound: AccuracyBound) -> dict[str, Any]:
-    return {
-        "max_drop": bound.max_drop,
-        "baseline_top1": bound.baseline_top1,
-        "pruned_top1": bound.result.validation_top1,
-        "drop": bound.result.drop,
-        "trials": [to_plain(trial) for trial in bound.trials],
-    }
-
-
-def _width(narrowing: Narrowing) -> dict[str, Any]:
-    return {
-        "method": narrowing.method,
-        "channels": narrowing.channels,
-        "macs_before": narrowing.macs_before,
-        "modules": [
-            {"path": path, "before": list(before), "after": list(after)}
-            for path, (before, after) in narrowing.sizes.items()
-        ],
-    }
-
-
-def _onnx(model: OnnxModel) -> dict[str, Any]:
-    filed_elsewhere = ("path", "sha256", "size_bytes")
-    return {key: value for key, value in to_plain(model).items() if key not in filed_elsewhere}
 
 
 def _artifacts(evidence: Evidence, origin: Origin) -> dict[str, Any]:
@@ -249,9 +171,16 @@ def _artifacts(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "baseline_onnx": (evidence.baseline_onnx.path, evidence.baseline_onnx.sha256),
         "pruned_onnx": (evidence.pruned_onnx.path, evidence.pruned_onnx.sha256),
         "pruned_checkpoint": (origin.pruned_path, origin.pruned_sha256),
-        **({"engine": origin.engine} if origin.engine else {}),
+        **({"bundle": origin.bundle} if origin.bundle else {}),
+        **({"engine": (origin.engines[1].path, origin.engines[1].sha256)} if origin.engines else {}),
     }
     return {name: {"path": path, "sha256": sha256} for name, (path, sha256) in files.items()}
+
+
+def _engine_sizes(engines: tuple[BuiltEngine, BuiltEngine] | None) -> dict[str, int]:
+    if engines is None:
+        return {}
+    return {"baseline_engine_bytes": engines[0].size_bytes, "pruned_engine_bytes": engines[1].size_bytes}
 
 
 def _without_none(plain: Any) -> Any:

@@ -92,6 +92,43 @@ class AccuracySection(Part):
         return self
 
 
+class AgreementOf(Part):
+    """One network's answers on the device against those of the same file on the host."""
+
+    top1: Share = Field(description="Share of frames that get the same class.")
+    max_abs_logit_difference: Annotated[float, Field(ge=0)]
+
+
+class Agreements(Part):
+    """Of both networks."""
+
+    baseline: AgreementOf
+    pruned: AgreementOf
+
+
+class DeviceAccuracySection(AccuracySection):
+    """Accuracy measured on the device, with the files that run there."""
+
+    agreement: Agreements
+
+
+class PowerOf(Part):
+    """What the board takes while one network runs."""
+
+    power_w: Annotated[float, Field(ge=0)]
+    energy_mj: Annotated[float, Field(ge=0, description="Of one inference, with the power of the idle board.")]
+    net_energy_mj: Annotated[float, Field(ge=0)] | None = Field(default=None, description="The same without it.")
+
+
+class EnergySection(Part):
+    """What the board's meters said."""
+
+    rails: tuple[str, ...] = Field(description="The power rails that were added up.")
+    baseline: PowerOf
+    pruned: PowerOf | None = None
+    idle_w: Annotated[float, Field(ge=0)] | None = None
+
+
 class LatencyOf(Part):
     """One network's latency; the file at `samples_path` holds every single time.
 

@@ -6,7 +6,17 @@ from pydantic import Field, JsonValue, model_validator
 
 from edgeprune.records import Drop
 from edgeprune.report.asked import AccuracyBound, LatencyPlan, Width
-from edgeprune.report.measured import AccuracySection, Count, LatencySection, Part, RelativePath, Sha256, Share
+from edgeprune.report.measured import (
+    AccuracySection,
+    Count,
+    DeviceAccuracySection,
+    EnergySection,
+    LatencySection,
+    Part,
+    RelativePath,
+    Sha256,
+    Share,
+)
 
 Facts = dict[str, JsonValue]
 
@@ -80,6 +90,8 @@ class Size(Part):
 
     baseline_bytes: Count
     pruned_bytes: Count
+    baseline_engine_bytes: Count | None = None
+    pruned_engine_bytes: Count | None = None
 
 
 class Artifact(Part):
@@ -95,6 +107,7 @@ class Artifacts(Part):
     baseline_onnx: Artifact
     pruned_onnx: Artifact
     pruned_checkpoint: Artifact
+    bundle: Artifact | None = Field(default=None, description="What is to be run on the device.")
     engine: Artifact | None = None
 
 
@@ -109,6 +122,9 @@ class OnnxFacts(Part):
     checked_frames: Count
     tied_frames: Count = Field(default=0, description="Checked frames whose class changed where PyTorch has a tie.")
     exporter: str = ""
+    precision: str = "fp32"
+    float32_operators: Count = Field(default=0, description="Operators kept in float32 in a file of lower precision.")
+    same_top1: Share = Field(default=1.0, description="Share of the checked frames that get PyTorch's class.")
 
 
 class Onnx(Part):
@@ -154,11 +170,12 @@ class Report(Part):
     plan: Plan
     training: Training | None = None
     accuracy: AccuracySection | None = None
+    device_accuracy: DeviceAccuracySection | None = None
     latency: LatencySection | None = None
     latency_plan: LatencyPlan | None = None
     accuracy_bound: AccuracyBound | None = None
     width: Width | None = None
-    energy: Facts | None = None
+    energy: EnergySection | None = None
     size: Size
     onnx: Onnx
     artifacts: Artifacts

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from edgeprune.records import Rate
 from edgeprune.report import numerals as n
-from edgeprune.report.measured import AccuracyOf, AccuracySection
-from edgeprune.report.schema import Artifact, OnnxFacts, Report
+from edgeprune.report.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, EnergySection
+from edgeprune.report.schema import Artifact, OnnxFacts, Report, Size
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,10 @@ def comparison(report: Report) -> list[Row]:
     """The table before/after, without rows for what was not measured."""
     before, after, size = report.baseline, report.pruned, report.size
     return [
-        *_accuracy_rows(report.accuracy),
+        *_accuracy_rows("Top-1 accuracy", report.accuracy),
+        *_accuracy_rows("Top-1 on the device", report.device_accuracy),
         *_latency_rows(report),
+        *_energy_rows(report.energy),
         Row("Units", n.count(before.units), n.count(after.units), n.relative(before.units, after.units)),
         Row("Parameters", n.count(before.params), n.count(after.params), n.relative(before.params, after.params)),
         Row("MACs per frame", n.scaled(before.macs), n.scaled(after.macs), n.relative(before.macs, after.macs)),
@@ -46,15 +48,16 @@ def comparison(report: Report) -> list[Row]:
             n.size(size.pruned_bytes),
             n.relative(size.baseline_bytes, size.pruned_bytes),
         ),
+        *_engine_rows(size),
     ]
 
 
-def _accuracy_rows(accuracy: AccuracySection | None) -> list[Row]:
+def _accuracy_rows(label: str, accuracy: AccuracySection | None) -> list[Row]:
     if accuracy is None:
         return []
     gain = (-accuracy.drop_ci95[1], -accuracy.drop_ci95[0])
     change = f"{n.points(-accuracy.drop, plus=True)} points ({n.points_interval(gain, plus=True)})"
-    return [Row("Top-1 accuracy", _rate(accuracy.baseline), _rate(accuracy.pruned), change)]
+    return [Row(label, _rate(accuracy.baseline), _rate(accuracy.pruned), change)]
 
 
 def _rate(accuracy: AccuracyOf) -> str:
@@ -76,6 +79,25 @@ def _latency_rows(report: Report) -> list[Row]:
         ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
         rows.append(Row("Speed-up", "1×", f"{ratio}×", f"95 % interval {low} to {high}"))
     return rows
+
+
+def _energy_rows(energy: EnergySection | None) -> list[Row]:
+    if energy is None or energy.pruned is None:
+        return []
+    pairs = [
+        ("Energy per inference", energy.baseline.energy_mj, energy.pruned.energy_mj),
+        ("Of it above idle", energy.baseline.net_energy_mj, energy.pruned.net_energy_mj),
+    ]
+    return [
+        Row(label, f"{n.significant(was)} mJ", f"{n.significant(now)} mJ", n.relative(was, now) if was else "")
+        for label, was, now in pairs
+        if was is not None and now is not None
+    ]
+
+
+def _engine_rows(size: Size) -> list[Row]:
+    was, now = size.baseline_engine_bytes, size.pruned_engine_bytes
+    return [] if not was or not now else [Row("Engine", n.size(was), n.size(now), n.relative(was, now))]
 
 
 def _time_row(label: str, before_ms: float | None, after_ms: float | None) -> Row:
@@ -124,7 +146,18 @@ def measurement(report: Report) -> list[tuple[str, str]]:
         ("Mode", latency.mode),
         ("Rounds", n.count(latency.rounds)),
         ("Single times", samples),
+        *_agreement(report.device_accuracy),
     ]
+
+
+def _agreement(accuracy: DeviceAccuracySection | None) -> list[tuple[str, str]]:
+    """How the answers of the device compare with those of the same files on the host."""
+    if accuracy is None:
+        return []
+    before, after = accuracy.agreement.baseline, accuracy.agreement.pruned
+    same = f"{n.percent(before.top1)} of frames before, {n.percent(after.top1)} after"
+    off = f"{before.max_abs_logit_difference:.1e} before, {after.max_abs_logit_difference:.1e} after"
+    return [("Same class as on the host", same), ("Largest |Δlogit| to the host", off)]
 
 
 def device_facts(report: Report) -> list[tuple[str, str]]:
@@ -133,8 +166,14 @@ def device_facts(report: Report) -> list[tuple[str, str]]:
 
 
 def energy_facts(report: Report) -> list[tuple[str, str]]:
-    """What the device's meters said."""
-    return _flat("", report.energy or {})
+    """What the board's meters said."""
+    energy = report.energy
+    if energy is None:
+        return []
+    rows = [("Rails", " + ".join(energy.rails))]
+    rows += [("Idle", f"{n.significant(energy.idle_w)} W")] if energy.idle_w is not None else []
+    parts = [("before", energy.baseline), ("after", energy.pruned)]
+    return [*rows, *((f"Power {when}", f"{n.significant(part.power_w)} W") for when, part in parts if part)]
 
 
 def _flat(name: str, value: object) -> list[tuple[str, str]]:
@@ -185,7 +224,8 @@ def files(report: Report) -> list[tuple[str, Artifact]]:
         ("Pruned network, ONNX", artifacts.pruned_onnx),
         ("Pruned network, checkpoint", artifacts.pruned_checkpoint),
     ]
-    return [*listed, ("Engine for the target", artifacts.engine)] if artifacts.engine else listed
+    others = [("Measurement for the device", artifacts.bundle), ("Engine for the target", artifacts.engine)]
+    return [*listed, *((what, file) for what, file in others if file)]
 
 
 def origin(report: Report) -> list[tuple[str, str]]:

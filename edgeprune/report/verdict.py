@@ -21,9 +21,12 @@ def speed(report: Report) -> Speed:
 def sentence(report: Report) -> str:
     """The verdict on speed and accuracy, and on what was asked for and does not hold.
 
-    When no speed-up was shown it begins with those words; what was not measured is said to be so.
+    When no speed-up was shown it begins with those words; what was not measured is said to be so; a replayed board is
+    named as one before anything else.
     """
-    return " ".join([_measured(report), *(f"{promise}." for promise in broken(report))])
+    replay = (report.device or {}).get("replay")
+    played = [f"Replay of the recorded board {replay}: no device was measured."] if replay else []
+    return " ".join([*played, _measured(report), *(f"{promise}." for promise in broken(report))])
 
 
 def _measured(report: Report) -> str:

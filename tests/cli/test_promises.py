@@ -126,7 +126,7 @@ class TestLatencyBudget:
         assert "05-latency" in stages(tmp_path)
         assert "## Latency budget" in (tmp_path / "report.md").read_text()
         again = run(*job(world, path, tmp_path, "--latency-budget", 73, "--dry-run", "--json"))
-        assert [name for name, what in again.json["stages"].items() if what == "run"] == ["11-report"]
+        assert [name for name, what in again.json["stages"].items() if what == "run"] == ["12-report"]
 
     def test_a_final_measurement_over_the_budget_is_said_and_ends_with_code_1(
         self, world, small, tmp_path, run, clock, monkeypatch
@@ -214,7 +214,7 @@ class TestAccuracyBound:
 
     def test_it_is_reused(self, searched, world, small, run):
         again = run(*job(world, small[0], searched[0], "--max-accuracy-drop", 1, "--dry-run", "--json"))
-        assert [name for name, what in again.json["stages"].items() if what == "run"] == ["11-report"]
+        assert [name for name, what in again.json["stages"].items() if what == "run"] == ["12-report"]
 
     def test_another_bound_uses_the_trials_there_are(self, searched, world, small, tmp_path, run, monkeypatch):
         shutil.copytree(searched[0], tmp_path / "run")

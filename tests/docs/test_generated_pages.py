@@ -5,7 +5,7 @@ import pytest
 
 from edgeprune.errors import EdgepruneError
 
-PAGES = ("cli.md", "report.schema.json", "targets.md", "report.md")
+PAGES = ("cli.md", "report.schema.json", "edgeprune-budget.schema.json", "targets.md", "report.md", "ci.md")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -15,7 +15,7 @@ else:
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TEXT = {".cff", ".css", ".html", ".j2", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yml", ""}
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|work|tmp|home|opt|Users)/\w")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|work|tmp|home|opt|Users)/(?!edgeprune\.lock)\w")
 
 
 def project_files() -> list[Path]:

@@ -55,12 +55,12 @@ def test_values_are_those_of_the_records():
 
 
 def test_what_was_not_measured_is_absent_and_nothing_is_null():
-    everything = build(evidence(), dataclasses.replace(origin(), engine=("m.engine", sha("9")), energy={"mj": 3.1}))
+    everything = build(evidence(), dataclasses.replace(origin(), bundle=("bundle.tar", sha("9"))))
     least = build(evidence(training=None, accuracy=None, bench=None), origin(git_commit=None, data=None))
-    missing = {"training", "accuracy", "latency", "device", "energy", "git_commit", "data"}
+    missing = {"training", "accuracy", "latency", "device", "git_commit", "data"}
     assert everything.keys() - least.keys() == missing
-    assert "engine" in everything["artifacts"]
-    assert "engine" not in least["artifacts"]
+    assert "bundle" in everything["artifacts"]
+    assert "bundle" not in least["artifacts"]
     assert "drop" not in least["plan"]["decisions"][0]  # the stem has to stay
     for plain in (everything, least):
         assert "null" not in json.dumps(plain)

@@ -1,0 +1,50 @@
+"""Options that say which device to use and how, shared by the commands that reach one."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeprune.cli._options import FILE
+
+ssh_config_option = click.option("--ssh-config", type=FILE, help="File for ssh -F.  [default: your own configuration]")
+
+_power_options = (
+    click.option("--power-mode", help="Name or number of the power mode to measure in; restored afterwards."),
+    click.option("--lock-clocks", is_flag=True, help="Lock the clocks while measuring; restored afterwards."),
+    click.option("--dla", type=click.IntRange(0), metavar="CORE", help="Run on this DLA core, the GPU as fallback."),
+)
+
+
+def device_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add --device and how to measure there; the function takes a Host or None as `host`, and `power` for Wishes."""
+
+    @wraps(function)
+    def call(
+        *args: Any,
+        device: str | None,
+        ssh_config: Path | None,
+        power_mode: str | None,
+        lock_clocks: bool,
+        dla: int | None,
+        **kwargs: Any,
+    ) -> None:
+        from edgeprune.tasks.reaching import Host
+
+        host = None if device is None else Host(device, ssh_config)
+        power = {"power_mode": power_mode, "lock_clocks": lock_clocks, "dla_core": dla}
+        function(*args, host=host, power=power, **kwargs)
+
+    for decorate in (
+        click.option(
+            "--device",
+            metavar="HOST",
+            help="Where to measure: an ssh destination as in ~/.ssh/config, 'local', or 'replay:BOARD' to try things.",
+        ),
+        ssh_config_option,
+        *_power_options,
+    ):
+        call = decorate(call)
+    return call

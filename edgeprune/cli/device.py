@@ -1,0 +1,107 @@
+"""`edgeprune device`."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeprune.cli._device import ssh_config_option
+from edgeprune.cli._options import FILE, FOLDER, global_options, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+
+
+@global_options
+@click.group("device")
+def command() -> None:
+    """Devices: what they are, and measuring on one that this machine cannot reach."""
+
+
+@subcommand("probe")
+@click.argument("host")
+@ssh_config_option
+@click.option("--target", help="Also say whether it is what this target asks for.")
+def _probe(console: "Console", host: str, ssh_config: Path | None, target: str | None) -> None:
+    """Find out what the device HOST is; installs and changes nothing there."""
+    from edgeprune import targets
+    from edgeprune.device.probe import needs_of, probe, refuse
+    from edgeprune.store import to_plain
+    from edgeprune.tasks.reaching import Host, reached
+
+    chosen = None if target is None else targets.get(target)
+    with reached(Host(host, ssh_config)) as transport:
+        facts = probe(transport)
+    known = {name: value for name, value in to_plain(facts).items() if value not in (None, {})}
+    if console.as_json:
+        console.json({"host": host, **known})
+    else:
+        console.table(("fact", "value"), [(name.replace("_", " "), _shown(value)) for name, value in known.items()])
+    if chosen is not None:
+        refuse(facts, needs_of(chosen))
+        console.note(f"{host} is what {chosen.name} asks for")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {text}" for key, text in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+@subcommand("list")
+@ssh_config_option
+def _list(console: "Console", ssh_config: Path | None) -> None:
+    """List the hosts of your SSH configuration and the recorded boards."""
+    from edgeprune.device import replay
+    from edgeprune.device.ssh_config import hosts
+
+    found = [(name, "ssh") for name in hosts(ssh_config)]
+    found += [("local", "this machine")]
+    found += [(f"{replay.PREFIX}{name}", replay.read(name).title) for name in replay.names()]
+    if console.as_json:
+        console.json({"devices": [{"name": name, "what": what} for name, what in found]})
+    else:
+        console.table(("device", "what it is"), found)
+
+
+@subcommand("bundle")
+@click.argument("run", type=FOLDER)
+@click.option("--out", type=FILE, help="The tar to write.  [default: the one in RUN]")
+def _bundle(console: "Console", run: Path, out: Path | None) -> None:
+    """Give out what the run folder RUN wants measured, to be carried to a device by hand."""
+    from edgeprune.device.bundle import read_manifest
+    from edgeprune.store import replacing
+    from edgeprune.tasks.measuring_there import BUNDLE
+
+    source = run / BUNDLE
+    manifest = read_manifest(source)
+    if out is not None:
+        with source.open("rb") as there, replacing(out) as file:
+            shutil.copyfileobj(there, file)
+    path = out or source
+    if console.as_json:
+        console.json({"bundle": str(path), "id": manifest.id, "target": manifest.assignment.target})
+        return
+    console.headline(f"{path} ({path.stat().st_size:,} bytes) for {manifest.assignment.target}")
+    console.print(f"On the device:  tar xf {path.name} && cd {manifest.folder} && sh run.sh")
+    console.print(f"Then here:      edgeprune device collect {run} {manifest.result}")
+
+
+@subcommand("collect")
+@click.argument("run", type=FOLDER)
+@click.argument("result", type=FILE)
+def _collect(console: "Console", run: Path, result: Path) -> None:
+    """Put the RESULT of a bundle that was run by hand into the run folder RUN, and write its report again."""
+    from edgeprune.cli._finish import finish
+    from edgeprune.pipeline import collect_into
+
+    finish(console, collect_into(run, result), run)
+
+
+for each in (_probe, _list, _bundle, _collect):
+    command.add_command(each)

@@ -1,0 +1,113 @@
+"""A result's tar, which comes from elsewhere: unpacked only if every entry is what a run leaves, and whole."""
+
+import json
+import re
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+from edgeprune.errors import DeviceError, reason_of
+from edgeprune.measurement import OUT, RESULT, STEPS
+from edgeprune.store import file_sha256, unwritable
+
+SUMS = f"{RESULT}/SHA256SUMS"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_ALLOWED = re.compile(
+    rf"{RESULT}/(facts\.txt|status|bundle\.json|SHA256SUMS|engines\.txt|plan\.txt|starts\.txt|power\.log)"
+    rf"|{re.escape(OUT)}/({_NAME}/)*{_NAME}"
+    rf"|{re.escape(STEPS)}/{_NAME}\.(log|rc|s|tegrastats|cached)"
+)
+_FOLDER = re.compile(rf"{RESULT}(/{_NAME})*/?")
+_MOST_ENTRIES = 20_000
+_MOST_BYTES = 512 << 20
+_MOST_BYTES_IN_ALL = 2 << 30
+_HINT = "Bring the file that the run left on the device, as it is"
+
+
+def unpack(archive: Path, folder: Path, bundle_id: str) -> None:
+    """Unpack a result so that `folder` holds `result/`, or nothing of it.
+
+    Args:
+        archive: The tar.
+        folder: Where to; what an earlier result left there is replaced.
+        bundle_id: Of the bundle that it must be the result of.
+
+    Raises:
+        DeviceError: It is truncated, was tampered with, or is the result of another bundle.
+        ConfigError: `folder` cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{RESULT}.", dir=folder))
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        _extract(archive, fresh)
+        _check_sums(archive.name, fresh)
+        _check_bundle(archive.name, fresh, bundle_id)
+        target = folder / RESULT
+        if target.exists():
+            shutil.rmtree(target)
+        (fresh / RESULT).replace(target)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _extract(archive: Path, fresh: Path) -> None:
+    """Write the entries; none is created but files and folders of known names."""
+    count = total = 0
+    try:
+        with tarfile.open(archive, "r:") as entries:
+            for entry in entries:
+                count, total = count + 1, total + entry.size
+                if count > _MOST_ENTRIES or entry.size > _MOST_BYTES or total > _MOST_BYTES_IN_ALL:
+                    raise DeviceError(f"{archive.name} is far too large for a result: {entry.name!r:.80}", _HINT)
+                if entry.isdir() and _FOLDER.fullmatch(entry.name):
+                    continue
+                if not entry.isfile() or not _ALLOWED.fullmatch(entry.name):
+                    raise DeviceError(f"{archive.name} holds {entry.name!r:.80}, which no run leaves", _HINT)
+                target = fresh / entry.name
+                if target.exists():
+                    raise DeviceError(f"{archive.name} holds {entry.name} twice", _HINT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                source = entries.extractfile(entry)
+                assert source is not None  # it is a file
+                with target.open("wb") as file:
+                    shutil.copyfileobj(source, file)
+                if target.stat().st_size != entry.size:
+                    raise DeviceError(f"{archive.name} is cut off within {entry.name}", _HINT)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise DeviceError(f"{archive.name} is no result: {reason_of(error)}", _HINT) from error
+    except FileNotFoundError as error:
+        raise DeviceError(f"no such file: {archive}") from error
+
+
+def _check_sums(name: str, fresh: Path) -> None:
+    """Every file is named with its hash, and no other."""
+    try:
+        lines = (fresh / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError(f"{name} is cut off: it has no {SUMS}", _HINT) from error
+    sums = {path: sha256 for sha256, _, path in (line.partition("  ") for line in lines)}
+    found = {path.relative_to(fresh).as_posix() for path in fresh.rglob("*") if path.is_file()} - {SUMS}
+    if found != sums.keys():
+        odd = min(found ^ sums.keys())
+        raise DeviceError(f"{name} does not hold what its {SUMS} says: {odd!r:.80}", _HINT)
+    for path in sorted(found):
+        if file_sha256(fresh / path) != sums[path]:
+            raise DeviceError(f"{name} was changed: {path} is not what its {SUMS} says", _HINT)
+
+
+def _check_bundle(name: str, fresh: Path, bundle_id: str) -> None:
+    try:
+        found = json.loads((fresh / RESULT / "bundle.json").read_text(encoding="utf-8"))["id"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DeviceError(f"{name} does not say which bundle it is the result of", _HINT) from error
+    if found != bundle_id:
+        raise DeviceError(
+            f"{name} is the result of bundle {found!r:.20}, and not of {bundle_id[:8]!r}",
+            "The models or the settings have changed since: make the bundle and measure again",
+        )

@@ -1,0 +1,78 @@
+"""The board that a stand-in program plays, and how it speaks."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+FOLDER = "EDGEPRUNE_BOARD"
+"""The variable that names the folder with `board.json`, and what is going on there."""
+HASTE = 10
+"""A second on a replayed board lasts a tenth of one."""
+
+_HOT_RUNS = range(5, 9)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A replayed board.
+
+    Attributes:
+        folder: Where it lives.
+        said: What its file says.
+        faults: What goes wrong on it.
+    """
+
+    folder: Path
+    said: dict[str, Any]
+    faults: frozenset[str]
+
+    @property
+    def version(self) -> int:
+        """Of TensorRT: major * 10000 + minor * 100 + patch."""
+        major, minor, patch = (int(part) for part in str(self.said["tensorrt"]).split(".")[:3])
+        return major * 10000 + minor * 100 + patch
+
+    def times(self, what: str) -> int:
+        """How often this was asked, this time included; for what happens once, or later."""
+        counter = self.folder / f"{what}.count"
+        count = int(counter.read_text()) + 1 if counter.exists() else 1
+        counter.write_text(str(count))
+        return count
+
+    def throttled(self) -> bool:
+        """Whether the clock is down: for four timed runs of every 32."""
+        counter = self.folder / "timed.count"
+        return "throttled" in self.faults and counter.exists() and int(counter.read_text()) % 32 in _HOT_RUNS
+
+    def busy(self) -> bool:
+        """Whether its GPU computes."""
+        try:
+            os.kill(int((self.folder / "busy").read_text()), 0)
+        except (OSError, ValueError):
+            return False
+        return True
+
+
+def here() -> Board:
+    """The board of this process."""
+    folder = Path(os.environ[FOLDER])
+    plain = json.loads((folder / "board.json").read_text(encoding="utf-8"))
+    return Board(folder, plain, frozenset(plain["faults"]))
+
+
+def wait(seconds: float) -> None:
+    """Let a time pass as the board counts it."""
+    time.sleep(seconds / HASTE)
+
+
+def say(level: str, text: str) -> None:
+    """One line of TensorRT's log: information to standard output, warnings and errors to the other."""
+    stamp = datetime.now().astimezone().strftime("%m/%d/%Y-%H:%M:%S")
+    stream = sys.stdout if level in "IV" else sys.stderr
+    stream.write(f"[{stamp}] [{level}] {text}\n")
+    stream.flush()

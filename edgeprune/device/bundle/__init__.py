@@ -1,0 +1,182 @@
+"""A bundle: one tar with the models, the frames and all that a device runs, which needs nothing but a POSIX shell.
+
+By hand it is copied to the device, unpacked, and run with `sh run.sh`; over SSH the same is done for the user. The
+files `run.sh`, `probe.sh` and `agent.py` beside this one travel in it.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeprune.device.bundle.rendering import check_path, render, settings
+from edgeprune.device.probe import Needs
+from edgeprune.errors import ConfigError, DeviceError, reason_of
+from edgeprune.measurement import Assignment, Plan
+from edgeprune.store import canonical_sha256, from_plain, replacing, to_plain
+
+SCHEMA = "edgeprune-bundle/1"
+SHIPPED = Path(__file__).parent
+_SCRIPTS = ("run.sh", "probe.sh")
+_ROOM_BYTES = 64 << 20
+_ROOM_FOLD = 4  # engines, logs and the result beside the models they are made from
+_MANIFEST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        id: Sha256 of all that matters in it.
+        needs: What the device must be.
+        assignment: What is measured.
+        runtime: Name of the runtime that made the plans and reads the result.
+        files: Sha256 of each file, but this and those made from it.
+        need_bytes: Room on the device's disk.
+        power_mode: Mode to measure in, or None to leave it.
+        lock_clocks: Whether the clocks are locked meanwhile.
+    """
+
+    id: str
+    needs: Needs
+    assignment: Assignment
+    runtime: str
+    files: Mapping[str, str]
+    need_bytes: int
+    power_mode: str | None = None
+    lock_clocks: bool = False
+
+    @property
+    def folder(self) -> str:
+        """The one folder in the tar."""
+        return f"edgeprune-{self.id[:8]}"
+
+    @property
+    def result(self) -> str:
+        """Name of the file that it leaves beside that folder."""
+        return f"edgeprune-result-{self.id[:8]}.tar"
+
+
+def pack(
+    out: Path,
+    needs: Needs,
+    assignment: Assignment,
+    runtime: str,
+    plans: tuple[Plan, ...],
+    content: Mapping[str, Path | str | bytes],
+    *,
+    power_mode: str | None = None,
+    lock_clocks: bool = False,
+) -> Manifest:
+    """Write a bundle; the same arguments give the same bytes.
+
+    Args:
+        out: The tar.
+        needs: What the device must be.
+        assignment: What is measured.
+        runtime: Name of the runtime that made the plans.
+        plans: What to run, for each version of the tool.
+        content: Models, frames and the runtime's own files, by their path in the bundle.
+        power_mode: Name or number of the power mode to measure in, or None to leave it.
+        lock_clocks: Whether to lock the clocks meanwhile.
+
+    Raises:
+        ConfigError: A file cannot be read, or `out` cannot be written.
+    """
+    files = {name: (SHIPPED / name).read_bytes() for name in _SCRIPTS}
+    files |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
+    files |= {check_path(path): _bytes(path, value) for path, value in content.items()}
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
+    need_bytes = _ROOM_BYTES + _ROOM_FOLD * sum(map(len, files.values()))
+    said = (to_plain(needs), to_plain(assignment), runtime, hashes, power_mode, lock_clocks)
+    manifest = Manifest(canonical_sha256(said), needs, assignment, runtime, hashes, need_bytes, power_mode, lock_clocks)
+    plain = {"schema": SCHEMA, **to_plain(manifest)}
+    files["bundle.json"] = (json.dumps(plain, indent=2) + "\n").encode()
+    files["settings.sh"] = settings(manifest.id, needs, need_bytes, power_mode, lock_clocks).encode()
+    files["README.txt"] = _readme(manifest, out.name).encode()
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {path}\n" for path, data in sorted(files.items()))
+    files["SHA256SUMS"] = sums.encode()
+    with replacing(out) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path, data in sorted(files.items()):
+            member = tarfile.TarInfo(f"{manifest.folder}/{path}")
+            member.size = len(data)
+            member.mode = 0o755 if path == "run.sh" else 0o644
+            archive.addfile(member, io.BytesIO(data))
+    return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What a bundle says of itself.
+
+    Raises:
+        ConfigError: No such file, or not a bundle.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.name.endswith("/bundle.json") and member.isfile() and member.size <= _MANIFEST_BYTES:
+                    file = archive.extractfile(member)
+                    assert file is not None  # it is a file
+                    return manifest_from(json.loads(file.read()), str(path))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}") from error
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise ConfigError(f"{path} is not a bundle: {reason_of(error)}") from error
+    raise ConfigError(f"{path} is not a bundle: it has no bundle.json")
+
+
+def manifest_from(plain: Any, source: str) -> Manifest:
+    """Read the content of a `bundle.json`.
+
+    Args:
+        plain: As parsed from JSON.
+        source: Where it comes from, for messages.
+
+    Raises:
+        DeviceError: It is of another version.
+        ConfigError: A field is missing or wrong.
+    """
+    schema = plain.pop("schema", None) if isinstance(plain, dict) else None
+    if schema != SCHEMA:
+        raise DeviceError(f"{source} is a bundle of schema {schema!r:.40}; this edgeprune reads {SCHEMA}")
+    return from_plain(Manifest, plain, source)
+
+
+def _bytes(path: str, value: Path | str | bytes) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    try:
+        return value.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {value} for {path}: {reason_of(error)}") from error
+
+
+def _readme(manifest: Manifest, name: str) -> str:
+    roles = " and ".join(manifest.assignment.roles)
+    power = (
+        "It changes the power state through sudo and restores it."
+        if manifest.power_mode or manifest.lock_clocks
+        else ""
+    )
+    return f"""A measurement by edgeprune for {manifest.needs.target}: {roles}, {manifest.assignment.precision}.
+
+Copy {name} to the device and run it there, best in tmux or with nohup, so that a lost terminal does not stop it:
+
+    tar xf {name}
+    cd {manifest.folder}
+    sh run.sh
+
+It needs {manifest.needs.tool} and {manifest.need_bytes >> 20} MiB of disk, and installs nothing. {power}
+Whatever stops it, `sh run.sh` goes on where it was; `sh run.sh again` begins anew. Nothing else should run meanwhile.
+
+It leaves {manifest.result} beside the folder. Bring that back, and on the machine where the bundle was made:
+
+    edgeprune device collect RUN {manifest.result}
+"""

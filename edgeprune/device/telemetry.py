@@ -1,0 +1,159 @@
+"""What tegrastats prints beside a step: power, GPU clock and temperatures, of every Jetson and JetPack. Pure.
+
+Its fields vary with the board, the release and the rights of who runs it, so each is looked for by its own shape and
+none by its place.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+_RAIL = re.compile(r"(?<!\S)([A-Z][A-Za-z0-9_]*) (\d+)(?:mW)?/\d+(?:mW)?(?:/\d+(?:mW)?)?(?!\S)")
+_CLOCK = re.compile(r"\bGR3D_FREQ (?:(\d+)%)?(?:@\[?(\d[\d,]*))?")
+_TEMPERATURE = re.compile(r"(?<!\S)([A-Za-z]\w*)@(-?\d+(?:\.\d+)?)C\b")
+_NOT_CONNECTED = "NC"
+_NOT_MEASURED = frozenset({"PMIC"})  # a constant on most boards
+_SENSOR_OFF_C = -200.0
+_BUSY = 0.5  # of the highest load: from there on the GPU counts as at work
+_AT_WORK = 20  # percent that the highest load must reach for it to say when the GPU was at work
+_EDGE = 0.1
+_CLOCK_CHANGE = 0.02
+_HOT_C = 95.0  # Orin throttles from 99 °C on, Xavier and Nano from 96 to 97 °C
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One line.
+
+    Attributes:
+        rails_w: Power of each rail at the moment.
+        gpu_mhz: Clock of the GPU, the highest of its clusters; None where it is not told.
+        gpu_load: Percent of the time that the GPU was busy; None where it is not told.
+        celsius: Temperature of each sensor that is on.
+    """
+
+    rails_w: Mapping[str, float]
+    gpu_mhz: int | None
+    gpu_load: int | None
+    celsius: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A step, while its model ran; a figure that no reading tells is None.
+
+    Attributes:
+        readings: How many readings it is made from.
+        rails: Names of the rails whose sum is the power.
+        power_w: Mean power on them.
+        gpu_mhz: Least and greatest clock of the GPU.
+        hottest_c: Highest temperature of any sensor.
+    """
+
+    readings: int
+    rails: tuple[str, ...]
+    power_w: float | None
+    gpu_mhz: tuple[int, int] | None
+    hottest_c: float | None
+
+    @property
+    def clock_moved(self) -> bool:
+        """Whether the GPU's clock was not the same throughout."""
+        return self.gpu_mhz is not None and self.gpu_mhz[0] < (1 - _CLOCK_CHANGE) * self.gpu_mhz[1]
+
+    @property
+    def throttled(self) -> bool:
+        """Whether a sensor was so hot that the board slows down."""
+        return self.hottest_c is not None and self.hottest_c >= _HOT_C
+
+
+def readings(text: str) -> tuple[Reading, ...]:
+    """Read what tegrastats printed; a last line that it was stopped in does not count."""
+    found = (_reading(line) for line in text[: text.rfind("\n") + 1].splitlines())
+    return tuple(reading for reading in found if reading.rails_w or reading.gpu_load is not None or reading.gpu_mhz)
+
+
+def summarise(text: str, rails: Sequence[Sequence[str]]) -> Summary:
+    """What a step took while its model ran.
+
+    Args:
+        text: What tegrastats printed beside it.
+        rails: Sets of rails that add up to what the board takes; the first that the board has counts.
+    """
+    loaded = at_work(readings(text))
+    names = rails_of(loaded, rails)
+    clocks = [reading.gpu_mhz for reading in loaded if reading.gpu_mhz is not None]
+    heats = [heat for reading in loaded for heat in reading.celsius.values()]
+    return Summary(
+        readings=len(loaded),
+        rails=names,
+        power_w=fmean(power_w(reading, names) for reading in loaded) if names else None,
+        gpu_mhz=(min(clocks), max(clocks)) if clocks else None,
+        hottest_c=max(heats, default=None),
+    )
+
+
+def at_work(found: Sequence[Reading]) -> tuple[Reading, ...]:
+    """The readings of the longest time that the GPU was busy without a break, without its edges.
+
+    Where its load is not told, or it has none because the CPU works, those of the middle half.
+    """
+    loads = [reading.gpu_load or 0 for reading in found]
+    highest = max(loads, default=0)
+    if highest < _AT_WORK:
+        quarter = len(found) // 4
+        return tuple(found[quarter : len(found) - quarter])
+    best = (0, 0)
+    start = 0
+    for index, load in enumerate([*loads, -1]):
+        if load < _BUSY * highest:
+            best = max(best, (start, index), key=lambda span: span[1] - span[0])
+            start = index + 1
+    edge = round(_EDGE * (best[1] - best[0]))
+    return tuple(found[best[0] + edge : best[1] - edge])
+
+
+def rails_of(found: Sequence[Reading], rails: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The first set of rails that every reading has, or none."""
+    for names in rails:
+        if found and all(set(names) <= reading.rails_w.keys() for reading in found):
+            return tuple(names)
+    return ()
+
+
+def power_w(reading: Reading, rails: Sequence[str]) -> float:
+    """Sum of the power on some rails."""
+    return sum(reading.rails_w[rail] for rail in rails)
+
+
+def disturbed(rounds: Sequence[Summary]) -> dict[int, str]:
+    """Which of several rounds do not count, and why in words: the clock moved in one, or is not that of most.
+
+    Args:
+        rounds: Of all models, in any order.
+    """
+    highest = [summary.gpu_mhz[1] for summary in rounds if summary.gpu_mhz]
+    usual = Counter(highest).most_common(1)[0][0] if highest else 0
+    reasons = {}
+    for index, summary in enumerate(rounds):
+        if summary.throttled:
+            reasons[index] = f"it was {summary.hottest_c:.0f} °C hot"
+        elif summary.clock_moved and summary.gpu_mhz:
+            reasons[index] = f"the GPU's clock went from {summary.gpu_mhz[0]} to {summary.gpu_mhz[1]} MHz"
+        elif summary.gpu_mhz and abs(summary.gpu_mhz[1] - usual) > _CLOCK_CHANGE * usual:
+            reasons[index] = f"the GPU ran at {summary.gpu_mhz[1]} MHz, and mostly at {usual} MHz"
+    return reasons
+
+
+def _reading(line: str) -> Reading:
+    clock = _CLOCK.search(line)
+    load, clocks = clock.groups() if clock else (None, None)
+    heats = {name: float(heat) for name, heat in _TEMPERATURE.findall(line) if name not in _NOT_MEASURED}
+    return Reading(
+        rails_w={name: int(mw) / 1000 for name, mw in _RAIL.findall(line) if name != _NOT_CONNECTED},
+        gpu_mhz=max(int(mhz) for mhz in clocks.split(",") if mhz) if clocks else None,
+        gpu_load=int(load) if load else None,
+        celsius={name: heat for name, heat in heats.items() if heat > _SENSOR_OFF_C},
+    )

@@ -1,0 +1,235 @@
+"""TensorRT and TensorRT-RTX by their Python packages, one way for both: parse, build, and run where there is a GPU."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgeprune.errors import ConfigError, DeviceError, ModelError
+from edgeprune.measurement import BuiltEngine
+from edgeprune.protocols import Progress
+from edgeprune.runtimes._tensorrt_engine import check_header
+from edgeprune.runtimes._tensorrt_settings import (
+    add_profile,
+    parser_error,
+    read_timing_cache,
+    set_compute_capability,
+)
+from edgeprune.runtimes._tensorrt_watch import log_of, monitor_of
+from edgeprune.silence import Silence
+from edgeprune.store import file_sha256, replacing
+from edgeprune.targets import Target
+
+if TYPE_CHECKING:
+    from edgeprune.runtimes._tensorrt_session import TensorRtSession
+
+Name = Literal["tensorrt", "tensorrt-rtx"]
+LARGEST_BATCH = 256
+_WORDS = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+_ALWAYS_TYPED_FROM = 11
+
+
+class TensorRt:
+    """Parses and builds with one of NVIDIA's two packages.
+
+    Args:
+        name: Which.
+    """
+
+    mode = "execute_async_v3, GPU time between CUDA events, without copies"
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+
+    def facts(self) -> dict[str, Any]:
+        """Version of the package; 'not installed' without it."""
+        try:
+            version = str(self._library().__version__)
+        except ConfigError:
+            version = "not installed"
+        return {"name": self.name, "version": version}
+
+    def parse(self, model: Path) -> str:
+        """Read a model with NVIDIA's parser and nothing else.
+
+        Returns:
+            Name and version of the parser.
+
+        Raises:
+            ConfigError: The package is not installed.
+            ModelError: The parser does not read the model; the message names the node.
+            DeviceError: TensorRT asks for a GPU, and there is none.
+        """
+        library = self._library()
+        log = log_of(library)
+        self._parsed(library, self._builder(library, log), model, log)
+        return f"{_WORDS[self.name]} {library.__version__}"
+
+    def build(
+        self,
+        model: Path,
+        target: Target,
+        out: Path,
+        progress: Progress,
+        timing_cache: Path | None = None,
+        largest_batch: int = LARGEST_BATCH,
+    ) -> BuiltEngine:
+        """Build an engine; the file appears whole or not at all.
+
+        Args:
+            model: ONNX file, typed for the precision.
+            target: Says the compute capability, or none for this machine's GPU.
+            out: The engine to write.
+            progress: Told of the phases.
+            timing_cache: File of measured tactics, read and written; of no use to TensorRT-RTX, which measures none.
+            largest_batch: The most frames at once, where the model leaves it open.
+
+        Raises:
+            ConfigError: The package is not installed or of another version, or the target's GPU is none that it
+                builds for.
+            ModelError: The model cannot be parsed or built.
+            DeviceError: TensorRT asks for a GPU, and there is none.
+        """
+        library = self._library()
+        self._check_version(library, target)
+        log = log_of(library)
+        builder = self._builder(library, log)
+        network, parser = self._parsed(library, builder, model, log)
+        config = builder.create_builder_config()
+        config.clear_flag(library.BuilderFlag.TF32)  # float32 with all its digits
+        batches = add_profile(builder, config, network, largest_batch, model)
+        if target.compute_capability is not None:
+            set_compute_capability(library, config, target)
+        cache = None if self.name == "tensorrt-rtx" else read_timing_cache(config, timing_cache, progress)
+        began = time.perf_counter()
+        with monitor_of(library, progress, f"build {model.name}") as monitor:
+            config.progress_monitor = monitor
+            serialised = builder.build_serialized_network(network, config)
+        del parser
+        if serialised is None:
+            raise ModelError(f"{_WORDS[self.name]} cannot build {model.name}: {log.reason()}", "See it with --verbose")
+        content = bytes(serialised)
+        check_header(content, self.name, str(library.__version__))
+        with replacing(out) as file:
+            file.write(content)
+        if cache is not None and timing_cache is not None:
+            with replacing(timing_cache) as file:
+                file.write(bytes(cache.serialize()))
+        return BuiltEngine(
+            path=out.name,
+            sha256=file_sha256(out),
+            size_bytes=len(content),
+            model_sha256=file_sha256(model),
+            runtime=self.name,
+            version=str(library.__version__),
+            compute_capability=target.compute_capability,
+            batches=batches,
+            layers=network.num_layers,
+            build_s=time.perf_counter() - began,
+        )
+
+    @contextmanager
+    def open(self, model: Path, threads: int) -> Iterator["TensorRtSession"]:
+        """Build an engine for this machine's GPU and load it.
+
+        Args:
+            model: ONNX file.
+            threads: Of no use to a GPU.
+
+        Raises:
+            DeviceError: This machine has no GPU that can be used.
+            ModelError: The model cannot be parsed or built.
+        """
+        import torch
+
+        from edgeprune.runtimes._tensorrt_session import TensorRtSession
+
+        del threads
+        if not torch.cuda.is_available():
+            raise DeviceError(
+                f"{_WORDS[self.name]} runs engines on an NVIDIA GPU, and PyTorch sees none here",
+                "Build the engine with: edgeprune build; run it on a machine with that GPU",
+            )
+        here = Target(name="here", description="This machine's GPU", runtime=self.name, opset=18, precisions=("fp32",))
+        with TemporaryDirectory() as folder:
+            engine = Path(folder) / "model.engine"
+            built = self.build(model, here, engine, Silence())
+            library = self._library()
+            log = log_of(library)
+            loaded = library.Runtime(log).deserialize_cuda_engine(engine.read_bytes())
+        if loaded is None:
+            raise DeviceError(f"{_WORDS[self.name]} cannot load the engine of {model.name}: {log.reason()}")
+        session = TensorRtSession(loaded, model, built.batches)
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _library(self) -> Any:
+        """The package.
+
+        Raises:
+            ConfigError: It is not installed, or does not load.
+        """
+        try:
+            if self.name == "tensorrt":
+                import tensorrt as library
+            else:
+                import tensorrt_rtx as library
+        except (ImportError, OSError) as error:
+            raise ConfigError(
+                f"{_WORDS[self.name]} is not installed: {error}", f"pip install 'edgeprune[{self.name}]'"
+            ) from error
+        return library
+
+    def _check_version(self, library: Any, target: Target) -> None:
+        allowed, version = target.tensorrt, str(library.__version__)
+        if allowed is not None and not allowed.holds(version):
+            raise ConfigError(
+                f"{_WORDS[self.name]} {version} is installed",
+                f"{target.name} takes {allowed.lowest} to below {allowed.below}",
+            )
+
+    def _builder(self, library: Any, log: Any) -> Any:
+        try:
+            return library.Builder(log)
+        except (TypeError, RuntimeError) as error:  # what pybind makes of a builder that could not be made
+            raise DeviceError(
+                f"{_WORDS[self.name]} cannot start: {log.reason() or error}", "It asks for an NVIDIA GPU and its driver"
+            ) from error
+
+    def _parsed(self, library: Any, builder: Any, model: Path, log: Any) -> tuple[Any, Any]:
+        """The network, and the parser that holds its weights for as long as it lives."""
+        if not model.is_file():
+            raise ModelError(f"no such file: {model}")
+        typed = self.name == "tensorrt" and int(str(library.__version__).split(".")[0]) < _ALWAYS_TYPED_FROM
+        flags = 1 << int(library.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if typed else 0
+        network = builder.create_network(flags)
+        parser = library.OnnxParser(network, log)
+        if not parser.parse_from_file(str(model)):
+            said = parser_error(parser.get_error(0)) if parser.num_errors else log.reason()
+            raise ModelError(
+                f"{_WORDS[self.name]} {library.__version__} cannot read {model.name}: {said}",
+                "Use an older opset, or a network without this operator",
+            )
+        return network, parser
+
+
+def parse_if_installed(model: Path) -> str | None:
+    """Read a model with a parser of NVIDIA's, if one is installed that does without a GPU where there is none.
+
+    Returns:
+        Name and version of the parser, or None where there is none.
+
+    Raises:
+        ModelError: The parser does not read the model; the message names the node.
+    """
+    for name in ("tensorrt-rtx", "tensorrt"):
+        with suppress(ConfigError, DeviceError):
+            return TensorRt(name).parse(model)
+    return None
+
+
+runtime = TensorRt("tensorrt")

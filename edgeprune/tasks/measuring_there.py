@@ -1,0 +1,143 @@
+"""A packed measurement brought to a device and run there, or run there by hand: one way to the same outcome."""
+
+import shutil
+import tarfile
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from edgeprune import registry
+from edgeprune.device import archive
+from edgeprune.device.bundle import pack, read_manifest
+from edgeprune.device.probe import needs_of, tool_version
+from edgeprune.device.session import run_bundle
+from edgeprune.errors import ConfigError
+from edgeprune.measurement import OUT, Assignment, EngineFile, Role, model_file
+from edgeprune.outcome import DeviceOutcome
+from edgeprune.protocols import Progress
+from edgeprune.records import Frames
+from edgeprune.targets import Precision, Target
+from edgeprune.tasks.assigning import ModelFiles, Wishes, assign
+from edgeprune.tasks.collecting import collect, facts_of
+from edgeprune.tasks.inputs import writable
+from edgeprune.tasks.reaching import Host, reached
+
+BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
+"""Of a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
+
+
+def run_there(host: Host, target: Target, folder: Path, progress: Progress) -> DeviceOutcome:
+    """Run a run folder's bundle on a device and read what it leaves.
+
+    Args:
+        host: The device.
+        target: That the bundle was made for.
+        folder: Of the run: `bundle.tar`, what the host answers, and afterwards the result and its samples.
+        progress: Told how far it is.
+
+    Raises:
+        DeviceError: It cannot be reached, is not what the target asks for, or fails.
+    """
+    with reached(host) as transport:
+        result = run_bundle(transport, folder / BUNDLE, folder, progress)
+        result.replace(folder / RESULT)
+        replay = transport.replay
+    return collected(folder / RESULT, target, folder, replay)
+
+
+def bench_there(
+    host: Host,
+    models: dict[Role, Path],
+    target: Target,
+    precision: Precision,
+    wishes: Wishes,
+    out: Path,
+    progress: Progress,
+) -> DeviceOutcome:
+    """Measure exported files on a device, on frames of noise; samples and result go to the folder `out`.
+
+    Args:
+        host: The device.
+        models: One or two ONNX files, typed for the precision and of the batch to be measured.
+        target: What the device is.
+        precision: Of the files.
+        wishes: How to measure.
+        out: Folder for what comes back.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError: `out` cannot be written.
+        ModelError: A file cannot be run here.
+        DeviceError: The device cannot be reached, is not what the target asks for, or fails.
+    """
+    writable(out / BUNDLE)
+    with registry.get("runtimes", "onnxruntime").open(models["baseline"], 1) as session:
+        channels, length = session.frame_shape
+    noise = np.random.default_rng(0).standard_normal((wishes.batch, channels, length), dtype=np.float32)
+    labels = np.zeros(wishes.batch, np.int64)
+    frames = Frames(noise, labels, None, (), None, "noise", "")
+    assign(target, precision, {role: ModelFiles(path) for role, path in models.items()}, frames, wishes, out, progress)
+    progress.stage(f"measure on {host.name}")
+    return run_there(host, target, out, progress)
+
+
+def build_there(host: Host, model: Path, target: Target, out: Path, progress: Progress) -> EngineFile:
+    """Build an engine of an exported file on a device, and bring it here.
+
+    Raises:
+        ConfigError: The target's devices build none.
+        DeviceError: The device cannot be reached, is not what the target asks for, or cannot build it.
+    """
+    runtime = registry.get("runtimes", target.runtime)
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as place, reached(host) as transport:
+        folder = Path(place)
+        with registry.get("runtimes", "onnxruntime").open(model, 1) as session:
+            channels, length = session.frame_shape
+        work = Assignment(target.name, target.precisions[0], 1, 1, ("baseline",), channels, length, 1, 1, 1.0, 0.0, 1)
+        plans = tuple(
+            replace(plan, steps=tuple(step for step in plan.steps if step.engine)) for plan in runtime.plans(work)
+        )
+        engine = next((step.engine for plan in plans for step in plan.steps), None)
+        if engine is None:
+            raise ConfigError(f"{target.name} runs ONNX files as they are", "There is nothing to build for it")
+        writable(out)
+        content: dict[str, Path | str | bytes] = {model_file("baseline"): model}
+        manifest = pack(folder / BUNDLE, needs_of(target), work, target.runtime, plans, content)
+        progress.stage(f"build {model.name} on {host.name}")
+        result = run_bundle(transport, folder / BUNDLE, folder, progress, also={engine: out})
+        archive.unpack(result, folder / UNPACKED, manifest.id)
+        facts = facts_of(folder / UNPACKED, transport.replay)
+        built: EngineFile = runtime.built(work, folder / UNPACKED, tool_version(facts, manifest.needs.tool) or 0)
+    return built
+
+
+def collected(result: Path, target: Target, folder: Path, replay: str | None = None) -> DeviceOutcome:
+    """Read a result that came from a device, however it came.
+
+    Args:
+        result: The tar that `run.sh` left there.
+        target: That the bundle was made for.
+        folder: Of the run.
+        replay: Name of the recorded board that played the device.
+
+    Raises:
+        DeviceError: It is damaged, of another bundle, or a step failed.
+    """
+    manifest = read_manifest(folder / BUNDLE)
+    archive.unpack(result, folder / UNPACKED, manifest.id)
+    _take_frames(folder / BUNDLE, manifest.folder, folder / UNPACKED)
+    outcome = collect(folder / UNPACKED, manifest, target, folder, replay)
+    for bulky in (folder / UNPACKED / OUT, folder / UNPACKED / "frames"):  # the tar has them too
+        shutil.rmtree(bulky, ignore_errors=True)
+    return outcome
+
+
+def _take_frames(bundle: Path, inside: str, folder: Path) -> None:
+    """Put the frames of a bundle beside its result, where a runtime looks for all that it needs to read one."""
+    with tarfile.open(bundle) as tar:
+        for member in tar:
+            if member.isfile() and member.name.startswith(f"{inside}/frames/"):
+                member.name = member.name.removeprefix(f"{inside}/")
+                tar.extract(member, folder, filter="data")

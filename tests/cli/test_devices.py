@@ -1,0 +1,173 @@
+"""Devices on the command line, played by recorded boards: the whole job, by hand too, and what is refused."""
+
+import json
+import shutil
+import tarfile
+
+import pytest
+
+from edgeprune.device.replay import open_board
+from edgeprune.store import file_sha256
+
+BOARD = "replay:orin-nano-jp62"
+TARGET = """
+name = "quick-orin"
+description = "an Orin, measured shortly"
+runtime = "trtexec"
+opset = 16
+precisions = ["fp16", "fp32"]
+batch = "static"
+compute_capability = "8.7"
+tensorrt = {lowest = "8.4", below = "12"}
+rails = [["VDD_IN"]]
+builds = 1
+[bench]
+rounds = 6
+round_ms = 20.0
+warmup_ms = 5.0
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "replay-cache"))
+
+
+@pytest.fixture
+def job(world, run):
+    """Runs the job for an Orin; returns how it ended."""
+    (world / "quick-orin.toml").write_text(TARGET)
+
+    def call(out, *more):
+        what = ("--target", world / "quick-orin.toml", "--data", world / "frames.npz", "--epochs", 1, "--keep", 3)
+        return run("prune-and-export", world / "model.pt", *what, "--out", out, *more)
+
+    return call
+
+
+def check_measured(report):
+    """What every report of a measured device holds."""
+    assert report["latency"]["runtime"] == "trtexec"
+    assert report["latency"]["precision"] == "fp16"
+    low, high = report["latency"]["speedup_ci95"]
+    assert 1 < low <= report["latency"]["speedup"] <= high
+    agreement = report["device_accuracy"]["agreement"]
+    assert agreement["baseline"]["top1"] == agreement["pruned"]["top1"] == 1.0
+    assert report["device"]["part"] == "p3767-0005"
+    assert report["energy"]["rails"] == ["VDD_IN"]
+    assert report["energy"]["pruned"]["energy_mj"] < report["energy"]["baseline"]["energy_mj"]
+    assert report["size"]["pruned_engine_bytes"] < report["size"]["baseline_engine_bytes"]
+    assert not [warning for warning in report["warnings"] if "nothing was measured" in warning]
+
+
+def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, tmp_path):
+    ended = job(tmp_path / "run", "--device", BOARD, "--json")
+    assert ended.code == 0, ended.err
+    check_measured(ended.json)
+    assert ended.json["device"]["replay"] == "orin-nano-jp62"
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Replay of the recorded board orin-nano-jp62: no device was measured" in page
+    again = job(tmp_path / "run", "--device", BOARD, "--dry-run", "--json").json["stages"]
+    assert [name for name, what in again.items() if what == "run"] == ["12-report"]
+
+
+def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(job, run, tmp_path):
+    folder = tmp_path / "run"
+    ended = job(folder, "--json")
+    assert ended.code == 0, ended.err
+    assert "latency" not in ended.json
+    assert any("edgeprune device collect" in warning for warning in ended.json["warnings"])
+    assert ended.json["artifacts"]["bundle"]["sha256"] == file_sha256(folder / "bundle.tar")
+    told = run("device", "bundle", folder, "--out", tmp_path / "carried.tar", "--json").json
+    assert file_sha256(tmp_path / "carried.tar") == ended.json["artifacts"]["bundle"]["sha256"]
+
+    board = open_board(BOARD)
+    board.put(tmp_path / "carried.tar", "carried.tar")
+    inside = f"edgeprune-{told['id'][:8]}"
+    done = board.run(f"rm -rf {inside}; tar xf carried.tar && cd {inside} && sh run.sh", 300)
+    assert done.code == 0, done.stderr
+    board.get(f"edgeprune-result-{told['id'][:8]}.tar", tmp_path / "result.tar")
+
+    collected = run("device", "collect", folder, tmp_path / "result.tar", "--json")
+    assert collected.code == 0, collected.err
+    check_measured(collected.json)
+    assert json.loads((folder / "report.json").read_text()) == collected.json
+    assert job(folder, "--json").json["latency"] == collected.json["latency"]
+
+
+def test_a_result_that_was_tampered_with_changes_nothing(job, run, tmp_path):
+    folder = tmp_path / "run"
+    job(folder)
+    before = (folder / "report.json").read_bytes()
+    (tmp_path / "bad.tar").write_bytes(b"\0" * 2048)
+    with tarfile.open(tmp_path / "escape.tar", "w") as tar:
+        tar.add(folder / "log.txt", "../log.txt")
+    for name in ("bad.tar", "escape.tar"):
+        ended = run("device", "collect", folder, tmp_path / name)
+        assert ended.code == 4, ended.err
+        assert name in ended.err
+    assert (folder / "report.json").read_bytes() == before
+
+
+def test_bench_and_build_on_a_device(job, run, world, tmp_path):
+    job(tmp_path / "run")
+    target = ("--target", world / "quick-orin.toml", "--device", BOARD)
+    pair = (tmp_path / "run" / "baseline.onnx", tmp_path / "run" / "pruned.onnx")
+    measured = run("bench", *pair, *target, "--out", tmp_path / "bench", "--json")
+    assert measured.json["speedup"] > 1
+    assert measured.json["rounds"] == 6
+    alone = run("bench", pair[0], *target, "--out", tmp_path / "alone", "--json")
+    assert "speedup" not in {key for key, value in alone.json.items() if value is not None}
+    built = run("build", pair[1], *target, "--out", tmp_path / "pruned.engine", "--json")
+    assert built.code == 0, built.err
+    assert built.json["sha256"] == file_sha256(tmp_path / "pruned.engine")
+
+
+@pytest.mark.parametrize(
+    ("device", "code", "words"),
+    [
+        ("replay:orin-nano-jp63", 2, "'orin-nano-jp62'"),
+        ("replay:nano-jp46", 4, "compute capability"),
+        ("replay:orin-nano-jp62+no-trtexec", 4, "trtexec"),
+        ("replay:orin-nano-jp62+full-disk", 4, "free"),
+    ],
+)
+def test_a_device_that_will_not_do_is_refused_in_one_line(job, tmp_path, device, code, words):
+    ended = job(tmp_path / "run", "--device", device)
+    assert ended.code == code, ended.err
+    error = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert len(error) == 1
+    assert words in ended.err
+    assert (tmp_path / "run" / "bundle.tar").exists() == (code == 4)
+
+
+def test_a_device_for_a_target_of_this_machine_is_refused(world, run, tmp_path):
+    data = ("--data", world / "frames.npz", "--out", tmp_path / "run")
+    ended = run("prune-and-export", world / "model.pt", "--target", "host-cpu", *data, "--device", BOARD)
+    assert ended.code == 2
+    assert "host-cpu is measured on this machine" in ended.err
+
+
+def test_probe_tells_what_a_board_is_and_whether_it_is_the_target(run):
+    facts = run("device", "probe", BOARD, "--json").json
+    assert (facts["compute_capability"], facts["jetpack"], facts["replay"]) == ("8.7", "6.2", "orin-nano-jp62")
+    assert run("device", "probe", BOARD, "--target", "jetson-orin").code == 0
+    other = run("device", "probe", BOARD, "--target", "jetson-agx-xavier")
+    assert other.code == 4
+    assert "8.7" in other.err
+    assert "7.2" in other.err
+
+
+def test_list_names_hosts_of_the_configuration_and_boards(run, tmp_path):
+    (tmp_path / "more").write_text("Host=lab\n  HostName 10.0.0.2\n")
+    (tmp_path / "config").write_text(f"Host orin nano *.example !no\n  User edge\nInclude {tmp_path}/more\n")
+    found = run("device", "list", "--ssh-config", tmp_path / "config", "--json").json["devices"]
+    assert [device["name"] for device in found if device["what"] == "ssh"] == ["orin", "nano", "lab"]
+    assert BOARD in [device["name"] for device in found]
+
+
+def test_a_folder_that_is_no_run_is_refused(run, tmp_path):
+    shutil.copy(__file__, tmp_path / "result.tar")
+    ended = run("device", "collect", tmp_path, tmp_path / "result.tar")
+    assert ended.code == 2
+    assert "no run folder" in ended.err
