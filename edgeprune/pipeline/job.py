@@ -13,6 +13,7 @@ from edgeprune.errors import ConfigError
 from edgeprune.pipeline.branch import PRUNED, Branch, Grown, Judged, Work
 from edgeprune.pipeline.folder import TRIALS
 from edgeprune.pipeline.ledger import DryRunEnd, Ledger
+from edgeprune.pipeline.on_device import STAGE
 from edgeprune.pipeline.proof import Proof, Proven
 from edgeprune.pipeline.settings import Settings
 from edgeprune.protocols import Progress
@@ -24,6 +25,7 @@ from edgeprune.report.folder import write
 from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
 from edgeprune.tasks import bounded, planning
 from edgeprune.tasks import inputs as sources
+from edgeprune.tasks.measuring_there import check_there
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Job:
             ConfigError: What was asked for is not possible; the message says what is nearest.
         """
         self.settings.check()
+        self._check_device()
         chain = self._chain()
         planning.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
@@ -65,6 +68,13 @@ class Job:
             document = with_outcome(document, proven.outcome)
         write(self.path, document)
         return document
+
+    def _check_device(self) -> None:
+        """Ask the device before long work whether it will do, unless it was measured on already."""
+        host = self.settings.host
+        if host is not None and not self.ledger.dry and not (self.path / f"{STAGE}.json").is_file():
+            self.progress.stage(f"look at {host.name}")
+            check_there(host, self.settings.target)
 
     def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
         """What `run` would reuse and what it would do; writes nothing."""

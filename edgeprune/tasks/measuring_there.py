@@ -11,7 +11,7 @@ import numpy as np
 from edgeprune import registry
 from edgeprune.device import archive
 from edgeprune.device.bundle import pack, read_manifest
-from edgeprune.device.probe import needs_of, tool_version
+from edgeprune.device.probe import needs_of, probe, refuse, tool_version
 from edgeprune.device.session import run_bundle
 from edgeprune.errors import ConfigError
 from edgeprune.measurement import OUT, Assignment, EngineFile, Role, model_file
@@ -26,6 +26,17 @@ from edgeprune.tasks.reaching import Host, reached
 
 BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
 """Of a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
+
+
+def check_there(host: Host, target: Target) -> None:
+    """Find out before long work that a device answers and is what the target asks for.
+
+    Raises:
+        ConfigError: No recorded board has that name.
+        DeviceError: It cannot be reached, or will not do.
+    """
+    with reached(host) as transport:
+        refuse(probe(transport), needs_of(target))
 
 
 def run_there(host: Host, target: Target, folder: Path, progress: Progress) -> DeviceOutcome:

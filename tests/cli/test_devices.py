@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import sys
 import tarfile
 
 import pytest
 
+from edgeprune.cli import main
 from edgeprune.device.replay import open_board
 from edgeprune.store import file_sha256
 
@@ -28,21 +30,42 @@ warmup_ms = 5.0
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "replay-cache"))
+@pytest.fixture(scope="module", autouse=True)
+def _own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def arguments(world, out, *more):
+    """The job for an Orin."""
+    (world / "quick-orin.toml").write_text(TARGET)
+    what = ("--target", world / "quick-orin.toml", "--data", world / "frames.npz", "--epochs", 1, "--keep", 3)
+    return ("prune-and-export", world / "model.pt", *what, "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """The folder of a job that had no device, made once for the module."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["edgeprune", *map(str, arguments(world, folder, "--quiet"))])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert stop.value.code == 0
+    return folder
+
+
+@pytest.fixture
+def folder(finished, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 @pytest.fixture
 def job(world, run):
-    """Runs the job for an Orin; returns how it ended."""
-    (world / "quick-orin.toml").write_text(TARGET)
-
-    def call(out, *more):
-        what = ("--target", world / "quick-orin.toml", "--data", world / "frames.npz", "--epochs", 1, "--keep", 3)
-        return run("prune-and-export", world / "model.pt", *what, "--out", out, *more)
-
-    return call
+    """Runs the job; returns how it ended."""
+    return lambda out, *more: run(*arguments(world, out, *more))
 
 
 def check_measured(report):
@@ -60,19 +83,18 @@ def check_measured(report):
     assert not [warning for warning in report["warnings"] if "nothing was measured" in warning]
 
 
-def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, tmp_path):
-    ended = job(tmp_path / "run", "--device", BOARD, "--json")
+def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, folder):
+    ended = job(folder, "--device", BOARD, "--json")
     assert ended.code == 0, ended.err
     check_measured(ended.json)
     assert ended.json["device"]["replay"] == "orin-nano-jp62"
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (folder / "report.html").read_text()
     assert "Replay of the recorded board orin-nano-jp62: no device was measured" in page
-    again = job(tmp_path / "run", "--device", BOARD, "--dry-run", "--json").json["stages"]
+    again = job(folder, "--device", BOARD, "--dry-run", "--json").json["stages"]
     assert [name for name, what in again.items() if what == "run"] == ["12-report"]
 
 
-def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(job, run, tmp_path):
-    folder = tmp_path / "run"
+def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(job, run, folder, tmp_path):
     ended = job(folder, "--json")
     assert ended.code == 0, ended.err
     assert "latency" not in ended.json
@@ -95,9 +117,7 @@ def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(j
     assert job(folder, "--json").json["latency"] == collected.json["latency"]
 
 
-def test_a_result_that_was_tampered_with_changes_nothing(job, run, tmp_path):
-    folder = tmp_path / "run"
-    job(folder)
+def test_a_result_that_was_tampered_with_changes_nothing(run, folder, tmp_path):
     before = (folder / "report.json").read_bytes()
     (tmp_path / "bad.tar").write_bytes(b"\0" * 2048)
     with tarfile.open(tmp_path / "escape.tar", "w") as tar:
@@ -109,10 +129,9 @@ def test_a_result_that_was_tampered_with_changes_nothing(job, run, tmp_path):
     assert (folder / "report.json").read_bytes() == before
 
 
-def test_bench_and_build_on_a_device(job, run, world, tmp_path):
-    job(tmp_path / "run")
+def test_bench_and_build_on_a_device(run, world, finished, tmp_path):
     target = ("--target", world / "quick-orin.toml", "--device", BOARD)
-    pair = (tmp_path / "run" / "baseline.onnx", tmp_path / "run" / "pruned.onnx")
+    pair = (finished / "baseline.onnx", finished / "pruned.onnx")
     measured = run("bench", *pair, *target, "--out", tmp_path / "bench", "--json")
     assert measured.json["speedup"] > 1
     assert measured.json["rounds"] == 6
@@ -129,16 +148,21 @@ def test_bench_and_build_on_a_device(job, run, world, tmp_path):
         ("replay:orin-nano-jp63", 2, "'orin-nano-jp62'"),
         ("replay:nano-jp46", 4, "compute capability"),
         ("replay:orin-nano-jp62+no-trtexec", 4, "trtexec"),
-        ("replay:orin-nano-jp62+full-disk", 4, "free"),
     ],
 )
-def test_a_device_that_will_not_do_is_refused_in_one_line(job, tmp_path, device, code, words):
+def test_a_device_that_will_not_do_is_refused_before_any_work(job, tmp_path, device, code, words):
     ended = job(tmp_path / "run", "--device", device)
     assert ended.code == code, ended.err
-    error = [line for line in ended.err.splitlines() if line.startswith("error:")]
-    assert len(error) == 1
+    assert len([line for line in ended.err.splitlines() if line.startswith("error:")]) == 1
     assert words in ended.err
-    assert (tmp_path / "run" / "bundle.tar").exists() == (code == 4)
+    assert not list((tmp_path / "run").glob("*-*.json"))
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_bundle_is_kept(job, folder):
+    ended = job(folder, "--device", "replay:orin-nano-jp62+full-disk")
+    assert ended.code == 4, ended.err
+    assert "are free on" in ended.err
+    assert (folder / "bundle.tar").is_file()
 
 
 def test_a_device_for_a_target_of_this_machine_is_refused(world, run, tmp_path):
