@@ -12,7 +12,7 @@ from edgeprune import registry
 from edgeprune.bench import protocol
 from edgeprune.device import telemetry
 from edgeprune.device.bundle import Manifest
-from edgeprune.device.probe import parse, tool_version
+from edgeprune.device.probe import parse, refuse, tool_version
 from edgeprune.errors import DataError, DeviceError
 from edgeprune.measurement import RESULT, STEPS, DeviceFacts, DeviceMeasurement, Role, TimedRound
 from edgeprune.outcome import Agreement, DeviceAccuracy, DeviceOutcome, Energy, Power
@@ -72,9 +72,9 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     """
     work = manifest.assignment
     facts = facts_of(folder, replay)
+    refuse(facts, manifest.needs)
     version = tool_version(facts, manifest.needs.tool)
-    if version is None:
-        raise DeviceError(f"the device has no {manifest.needs.tool}", f"{target.name} needs it")
+    assert version is not None  # a device without it was refused
     measured: DeviceMeasurement = registry.get("runtimes", manifest.runtime).read(work, folder, version)
     host = host_answers(out / HOST, work.roles)
     for role in work.roles:

@@ -28,7 +28,7 @@ TARGET = Target(
     bench={"rounds": 6, "round_ms": 10.0, "warmup_ms": 1.0},
 )
 FACTS = (
-    "@@ trtexec\npath /usr/src/tensorrt/bin/trtexec\n"
+    "@@ compatible\nnvidia,p3767-0005\nnvidia,tegra234\n@@ trtexec\npath /usr/src/tensorrt/bin/trtexec\n"
     "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec\n@@ end\n"
 )
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -169,6 +169,12 @@ def test_without_what_the_host_answered_nothing_is_proved(world):
 def test_a_result_without_facts_is_refused(world):
     (world.steps.parent / "facts.txt").unlink()
     with pytest.raises(DeviceError, match="no facts"):
+        world()
+
+
+def test_a_result_of_another_kind_of_board_is_refused(world):
+    (world.steps.parent / "facts.txt").write_text(FACTS.replace("tegra234", "tegra194"))
+    with pytest.raises(DeviceError, match=r"compute capability 7\.2; board needs 8\.7"):
         world()
 
 
