@@ -7,79 +7,16 @@ nobody asks for long it stops by itself; when the board restarts it is started a
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TypeVar
 
-from edgeprune.device.bundle import Manifest, read_manifest
-from edgeprune.device.probe import probe, refuse
+from edgeprune.device.bundle import read_manifest
+from edgeprune.device.remote import Patience, RemoteRun, State
 from edgeprune.errors import DeviceError
 from edgeprune.protocols import Advance, LinkLost, Progress, Transport
 
-_BASE = ".cache/edgeprune/work"
-_KEPT = 3
-_FAR_OFF_S = 300.0
 _FULL_KIB = 1024
-_UNPACK_S = 600.0
-_STOP_S = 90.0
 _RAREST_POLL_S = 10.0
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for what.
-
-    Attributes:
-        poll_s: Between two looks while something happens; less often while nothing does.
-        link_s: For a link that dropped to return.
-        lease_s: After which the device stops by itself when nobody asks; more than `link_s`.
-        lock_s: For others who hold the device.
-        restarts: How often what died there is started again.
-    """
-
-    poll_s: float = 4.0
-    link_s: float = 600.0
-    lease_s: int = 900
-    lock_s: int = 1800
-    restarts: int = 3
-
-
-@dataclass(frozen=True)
-class State:
-    """How far a bundle is on a device.
-
-    Attributes:
-        there: Whether it lies there whole.
-        alive: Whether it runs.
-        packed: Whether its result lies there.
-        status: What it last said, '' before anything: see `run.sh`.
-    """
-
-    there: bool
-    alive: bool = False
-    packed: bool = False
-    status: str = ""
-
-    @property
-    def word(self) -> str:
-        """'running', 'waiting', 'done', 'failed', 'refused', 'busy' or 'stopped'."""
-        return self.status.partition(" ")[0]
-
-    @property
-    def rest(self) -> str:
-        """What follows that word."""
-        return self.status.partition(" ")[2]
-
-    @property
-    def step(self) -> tuple[int, int, str] | None:
-        """Number of the step that runs, of how many, and its name."""
-        words = self.status.split()
-        if len(words) == 5 and words[0] == "running" and words[1].isdigit() and words[3].isdigit():
-            return int(words[1]), int(words[3]), words[4]
-        return None
 
 
 def run_bundle(
@@ -112,216 +49,79 @@ def run_bundle(
         ConfigError: `bundle` is none.
         DeviceError: It cannot be reached, is not what is needed, is held by others for too long, or keeps dying.
     """
-    session = _Session(transport, bundle, read_manifest(bundle), progress, patience or Patience(), clock, sleep)
+    remote = RemoteRun(transport, bundle, read_manifest(bundle), progress, patience or Patience(), clock, sleep)
     begun = False
     try:
-        state = session.state()
+        state = remote.state()
         begun = state.alive
         if not state.alive and not (state.word == "done" and state.packed):
-            session.prepare(state)
+            remote.prepare(state)
             begun = True
-            session.begin()
+            remote.begin()
         elif state.alive:
             progress.note(f"{transport.name} is at work on this already: joining")
-        return session.fetch(session.follow(), out, also or {})
+        return remote.fetch(_follow(remote), out, also or {})
     except LinkLost:
         raise
     except BaseException:
         if begun:
             with contextlib.suppress(DeviceError):
-                session.stop()
+                remote.stop()
         raise
 
 
-@dataclass
-class _Session:
-    transport: Transport
-    bundle: Path
-    manifest: Manifest
-    progress: Progress
-    patience: Patience
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    asked: int = field(default=0, init=False)
+def _follow(remote: RemoteRun) -> State:
+    """Watch it until it ends.
 
-    @property
-    def work(self) -> str:
-        """Folder of this bundle on the device, below the home folder."""
-        return f"{_BASE}/{self.manifest.id[:16]}"
-
-    @property
-    def folder(self) -> str:
-        """Where it is unpacked."""
-        return f"{self.work}/{self.manifest.folder}"
-
-    def state(self) -> State:
-        """How far it is; also tells the device that somebody still asks."""
-        self.asked += 1
-        token = f"{self.asked}-{self.clock():.3f}"
-        said = self.script(
-            f"cd {quote(self.folder)} 2>/dev/null || exit 0\n"
-            f"[ -f .whole ] || exit 0\necho {quote(token)} >lease\nsh run.sh state"
-        )
-        lines = said.splitlines()
-        if not lines:
-            return State(there=False)
-        status = lines[2].strip() if len(lines) > 2 else ""
-        return State(True, lines[0] == "alive", lines[1:2] == ["packed"], status)
-
-    def prepare(self, state: State) -> None:
-        """Look whether the device will do, and bring the bundle there.
-
-        Raises:
-            DeviceError: It will not do.
-        """
-        facts = self.persist(lambda: probe(self.transport))
-        refuse(facts, self.manifest.needs)
-        if facts.clock_offset_s is not None and abs(facts.clock_offset_s) > _FAR_OFF_S:
-            self.progress.note(f"the clock of {self.transport.name} is off by {facts.clock_offset_s:+.0f} s")
-        if state.there and self.whole():
-            return
-        free = facts.disk_free_bytes
-        if free is not None and free < self.manifest.need_bytes:
-            raise DeviceError(
-                f"{free >> 20} MiB are free on {self.transport.name}; {self.manifest.need_bytes >> 20} MiB are needed",
-                "Make room there",
-            )
-        tar, folder = f"{self.work}/bundle.tar", quote(self.manifest.folder)
-        self.persist(lambda: self.transport.put(self.bundle, tar))
-        self.script(
-            f"cd {quote(self.work)} || exit\nif [ -f {folder}/.whole ] && [ ! -f bundle.tar ]; then exit 0; fi\n"
-            f"rm -rf {folder} && tar xf bundle.tar && touch {folder}/.whole && rm -f bundle.tar",
-            _UNPACK_S,
-        )
-
-    def whole(self) -> bool:
-        """Whether what lies there is what was packed."""
-        said = self.script(f"cd {quote(self.folder)} && sha256sum -c SHA256SUMS >/dev/null 2>&1 && echo whole; true")
-        return said.strip() == "whole"
-
-    def begin(self) -> None:
-        """Start it there, free of the link."""
-        settings = f"LEASE_S={self.patience.lease_s} LOCK_WAIT_S={self.patience.lock_s}"
-        self.script(
-            f"touch {quote(self.work)}; cd {quote(self.folder)} || exit\n"
-            f"{settings} nohup setsid sh run.sh >run.log 2>&1 </dev/null &\n"
-            "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -L run.pid ] || sleep 0.2; done; true"
-        )
-
-    def follow(self) -> State:
-        """Watch it until it ends.
-
-        Raises:
-            DeviceError: It was refused, or died too often.
-        """
-        deaths = 0
-        with contextlib.ExitStack() as stack:
-            advance: Advance | None = None
-            shown, waiting = 0, ""
-            seen, pause = "", self.patience.poll_s
-            while True:
-                state = self.state()
-                if not state.alive:
-                    if state.word in ("done", "failed") and state.packed:
-                        return state
-                    self.give_up(state, deaths)
-                    deaths += 1
-                    self.progress.note(f"{self.transport.name} stopped ({state.status or 'no word'}); starting again")
-                    self.begin()
-                elif state.word == "waiting" and state.status != waiting:
-                    waiting = state.status
-                    self.progress.note(f"{self.transport.name} is {state.status}")
-                elif state.step is not None:
-                    number, total, name = state.step
-                    if advance is None:
-                        advance = stack.enter_context(self.progress.track(f"On {self.transport.name}", total))
-                    if number > shown:
-                        advance(number - shown, name)
-                        shown = number
-                # Every look costs the device a little of what is measured.
-                pause = self.patience.poll_s if state.status != seen else min(1.5 * pause, _RAREST_POLL_S)
-                seen = state.status
-                self.sleep(pause)
-
-    def give_up(self, state: State, deaths: int) -> None:
-        """Raises DeviceError where starting again would not help."""
-        name = self.transport.name
-        if state.word == "refused":
-            raise DeviceError(f"{name}: {state.rest}")
-        if state.word == "busy":
-            raise DeviceError(f"{name}: {state.rest}", "Wait for its end")
-        last, free = [
-            *self.script(
-                f"cd {quote(self.folder)} && {{ tail -n 1 run.log; echo; df -Pk . | awk 'END {{ print $4 }}'; }}"
-            ).split("\n"),
-            "",
-        ][:2]
-        if state.there and free.strip().isdigit() and int(free) < _FULL_KIB:
-            raise DeviceError(f"the disk of {name} is full", "Make room there; what was measured is kept")
-        if deaths >= self.patience.restarts:
-            raise DeviceError(
-                f"{name} stopped {deaths + 1} times, last at: {state.status or last}",
-                f"See {self.folder}/run.log there",
-            )
-
-    def fetch(self, state: State, out: Path, also: Mapping[str, Path]) -> Path:
-        """Bring the result here, and tidy up there: a finished one is not measured twice by mistake."""
-        target = out / self.manifest.result
-        there = f"{self.work}/{self.manifest.result}"
-        out.mkdir(parents=True, exist_ok=True)
-        self.persist(lambda: self.transport.get(there, target))
-        for path, here in also.items() if state.word == "done" else ():
-            self.persist(partial(self.transport.get, f"{self.folder}/{path}", here))
-        done = f"rm -rf {quote(self.folder)}/result" if state.word == "done" else "true"
-        self.script(
-            f"rm -f {quote(there)}; {done}; cd {_BASE} || exit\n"
-            # Old ones go; those that run have a link that names their process.
-            f"ls -t | sed 1,{_KEPT}d | while read -r old; do\n"
-            '  found=; for link in "$old"/*/run.pid; do if [ -L "$link" ]; then found=yes; fi; done\n'
-            '  [ -n "$found" ] || rm -rf "./$old"\ndone; true'
-        )
-        return target
-
-    def stop(self) -> None:
-        """End it there; returns when its processes are gone, the power state is restored and the device is free."""
-        self.progress.note(f"stopping what runs on {self.transport.name}")
-        self.transport.run(f"cd {quote(self.folder)} && sh run.sh stop", _STOP_S)
-
-    def script(self, script: str, timeout_s: float = 60.0) -> str:
-        """What a script says that may be run twice and must not fail.
-
-        Raises:
-            DeviceError: It failed, or the link did not return.
-        """
-        done = self.persist(lambda: self.transport.run(script, timeout_s))
-        if done.code != 0:
-            said = " ".join(done.stderr.decode(errors="replace").split())[:300]
-            hint = "Make room there" if "No space left" in said else ""
-            raise DeviceError(f"{self.transport.name} cannot go on: {said or f'exit code {done.code}'}", hint)
-        return done.stdout.decode(errors="replace")
-
-    def persist(self, ask: Callable[[], Answer]) -> Answer:
-        """Ask again, ever less often, while the link is lost.
-
-        Raises:
-            LinkLost: It did not return in time.
-        """
-        began, pause = self.clock(), 1.0
-        lost = False
+    Raises:
+        DeviceError: It was refused, or died too often.
+    """
+    deaths = 0
+    with contextlib.ExitStack() as stack:
+        advance: Advance | None = None
+        shown, waiting = 0, ""
+        seen, pause = "", remote.patience.poll_s
         while True:
-            try:
-                answer = ask()
-            except LinkLost as error:
-                if not lost:
-                    self.progress.note(f"{error.message}; trying again")
-                lost = True
-                if self.clock() - began > self.patience.link_s:
-                    raise LinkLost(
-                        error.message, "What was begun there goes on for a while: run the same command again to join"
-                    ) from error
-                self.sleep(pause)
-                pause = min(2 * pause, 30.0)
-            else:
-                if lost:
-                    self.progress.note(f"{self.transport.name} is back")
-                return answer
+            state = remote.state()
+            if not state.alive:
+                if state.word in ("done", "failed") and state.packed:
+                    return state
+                _give_up(remote, state, deaths)
+                deaths += 1
+                remote.progress.note(f"{remote.transport.name} stopped ({state.status or 'no word'}); starting again")
+                remote.begin()
+            elif state.word == "waiting" and state.status != waiting:
+                waiting = state.status
+                remote.progress.note(f"{remote.transport.name} is {state.status}")
+            elif state.step is not None:
+                number, total, name = state.step
+                if advance is None:
+                    advance = stack.enter_context(remote.progress.track(f"On {remote.transport.name}", total))
+                if number > shown:
+                    advance(number - shown, name)
+                    shown = number
+            # Every look costs the device a little of what is measured.
+            pause = remote.patience.poll_s if state.status != seen else min(1.5 * pause, _RAREST_POLL_S)
+            seen = state.status
+            remote.sleep(pause)
+
+
+def _give_up(remote: RemoteRun, state: State, deaths: int) -> None:
+    """Raises DeviceError where starting again would not help."""
+    name = remote.transport.name
+    if state.word == "refused":
+        raise DeviceError(f"{name}: {state.rest}")
+    if state.word == "busy":
+        raise DeviceError(f"{name}: {state.rest}", "Wait for its end")
+    said = remote.script(
+        f"cd {quote(remote.folder)} || exit 0\n"
+        "printf '%s\\n' \"$(tail -n 1 run.log)\"; df -Pk . | awk 'END { print $4 }'"
+    )
+    last, _, free = said.rstrip("\n").rpartition("\n")
+    if free.isdigit() and int(free) < _FULL_KIB:
+        raise DeviceError(f"the disk of {name} is full", "Make room there; what was measured is kept")
+    if deaths >= remote.patience.restarts:
+        raise DeviceError(
+            f"{name} stopped {deaths + 1} times, last at: {state.status or last}",
+            f"See {remote.folder}/run.log there",
+        )

@@ -215,6 +215,19 @@ def test_what_dies_again_and_again_is_given_up(board, link, told, out):
     assert len(board.calls()) == 2
 
 
+def test_a_disk_that_filled_up_meanwhile_is_told(board, link, told, out):
+    tar = board.pack(writing("one", "--sleep=60"))
+
+    def full(script):
+        if runs(board.text("sleeper")):
+            board.program("df", "#!/bin/sh\necho Filesystem\necho /dev/x 99999 99999 0 100% /\n")
+            crash(board)
+
+    link.during = full
+    with pytest.raises(DeviceError, match=r"the disk of board is full\. Make room there; what was measured is kept"):
+        run_bundle(link, tar, out, told, QUICK)
+
+
 def test_a_failed_step_is_no_error_here_and_is_gone_on_with(board, link, told, out):
     tar = board.pack(writing("one"), tool("two", f"--unless={board.folder}/fixed"))
     assert ran(tar, run_bundle(link, tar, out, told, QUICK), out) == "failed two 9 ended with 9"

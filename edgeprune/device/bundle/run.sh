@@ -263,7 +263,7 @@ seconds() { awk '{ printf "%s", $1 }' /proc/uptime; }
 first='
 ln -s "$$.$(sed "s/.*) //" "/proc/$$/stat" | cut -d " " -f 20).$1" "$2"
 if ! kill -0 "$3"; then rm -f "$2"; exit 125; fi
-if [ -n "$4" ]; then "$4" --interval 100 >"$5" 2>/dev/null & fi
+if [ -n "$4" ]; then : >"$5"; "$4" --interval 100 >>"$5" 2>/dev/null & fi
 shift 5
 exec "$@"
 '
