@@ -20,7 +20,7 @@ from edgeprune import tomlfile
 from edgeprune.device.local import LocalTransport
 from edgeprune.errors import ConfigError, DeviceError, unknown_name
 from edgeprune.protocols import Completed, LinkLost
-from edgeprune.store import canonical_sha256
+from edgeprune.store import canonical_sha256, file_sha256
 
 PREFIX = "replay:"
 FAULTS = {
@@ -195,7 +195,8 @@ def _set_up(folder: Path, recording: Recording, faults: list[str]) -> None:
     """Lay out a board's files and programs, unless they are there already; a board that changed begins anew."""
     plain = {**recording.model_dump(mode="json"), "faults": faults}
     programs = {file.name: file.read_text(encoding="utf-8") for file in sorted((_BOARDS / "programs").iterdir())}
-    stamp = canonical_sha256([plain, programs])
+    played_by = {file.name: file_sha256(file) for file in sorted(_BOARDS.glob("*.py"))}
+    stamp = canonical_sha256([plain, programs, played_by])
     if (folder / "stamp").is_file() and (folder / "stamp").read_text(encoding="ascii") == stamp:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from edgeprune.errors import DataError, DeviceError
 from edgeprune.measurement import KNOWN_FRAMES, Assignment, Role, answering_file, frames_file, model_file
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames
+from edgeprune.runtimes.tensorrt import parse_if_installed
 from edgeprune.store import replacing
 from edgeprune.targets import Precision, Target
 
@@ -91,6 +92,8 @@ def assign(
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
     if len(frames) < wishes.batch:
         raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller --batch")
+    if target.runtime == "trtexec":
+        _parse(models, progress)
     known = np.ascontiguousarray(frames.iq[: wishes.batch])
     answering = all(files.answering for files in models.values())
     chunks = _chunks(frames.iq) if answering else []
@@ -119,6 +122,18 @@ def assign(
         power_mode=wishes.power_mode,
         lock_clocks=wishes.lock_clocks,
     )
+
+
+def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
+    """Let NVIDIA's parser read every file before it is sent, where one is installed.
+
+    Raises:
+        ModelError: It does not read one.
+    """
+    files = [path for each in models.values() for path in (each.timed, each.answering) if path is not None]
+    parsers = {parse_if_installed(path) for path in files}
+    for parser in parsers - {None}:
+        progress.note(f"{parser} reads the {len(files)} files")
 
 
 def _assignment(
