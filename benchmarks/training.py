@@ -19,7 +19,8 @@ from edgeprune.records import Arch
 from edgeprune.silence import Silence
 from edgeprune.train import precision
 from edgeprune.train.augment import rotate
-from edgeprune.train.finetune import Recipe, TrainingData, train
+from edgeprune.train.feed import TrainingData
+from edgeprune.train.finetune import Recipe, train
 
 TRAIN, VALIDATION, BATCH, EPOCHS = 2560, 256, 256, 2
 

@@ -1,4 +1,4 @@
-"""The frozen records of how something asked for was reached: a latency budget, a bound on accuracy, a width."""
+"""The frozen records of how something asked for was reached: a bound on latency or accuracy, a width, a precision."""
 
 from dataclasses import dataclass
 
@@ -98,3 +98,32 @@ class Narrowing:
     macs_before: int
     sizes: dict[str, tuple[tuple[int, int], tuple[int, int]]]
     chain: LayerChain
+
+
+@dataclass(frozen=True)
+class PrecisionTrial:
+    """The pruned network in one precision.
+
+    Attributes:
+        precision: Which.
+        median_ms: Of one inference on the target.
+        validation_drop: Top-1 that the precision costs on the validation split.
+        size_bytes: Of the file.
+    """
+
+    precision: str
+    median_ms: float
+    validation_drop: float
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The precisions that were measured and the one that was taken: the fastest that loses at most `max_drop`.
+
+    Where none does, it is the one that loses least.
+    """
+
+    max_drop: float
+    candidates: tuple[PrecisionTrial, ...]
+    chosen: str

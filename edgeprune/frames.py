@@ -212,7 +212,8 @@ def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[S
 
 def take(frames: Frames, indices: npt.NDArray[np.int64]) -> Frames:
     """Some of the frames, in the order of the indices."""
-    return framed(take_table(table_of(frames), indices), frames.iq[indices], frames.sha256)
+    some = framed(take_table(table_of(frames), indices), frames.iq[indices], frames.sha256)
+    return replace(some, split_sha256=frames.split_sha256)
 
 
 def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edgeprune.errors import DeviceError
 from edgeprune.measurement import Assignment, BuiltEngine, DeviceMeasurement, Plan
-from edgeprune.records import Frames, FrameTable, InputSpec, LayerChain
+from edgeprune.records import Frames, FrameTable, InputSpec, LayerChain, Reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,23 +38,6 @@ class DatasetFormat(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Reading:
-    """How frames are cut from recordings; formats that hold frames already have no use for it.
-
-    Attributes:
-        length: Samples of a frame.
-        hop: Samples from one frame to the next; None for `length`, so that frames do not overlap.
-        sample_rate_hz: Recordings of another rate are resampled to it; None leaves each as it is.
-        skip_bad_files: Leave out files that cannot be read, and list them, instead of refusing all.
-    """
-
-    length: int = 128
-    hop: int | None = None
-    sample_rate_hz: float | None = None
-    skip_bad_files: bool = False
-
-
 class FrameSource(Protocol):
     """Frames that are read when asked for, since a file may be larger than memory."""
 
@@ -71,6 +54,11 @@ class FrameSource(Protocol):
     @property
     def skipped(self) -> tuple[str, ...]:
         """Files that were left out, each with the reason."""
+        ...
+
+    @property
+    def forward_only(self) -> bool:
+        """Whether reading back takes as long as reading all before it, as in a text file."""
         ...
 
     def read(self, start: int, stop: int) -> "npt.NDArray[np.float32]":

@@ -7,62 +7,14 @@ what it was made from. Shapes leave the batch out. Ratios are 0..1, times are mi
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
+from edgeprune.signals import SPLITS as SPLITS
+from edgeprune.signals import DataRef as DataRef
+from edgeprune.signals import Frames as Frames
+from edgeprune.signals import FrameTable as FrameTable
+from edgeprune.signals import Reading as Reading
+from edgeprune.signals import Split as Split
 
 Drop = Literal["identity", "shortcut", "adapter"]
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Labelled I/Q frames in memory.
-
-    Attributes:
-        iq: Raw samples, float32 (N, channels, length).
-        labels: Index into `classes`, int64 (N,).
-        snrs: Labelled signal-to-noise ratio in dB, int64 (N,), or None when the source has none.
-        classes: Names of the modulations, sorted.
-        split: Index into `SPLITS` for each frame, int8 (N,), when the source fixes the split itself, else None.
-        source: Name of the file, for messages and reports.
-        sha256: Of the file.
-        recordings: Which recording each frame was cut from, int64 (N,), or None when nobody knows.
-        starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
-    """
-
-    iq: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    snrs: npt.NDArray[np.int64] | None
-    classes: tuple[str, ...]
-    split: npt.NDArray[np.int8] | None
-    source: str
-    sha256: str
-    recordings: npt.NDArray[np.int64] | None = None
-    starts: npt.NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class FrameTable:
-    """What is known of labelled frames besides their samples; small enough to be in memory when those are not.
-
-    `shape` is channels and length of a frame; the rest is as in `Frames`.
-    """
-
-    labels: npt.NDArray[np.int64]
-    snrs: npt.NDArray[np.int64] | None
-    classes: tuple[str, ...]
-    split: npt.NDArray[np.int8] | None
-    source: str
-    shape: tuple[int, int]
-    recordings: npt.NDArray[np.int64] | None = None
-    starts: npt.NDArray[np.int64] | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -87,15 +39,6 @@ class Arch:
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
     source: Literal["registered", "factory", "pickle", "exported"] = "registered"
-
-
-@dataclass(frozen=True)
-class DataRef:
-    """Which data a network was trained on and how they were split."""
-
-    source: str
-    sha256: str
-    split_seed: int
 
 
 @dataclass(frozen=True)
@@ -292,6 +235,47 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
+class Sensitivity:
+    """What it costs to quantise one operator and nothing else.
+
+    Attributes:
+        name: Of the operator in the graph.
+        kl: Mean Kullback-Leibler divergence of the answers from those in float32, in nats, on validation frames.
+        top1_drop: Top-1 lost on the same frames; below 0 where some was won.
+    """
+
+    name: str
+    kl: float
+    top1_drop: float
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How an int8 file came to be.
+
+    Attributes:
+        method: How the range of an activation was found.
+        calibration: Where the frames came from that it was found on.
+        calibration_sha256: Of those frames, or of their file.
+        calibration_frames: How many.
+        quantised: Operators whose weights and inputs are in eight bits.
+        kept: Operators that were kept out of it to hold the bound on accuracy, the most sensitive first.
+        kept_in: The precision that they are in.
+        sensitivity: Of every operator that could be quantised, the most sensitive first; empty where none had to be
+            kept.
+    """
+
+    method: str
+    calibration: str
+    calibration_sha256: str
+    calibration_frames: int
+    quantised: int
+    kept: tuple[str, ...] = ()
+    kept_in: str = "fp32"
+    sensitivity: tuple[Sensitivity, ...] = ()
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """An exported network that was checked against torch.
 
@@ -310,6 +294,9 @@ class OnnxModel:
         precision: Of its weights and arithmetic.
         float32_operators: Operators that stay in float32 in a file of lower precision.
         same_top1: Share of the frames it was checked on that get the class torch gives them; 1 in float32.
+        validation_drop: Top-1 that a file of lower precision loses on validation frames to the one in float32, where a
+            bound was set on it.
+        quantisation: Of an int8 file.
     """
 
     path: str
@@ -326,6 +313,8 @@ class OnnxModel:
     precision: str = "fp32"
     float32_operators: int = 0
     same_top1: float = 1.0
+    validation_drop: float | None = None
+    quantisation: Quantisation | None = None
 
 
 @dataclass(frozen=True)

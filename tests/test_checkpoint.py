@@ -16,7 +16,7 @@ from edgeprune import store
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.model_file import ModelOptions
 from edgeprune.models.resnet import ResNet
-from edgeprune.records import Arch, DataRef, Decision, Edit, InputSpec, PrunePlan
+from edgeprune.records import Arch, DataRef, Decision, Edit, InputSpec, PrunePlan, Reading
 from edgeprune.store import file_sha256
 
 PLAN = PrunePlan(
@@ -65,7 +65,7 @@ class TestRoundTrip:
     def test_everything_comes_back(self, tmp_path):
         whole = dataclasses.replace(
             synthetic.checkpoint(),
-            data=DataRef("signals.pkl", "b" * 64, 2016),
+            data=DataRef("signals", "b" * 64, 7, "spans", "c" * 64, Reading(32, hop=8, sample_rate_hz=1e6)),
             metrics={"training": {"best_epoch": 3, "best_validation_top1": 0.875}},
             input=InputSpec(2, synthetic.LENGTH, "none"),
         )
@@ -77,6 +77,11 @@ class TestRoundTrip:
         assert loaded.data == whole.data
         assert torch.equal(loaded.model(synthetic.signals()), whole.model(synthetic.signals()))
         assert not any(module.training for module in loaded.model.modules())
+
+    def test_data_of_an_older_file_were_split_by_their_seed_alone(self, content, tmp_path):
+        data = {"source": "signals.pkl", "sha256": "b" * 64, "split_seed": 2016}
+        torch.save({**content, "data": data}, tmp_path / "old.pt")
+        assert checkpoints.load(tmp_path / "old.pt").data == DataRef("signals.pkl", "b" * 64, 2016, "auto", None, None)
 
     def test_a_pruned_network_is_rebuilt(self, tmp_path):
         whole = synthetic.checkpoint()

@@ -75,6 +75,90 @@ training_frames_option = click.option(
 )
 
 
+def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ...]:
+    """The options that say how frames are cut; without a length of their own they are only what differs from before."""
+    return (
+        click.option(
+            "--length",
+            type=click.IntRange(1),
+            default=length,
+            show_default=length is not None,
+            help="Samples of a frame, cut from a recording."
+            + ("" if length else "  [default: as in training, else the model's]"),
+        ),
+        click.option("--hop", type=click.IntRange(1), help="Samples from one frame to the next.  [default: --length]"),
+        click.option(
+            "--sample-rate-hz",
+            type=click.FloatRange(0, min_open=True),
+            help="Resample recordings to this rate.",
+        ),
+        click.option("--skip-bad-files", is_flag=True, help="Leave out recordings that cannot be read, and list them."),
+    )
+
+
+def reading_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how frames are cut from recordings; the function takes them as `reading`."""
+
+    @wraps(function)
+    def call(
+        *args: Any, length: int, hop: int | None, sample_rate_hz: float | None, skip_bad_files: bool, **kwargs: Any
+    ) -> None:
+        from edgeprune.records import Reading
+
+        function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
+
+    for decorate in _reading_flags(length=128):
+        call = decorate(call)
+    return call
+
+
+stream_option = click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Read frames from the file while they are used, or all before.  [default: by the memory there is]",
+)
+
+
+def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options that say how data are read and split otherwise than in training; taken as `asked`.
+
+    Args:
+        split_flags: Names of the option that says how to split.
+    """
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def call(
+            *args: Any,
+            method: str | None,
+            stream: bool | None,
+            length: int | None,
+            hop: int | None,
+            sample_rate_hz: float | None,
+            skip_bad_files: bool,
+            **kwargs: Any,
+        ) -> None:
+            from edgeprune.tasks.handling import Asked
+
+            given = {"length": length, "hop": hop, "sample_rate_hz": sample_rate_hz}
+            reading: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+            if skip_bad_files:
+                reading["skip_bad_files"] = True
+            function(*args, asked=Asked(method, reading, stream), **kwargs)
+
+        split_option = click.option(
+            *split_flags,
+            "method",
+            metavar="METHOD",
+            help="How the data are split.  [default: as in training, else auto]",
+        )
+        for decorate in (split_option, stream_option, *_reading_flags(length=None)):
+            call = decorate(call)
+        return call
+
+    return add
+
+
 def model_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that describe a model whose file holds weights only; the function takes them as `options`."""
 

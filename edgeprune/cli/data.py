@@ -1,18 +1,16 @@
 """`edgeprune data`."""
 
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, seed_option, subcommand
+from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, reading_options, seed_option, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.protocols import Reading
+    from edgeprune.records import Reading
 
 ANY_PATH = click.Path(path_type=Path)
 _LARGEST_SNR = 200
@@ -24,40 +22,9 @@ def command() -> None:
     """Data sets: look at one, convert it, make one, choose calibration frames."""
 
 
-def _reading_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say how frames are cut from recordings; the function takes them as `reading`."""
-
-    @wraps(function)
-    def call(
-        *args: Any, length: int, hop: int | None, sample_rate_hz: float | None, skip_bad_files: bool, **kwargs: Any
-    ) -> None:
-        from edgeprune.protocols import Reading
-
-        function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
-
-    for decorate in (
-        click.option(
-            "--length",
-            type=click.IntRange(1),
-            default=128,
-            show_default=True,
-            help="Samples of a frame, cut from a recording.",
-        ),
-        click.option("--hop", type=click.IntRange(1), help="Samples from one frame to the next.  [default: --length]"),
-        click.option(
-            "--sample-rate-hz",
-            type=click.FloatRange(0, min_open=True),
-            help="Resample recordings to this rate.",
-        ),
-        click.option("--skip-bad-files", is_flag=True, help="Leave out recordings that cannot be read, and list them."),
-    ):
-        call = decorate(call)
-    return call
-
-
 @subcommand("info")
 @click.argument("path", type=ANY_PATH)
-@_reading_options
+@reading_options
 def _info(console: "Console", path: Path, reading: "Reading") -> None:
     """Classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
     from edgeprune.tasks.data_info import describe
@@ -108,7 +75,7 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
 @click.argument("path", metavar="IN", type=ANY_PATH)
 @click.argument("out", type=FILE)
 @click.option("--drop-duplicates", is_flag=True, help="Leave out frames that are there before.")
-@_reading_options
+@reading_options
 def _convert(console: "Console", path: Path, out: Path, drop_duplicates: bool, reading: "Reading") -> None:
     """Write the data set IN to OUT.h5, which is read from disk as fast as from memory, with where it is from."""
     from edgeprune.tasks.data_convert import convert
@@ -198,7 +165,7 @@ def _synth(
 @click.option("--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Of that split.")
 @seed_option
 @model_options
-@_reading_options
+@reading_options
 def _calib(
     console: "Console",
     data: Path,

@@ -97,7 +97,7 @@ def _bundle(console: "Console", run: Path, out: Path | None) -> None:
 @click.argument("result", type=FILE)
 def _collect(console: "Console", run: Path, result: Path) -> None:
     """Put the RESULT of a bundle that was run by hand into the run folder RUN, and write its report again."""
-    from edgeprune.cli._finish import finish
+    from edgeprune.cli._job import finish
     from edgeprune.pipeline import collect_into
 
     finish(console, collect_into(run, result), run)

@@ -5,33 +5,36 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, subcommand
+from edgeprune.cli._options import FILE, asked_options, data_option, model_options, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
     from edgeprune.records import Accuracy, Split
+    from edgeprune.tasks.handling import Asked
 
 
 @subcommand("eval")
 @click.argument("model", type=FILE)
 @data_option
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@asked_options("--split-method")
 @model_options
 def command(
     console: "Console",
     model: Path,
     data: Path | None,
     split: "Split",
+    asked: "Asked",
     options: "ModelOptions",
 ) -> None:
     """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
     from edgeprune.store import to_plain
-    from edgeprune.tasks.measuring import evaluate
+    from edgeprune.tasks.evaluating import evaluate
 
-    found = evaluate(model, options, data, split, console)
+    found, used = evaluate(model, options, data, asked, split, console)
     if console.as_json:
-        console.json(to_plain(found))
+        console.json({**to_plain(found), "data": to_plain(used)})
     else:
         _tables(console, found)
 

@@ -1,15 +1,17 @@
 """`edgeprune export`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeprune.cli._options import FILE, data_option, model_options, subcommand, target_option
+from edgeprune.cli._precision import lowering_options
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
+    from edgeprune.records import OnnxModel
 
 
 @subcommand("export")
@@ -17,6 +19,14 @@ if TYPE_CHECKING:
 @target_option
 @click.option("--out", type=FILE, required=True, help="The ONNX file to write.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
+@lowering_options
+@click.option(
+    "--max-accuracy-drop",
+    type=click.FloatRange(0, 1),
+    metavar="R",
+    help="Most top-1 that the precision may cost on the validation split, as a share. int8 keeps its most sensitive "
+    "layers in fp16 or fp32 to hold it; exit code 1 where that is not enough.",
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="For targets of static batch.")
 @data_option
 @model_options
@@ -26,24 +36,42 @@ def command(
     target: str,
     out: Path,
     precision: str | None,
+    calibration: dict[str, Any],
+    qat: int | None,
+    max_accuracy_drop: float | None,
     batch: int,
     data: Path | None,
     options: "ModelOptions",
 ) -> None:
-    """Write MODEL as ONNX for a target, simplified, and checked against PyTorch on real frames."""
+    """Write MODEL as ONNX for a target, simplified, and checked against PyTorch on real frames.
+
+    With --qat, the network that was fine-tuned for int8 is left beside it as NAME-qat.pt.
+    """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
     from edgeprune.store import to_plain
     from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.lowering import Lowered
     from edgeprune.tasks.measuring import export_model, precision_of
 
     chosen = targets.get(target)
-    wanted = precision_of(chosen, precision)
+    wanted = Lowered(precision_of(chosen, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
+    wanted.check()
     loaded = checkpoints.load(model, options)
     written = export_model(loaded, find_data(loaded, data), chosen, out, wanted, batch, console)
     if console.as_json:
         console.json(to_plain(written))
-        return
+    else:
+        _say(console, written, out)
+    if max_accuracy_drop is not None and (written.validation_drop or 0) > max_accuracy_drop:
+        console.note(
+            f"{written.precision} loses {100 * (written.validation_drop or 0):.2f} points of top-1 on the validation "
+            f"split, {100 * max_accuracy_drop:g} are allowed"
+        )
+        raise click.exceptions.Exit(1)
+
+
+def _say(console: "Console", written: "OnnxModel", out: Path) -> None:
     for note in written.simplifier_notes:
         console.note(note)
     console.headline(
@@ -54,3 +82,13 @@ def command(
         f"The same class as PyTorch for {written.same_top1:.1%} of {written.checked_frames} frames; largest difference "
         f"of a logit {written.max_abs_logit_difference:.2g}"
     )
+    quantisation = written.quantisation
+    if quantisation is not None:
+        console.print(
+            f"Calibrated by {quantisation.method} on {quantisation.calibration_frames} frames ("
+            f"{quantisation.calibration}); {quantisation.quantised} layers in int8"
+        )
+    if quantisation is not None and quantisation.kept:
+        console.print(f"Kept in {quantisation.kept_in}, worst first: {', '.join(quantisation.kept)}")
+    if written.validation_drop is not None:
+        console.print(f"Loses {100 * written.validation_drop:.2f} points of top-1 on the validation split")

@@ -5,11 +5,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, data_option, model_options, seed_option, subcommand, training_frames_option
+from edgeprune.cli._options import (
+    FILE,
+    asked_options,
+    data_option,
+    model_options,
+    seed_option,
+    subcommand,
+    training_frames_option,
+)
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
+    from edgeprune.tasks.handling import Asked
 
 
 @subcommand("finetune")
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @training_frames_option
 @seed_option
+@asked_options("--split", "--split-method")
 @model_options
 def command(
     console: "Console",
@@ -34,6 +44,7 @@ def command(
     learning_rate: float,
     frames: int | None,
     seed: int,
+    asked: "Asked",
     options: "ModelOptions",
 ) -> None:
     """Train MODEL on; the best epoch on the validation split is kept.
@@ -49,8 +60,10 @@ def command(
     loaded = checkpoints.load(model, options)
     tutor = checkpoints.load(teacher) if teacher else None
     recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, frames, console)
+    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, asked, frames, console)
     if console.as_json:
-        console.json({"model": str(out), "sha256": saved.sha256, "training": to_plain(result)})
+        console.json(
+            {"model": str(out), "sha256": saved.sha256, "data": to_plain(saved.data), "training": to_plain(result)}
+        )
     else:
         console.headline(f"{result.best_validation_top1:.2%} on validation (epoch {result.best_epoch}): {out}")

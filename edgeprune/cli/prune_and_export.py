@@ -17,6 +17,7 @@ from edgeprune.cli._options import (
     target_option,
 )
 from edgeprune.cli._planning import plan_options
+from edgeprune.cli._precision import lowering_options
 from edgeprune.names import CHANNEL_METHODS
 
 if TYPE_CHECKING:
@@ -54,7 +55,13 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8", "auto"]),
+    help="auto measures each of the target's and takes the fastest that loses at most --max-accuracy-drop, or half a "
+    "point.  [default: the target's first]",
+)
+@lowering_options
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL-TARGET]")
 @click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
@@ -73,6 +80,8 @@ def command(
     learning_rate: float,
     distill: bool,
     precision: str | None,
+    calibration: dict[str, Any],
+    qat: int | None,
     batch: int,
     out: Path | None,
     fresh: bool,
@@ -92,16 +101,16 @@ def command(
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
-    from edgeprune.cli._finish import finish, show_plan
-    from edgeprune.pipeline import Job, Settings, open_folder
-    from edgeprune.store import RunFolder, append_text, now
+    from edgeprune.cli._job import show_plan, work
+    from edgeprune.pipeline import Settings
     from edgeprune.tasks.assigning import Wishes
     from edgeprune.tasks.inputs import find_data
+    from edgeprune.tasks.lowering import AUTO_DROP, Lowered
     from edgeprune.tasks.measuring import precision_of
     from edgeprune.tasks.narrowing import Width
     from edgeprune.train.finetune import Recipe
 
-    chosen = targets.get(target)
+    chosen, choose = targets.get(target), precision == "auto"
     loaded = checkpoints.load(model, options)
     settings = Settings(
         target=chosen,
@@ -109,7 +118,12 @@ def command(
         planning=planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=planning.seed),
         distill=distill,
-        precision=precision_of(chosen, precision),
+        lowered=Lowered(
+            precision_of(chosen, None if choose else precision),
+            max_drop=AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop,
+            qat_epochs=qat,
+            **calibration,
+        ),
         batch=batch,
         command=shlex.join(["edgeprune", *sys.argv[1:]]),
         latency_budget_ms=latency_budget,
@@ -118,14 +132,10 @@ def command(
         width=None if then_width is None else Width(then_width, width_method),
         host=host,
         wishes=Wishes(batch, **power),
+        choose_precision=choose,
     )
     folder = out or Path("runs", f"{loaded.name}-{chosen.name}")
     if dry_run:
-        show_plan(console, Job(loaded, settings, RunFolder(folder), console).plan_only(), settings.stages, folder)
-        return
-    with open_folder(folder, fresh) as held:
-        try:
-            document = Job(loaded, settings, held, console).run()
-        finally:
-            append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
-    finish(console, document, folder)
+        show_plan(console, loaded, settings, folder)
+    else:
+        work(console, loaded, settings, folder, fresh)

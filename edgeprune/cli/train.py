@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._completion import model_names
-from edgeprune.cli._options import DATA, FILE, seed_option, subcommand, training_frames_option
+from edgeprune.cli._options import (
+    DATA,
+    FILE,
+    reading_options,
+    seed_option,
+    stream_option,
+    subcommand,
+    training_frames_option,
+)
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
+    from edgeprune.records import Reading
 
 
 @subcommand("train")
@@ -24,8 +33,19 @@ if TYPE_CHECKING:
 @click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True)
 @click.option("--rotate/--no-rotate", default=True, show_default=True, help="Turn frames by random quarters.")
 @click.option("--split-seed", type=click.IntRange(0), default=2016, show_default=True, help="Of the data's split.")
+@click.option(
+    "--split",
+    "--split-method",
+    "method",
+    metavar="METHOD",
+    default="auto",
+    show_default=True,
+    help="How the data are split; kept in the model file, so that later commands split alike.",
+)
+@stream_option
 @training_frames_option
 @seed_option
+@reading_options
 def command(
     console: "Console",
     name: str,
@@ -37,20 +57,28 @@ def command(
     weight_decay: float,
     rotate: bool,
     split_seed: int,
+    method: str,
+    stream: bool | None,
     frames: int | None,
     seed: int,
+    reading: "Reading",
 ) -> None:
     """Train a network from scratch; the best epoch on the validation split is kept.
 
-    Interrupted, the same command continues after the last finished epoch.
+    Interrupted, the same command continues after the last finished epoch. Frames that are more than memory holds are
+    read while the network learns, shuffled in blocks.
     """
     from edgeprune.store import to_plain
+    from edgeprune.tasks.handling import Handling
     from edgeprune.tasks.training import train_new
     from edgeprune.train.finetune import Recipe
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)
-    saved, result = train_new(name, data, out, recipe, split_seed, frames, console)
+    handling = Handling(split_seed, method, reading, stream)
+    saved, result = train_new(name, data, out, recipe, handling, frames, console)
     if console.as_json:
-        console.json({"model": str(out), "sha256": saved.sha256, "training": to_plain(result)})
+        console.json(
+            {"model": str(out), "sha256": saved.sha256, "data": to_plain(saved.data), "training": to_plain(result)}
+        )
     else:
         console.headline(f"{result.best_validation_top1:.2%} on validation (epoch {result.best_epoch}): {out}")

@@ -14,7 +14,7 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.frames import fit_to
 from edgeprune.model_file import ModelOptions
 from edgeprune.store import file_sha256
-from edgeprune.tasks.inputs import SPLIT_SEED, find_data, split_seed_of, splits_of
+from edgeprune.tasks.inputs import SPLIT_SEED, find_data, split_of, split_seed_of, splits_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _problems(models: dict[Path, Checkpoint], own: dict[Path, list[Source]]) -> 
         for path, model in models.items():
             if data in own[path]:
                 try:
-                    splits_of(fit_to(frames, model.classes, model.input), split_seed_of(model))
+                    splits_of(fit_to(frames, model.classes, model.input), split_seed_of(model), split_of(model))
                 except DataError as error:
                     found[path, data] = error
     for path, sources in own.items():

@@ -27,7 +27,7 @@ from edgeprune.prune import surgery, width
 from edgeprune.records import Arch, DataRef, Frames, InputSpec, OnnxModel, Split, TrainingResult
 from edgeprune.store import to_plain
 from edgeprune.tasks import measuring, planning, training
-from edgeprune.tasks.inputs import SPLIT_SEED, at_most, splits_of, spread
+from edgeprune.tasks.inputs import SPLIT_SEED, at_most, split_of, splits_of, spread
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 from edgeprune.train.finetune import train
@@ -58,7 +58,9 @@ class Workshop:
     def parts(self) -> dict[Split, Frames]:
         """The frames of each split."""
         frames = _frames(self.cell.data.path, self.cell.data.sha256)
-        return splits_of(fit_to(frames, self.model.classes, self.model.input), self.job.split_seed)
+        return splits_of(
+            fit_to(frames, self.model.classes, self.model.input), self.job.split_seed, split_of(self.model)
+        )
 
     def plan(self) -> CellPlan:
         """Choose the layers that stay."""

@@ -1,18 +1,22 @@
 """Data set formats, one a file; that of a file is found by its suffix, and where several share it by its content."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeprune import registry
 from edgeprune.datasets._source import blocks, in_memory, whole
+from edgeprune.datasets._stored import StoredSamples
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.frames import table_of
-from edgeprune.protocols import FrameSource, Reading, StreamedFormat
-from edgeprune.records import Frames
+from edgeprune.frames import framed, table_of
+from edgeprune.protocols import FrameSource, StreamedFormat
+from edgeprune.records import Frames, FrameTable, Reading
 
-__all__ = ["blocks", "format_of", "opened", "read", "whole"]
+__all__ = ["StoredSamples", "blocks", "format_of", "opened", "read", "read_or_keep", "whole"]
 
 FOLDER = "/"
 
@@ -35,6 +39,36 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
         return frames
     with opened(path, reading) as source:
         return whole(source)
+
+
+def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTable], bool]) -> Frames:
+    """All frames of a file or folder, their samples in memory or, where `stays` says so, in the file.
+
+    Formats that are read whole are in memory whatever it says.
+
+    Args:
+        path: Of the file or folder.
+        reading: How frames are cut from recordings.
+        stays: Told of the frames, whether to leave their samples where they are.
+
+    Raises:
+        ConfigError: No such file.
+        DataError: No format knows the suffix, the file is not what its suffix says, or samples that stay in it can be
+            read from its beginning only.
+    """
+    if not isinstance(registry.get("datasets", format_of(path)), StreamedFormat):
+        return read(path)
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(path, reading))
+        if not stays(source.table):
+            return whole(source)
+        if source.forward_only:
+            raise DataError(
+                f"{path} is too large for memory, and of a format that is read from its beginning only",
+                f"Convert it first: edgeprune data convert {path} {path.stem}.h5",
+            )
+        samples = StoredSamples(source, held=stack.pop_all())
+        return framed(source.table, cast(npt.NDArray[np.float32], samples), source.sha256())
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.frames import checked_samples, framed, refuse_silent_classes
-from edgeprune.protocols import FrameSource, Reading
-from edgeprune.records import Frames, FrameTable
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Frames, FrameTable, Reading
 from edgeprune.store import file_sha256
 
 BLOCK_BYTES = 1 << 25
@@ -28,6 +28,7 @@ class Source:
         block: Samples of the frames start to stop as they are in the file, (stop - start, 2, L), of any real type.
         notes: What was done or assumed in reading.
         skipped: Files that were left out.
+        forward_only: Reading back takes as long as reading all before it.
     """
 
     table: FrameTable
@@ -35,6 +36,7 @@ class Source:
     block: Callable[[int, int], npt.NDArray[np.generic]]
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    forward_only: bool = False
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
         """Samples of the frames start to stop, (stop - start, 2, L).

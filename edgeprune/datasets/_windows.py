@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgeprune.datasets._source import Source
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
-from edgeprune.protocols import Reading
+from edgeprune.records import Reading
 
 Complex = npt.NDArray[np.complex64]
 _MOST_FACTOR = 10_000
@@ -85,7 +85,8 @@ def cut(
 
     windows = _Windows(tuple(segments), tuple(ratios), bounds, reading.length, hop)
     said = [*notes, *_rate_notes(segments, reading), *_left_out(segments, counts, snrs is None)]
-    return Source(table, files, windows.block, tuple(said), tuple(skipped))
+    resampled = any(ratio != 1 for ratio in ratios)  # a recording whole, whatever part of it is asked for
+    return Source(table, files, windows.block, tuple(said), tuple(skipped), forward_only=resampled)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from edgeprune.datasets._source import Streamed
 from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import DataError, reason_of
-from edgeprune.protocols import FrameSource, Reading
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Reading
 
 # suffix: type of I and Q, what is subtracted, what is divided by
 _KINDS: dict[str, tuple[str, float, float]] = {

@@ -18,8 +18,8 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
-from edgeprune.records import FrameTable
+from edgeprune.protocols import FrameSource
+from edgeprune.records import FrameTable, Reading
 
 FORMAT = "edgeprune-frames/1"
 _OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64}

@@ -19,8 +19,8 @@ from edgeprune.datasets._csv import ComplexRows, whole_numbers
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
-from edgeprune.records import FrameTable
+from edgeprune.protocols import FrameSource
+from edgeprune.records import FrameTable, Reading
 
 _FAMILIES = (
     ("BPSK", "QPSK", "8PSK", "16PSK", "32PSK", "64PSK"),
@@ -95,7 +95,7 @@ def _from_csv(files: list[Path], source: str, stack: ExitStack) -> Source:
         return np.concatenate(pieces)
 
     table = _table(np.concatenate(labels), np.concatenate(snrs), np.concatenate(split), lengths[0], source)
-    return Source(table, tuple(used), block)
+    return Source(table, tuple(used), block, forward_only=True)
 
 
 def _from_hdf5(file: h5py.File, path: Path) -> Source:

@@ -15,8 +15,8 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
-from edgeprune.records import FrameTable
+from edgeprune.protocols import FrameSource
+from edgeprune.records import FrameTable, Reading
 
 CLASSES = (
     *("BPSK", "QPSK", "8PSK", "OQPSK", "2FSK", "4FSK", "8FSK"),

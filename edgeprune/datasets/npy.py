@@ -17,7 +17,8 @@ from edgeprune.datasets._source import Source, Streamed
 from edgeprune.datasets._text import text_of
 from edgeprune.errors import DataError, reason_of
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Reading
 
 
 class Npy(Streamed):

@@ -12,7 +12,8 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Reading
 
 CLASSES = (
     *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),

@@ -17,7 +17,8 @@ import numpy as np
 from edgeprune.datasets._source import Streamed
 from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import ConfigError, DataError, reason_of
-from edgeprune.protocols import FrameSource, Reading
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Reading
 
 _META = ".sigmf-meta"
 _SNR_KEYS = ("snr", "snr_db")

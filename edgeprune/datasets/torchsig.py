@@ -17,7 +17,8 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
-from edgeprune.protocols import FrameSource, Reading
+from edgeprune.protocols import FrameSource
+from edgeprune.records import Reading
 
 _FILE = "data.h5"
 _ARRAY_FORMAT = "torchsig-homogeneous"

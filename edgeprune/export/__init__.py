@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,12 @@ from torch import nn
 
 import edgeprune
 from edgeprune.export import graph
-from edgeprune.export.check import Agreement, check_against_torch
+from edgeprune.export.check import Agreement, check_against_torch, onnx_logits
+from edgeprune.export.fallback import Bound
 from edgeprune.export.network import fitting
 from edgeprune.export.onnx import export_onnx
-from edgeprune.export.precision import Calibration, lower
+from edgeprune.export.precision import Calibration, Lowering, lower
+from edgeprune.export.quantise import METHODS, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
@@ -24,7 +27,7 @@ from edgeprune.silence import Silence
 from edgeprune.store import file_sha256, replacing, unwritable
 from edgeprune.targets import Precision, Target
 
-__all__ = ["Calibration", "Simplifier", "export"]
+__all__ = ["METHODS", "Bound", "Calibration", "Method", "Simplifier", "export", "onnx_logits"]
 
 
 def export(
@@ -39,6 +42,7 @@ def export(
     batch_size: int = 1,
     precision: Precision = "fp32",
     calibration: Calibration | None = None,
+    bound: Bound | None = None,
     time_limit_s: float = 120.0,
     simplifiers: tuple[Simplifier, ...] = SIMPLIFIERS,
 ) -> OnnxModel:
@@ -61,6 +65,8 @@ def export(
         batch_size: The fixed number of frames in a batch, for a target whose batch is static.
         precision: Of weights and arithmetic; input and output are float32 in any.
         calibration: What int8 finds its scales with; needed for that alone.
+        bound: Most accuracy that a lower precision may cost. To hold it, int8 keeps its most sensitive operators in
+            fp16 where the target runs that, else in float32. Whether it holds is in the record.
         time_limit_s: How long each simplifier may take.
         simplifiers: Which to try, in order; without one that succeeds the graph stays as it was exported.
 
@@ -88,7 +94,8 @@ def export(
         advance(1, f"largest logit difference to torch {agreement.max_abs_difference:.2g}")
         record = _record(finished, exporter, simplified, agreement)
         if precision != "fp32":
-            record = lower(finished, typed, iq, precision, calibration, record)
+            kept_in: Literal["fp16", "fp32"] = "fp16" if "fp16" in target.precisions else "fp32"
+            record = lower(finished, typed, iq, Lowering(precision, calibration, bound, kept_in), record)
             finished = typed
             advance(1, f"{precision}: the same class for {record.same_top1:.1%} of {len(iq)} frames")
         with replacing(path) as file:

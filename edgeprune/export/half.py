@@ -27,13 +27,16 @@ _HEADROOM = 2.0
 _FRAMES = 256
 
 
-def convert(source: Path, target: Path, iq: npt.NDArray[np.float32]) -> tuple[str, ...]:
+def convert(
+    source: Path, target: Path, iq: npt.NDArray[np.float32], only: Collection[str] | None = None
+) -> tuple[str, ...]:
     """Write a float32 graph in half precision.
 
     Args:
         source: A checked float32 file.
         target: The file to write.
         iq: Raw frames (N, C, L), from which the range of every tensor is found.
+        only: Names of the operators to convert; None for all that survive it.
 
     Returns:
         Names of the operators that stay in float32.
@@ -44,8 +47,11 @@ def convert(source: Path, target: Path, iq: npt.NDArray[np.float32]) -> tuple[st
     lifted = ir.from_proto(onnx.load(source))
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(lifted)
     model = ir.to_proto(lifted)
-    _name_all(model.graph)
+    if only is None:
+        _name_all(model.graph)
     kept = {*before_weights(model.graph), *_large(model, iq)}
+    if only is not None:
+        kept |= {node.name for node in model.graph.node} - set(only)
     try:
         half = float16.convert_float_to_float16(model, keep_io_types=True, node_block_list=sorted(kept))
         half = _without_detours(half, kept)

@@ -11,7 +11,8 @@ import onnx
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
-from edgeprune.records import OnnxModel
+from edgeprune.export.fallback import Bound, Kept, Search
+from edgeprune.records import OnnxModel, Quantisation
 
 
 @dataclass(frozen=True)
@@ -21,28 +22,44 @@ class Calibration:
     Attributes:
         iq: Raw frames (N, C, L), never of the test split.
         method: How the range of an activation is chosen.
+        source: Where the frames come from, for the record.
+        sha256: Of the frames or their file, for the record.
+        keep: Operators that are kept out of eight bits without a search, as one found for another batch.
     """
 
     iq: npt.NDArray[np.float32]
     method: quantise.Method = "percentile"
+    source: str = "frames"
+    sha256: str = ""
+    keep: tuple[str, ...] = ()
 
 
-def lower(
-    source: Path,
-    target: Path,
-    iq: npt.NDArray[np.float32],
-    precision: Literal["fp16", "int8"],
-    calibration: Calibration | None,
-    record: OnnxModel,
-) -> OnnxModel:
+@dataclass(frozen=True)
+class Lowering:
+    """To which precision, and what it may cost.
+
+    Attributes:
+        precision: The one to write.
+        calibration: For int8.
+        bound: On the accuracy that it costs, or None.
+        kept_in: What operators are kept in that cost too much in int8.
+    """
+
+    precision: Literal["fp16", "int8"]
+    calibration: Calibration | None = None
+    bound: Bound | None = None
+    kept_in: Literal["fp16", "fp32"] = "fp32"
+
+
+def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Lowering, record: OnnxModel) -> OnnxModel:
     """Write a float32 file in a lower precision.
 
     Args:
         source: The float32 file.
         target: The file to write.
         iq: Raw frames (N, C, L) to check it on.
-        precision: The one to write.
-        calibration: For int8.
+        lowering: To which, and what it may cost; where the bound cannot be held, the file is the one that comes
+            nearest, and its record tells.
         record: Of the float32 file.
 
     Returns:
@@ -52,21 +69,60 @@ def lower(
         ConfigError: int8 without calibration, or for an opset that is too old.
         ModelError: It cannot be written, or its answers are not finite.
     """
-    if precision == "fp16":
-        kept = len(half.convert(source, target, iq))
-    elif calibration is None:
-        raise ConfigError("int8 takes frames to calibrate it on")
+    quantisation, drop, bound = None, None, lowering.bound
+    if lowering.precision == "fp16":
+        in_float32 = len(half.convert(source, target, iq))
+        if bound is not None:
+            drop = bound.drop(onnx_logits(source, bound.iq), onnx_logits(target, bound.iq))
     else:
-        quantised = quantise.quantise(source, target, calibration.iq, calibration.method)
-        kept = graph.operators(onnx.load(source)) - quantised
+        quantisation, drop = _int8(source, target, iq, lowering)
+        halved = len(quantisation.kept) if quantisation.kept_in == "fp16" else 0
+        in_float32 = graph.operators(onnx.load(source)) - quantisation.quantised - halved
     expected, answers = onnx_logits(source, iq), onnx_logits(target, iq)
     if not np.isfinite(answers).all():
-        raise ModelError(f"in {precision} the network answers NaN or infinity", "Use --precision fp32")
+        raise ModelError(f"in {lowering.precision} the network answers NaN or infinity", "Use --precision fp32")
     return replace(
         record,
         nodes=graph.operators(onnx.load(target)),
-        precision=precision,
-        float32_operators=kept,
+        precision=lowering.precision,
+        float32_operators=in_float32,
         max_abs_logit_difference=float(np.abs(answers - expected).max()),
         same_top1=float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        validation_drop=drop,
+        quantisation=quantisation,
     )
+
+
+def _int8(
+    source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Lowering
+) -> tuple[Quantisation, float | None]:
+    """Write the int8 file; how it came to be, and the top-1 it loses where a bound was set."""
+    calibration = lowering.calibration
+    if calibration is None:
+        raise ConfigError("int8 takes frames to calibrate it on")
+    ranges = quantise.calibrate(source, calibration.iq, calibration.method)
+    unknown = [name for name in calibration.keep if name not in ranges.operators]
+    if unknown:
+        raise ModelError(f"the network has no operator {unknown[0]} that could be kept out of int8")
+
+    def write(kept: tuple[str, ...]) -> Path:
+        quantise.quantise(ranges, target, set(ranges.operators) - set(kept))
+        if kept and lowering.kept_in == "fp16":
+            half.convert(target, target, iq, only=kept)
+        return target
+
+    found, drop = Kept(calibration.keep, 0.0), None
+    if lowering.bound is not None and not calibration.keep:
+        found = Search(source, ranges, lowering.bound, write).run()
+        drop = found.drop
+    write(found.operators)
+    return Quantisation(
+        method=calibration.method,
+        calibration=calibration.source,
+        calibration_sha256=calibration.sha256,
+        calibration_frames=len(calibration.iq),
+        quantised=len(ranges.operators) - len(found.operators),
+        kept=found.operators,
+        kept_in=lowering.kept_in,
+        sensitivity=found.ranking,
+    ), drop

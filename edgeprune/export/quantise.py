@@ -7,15 +7,18 @@ the convolution on its other side.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import GraphProto
+from onnx import GraphProto, ModelProto
 from onnxruntime import quantization
+from onnxruntime.quantization.calibrate import create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph
@@ -34,6 +37,8 @@ _CALIBRATORS = {
     "entropy": quantization.CalibrationMethod.Entropy,
 }
 _BATCH = 128
+_ENTROPY_BINS = 256
+"""ONNX Runtime's default is 128, as many as it quantises to: it then has one threshold to choose from, the extremes."""
 
 
 class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -50,46 +55,87 @@ class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
         return None if batch is None else {graph.INPUT: batch}
 
 
-def quantise(
-    source: Path, target: Path, calibration: npt.NDArray[np.float32], method: Method, keep: tuple[str, ...] = ()
-) -> int:
-    """Write a float32 graph with eight-bit weights and activations.
+@dataclass(frozen=True)
+class Ranges:
+    """A float32 graph with the range of every activation.
+
+    Attributes:
+        model: The graph, with the shapes it implies.
+        operators: Names of those that can be quantised, in their order.
+        values: What the calibrator found, by tensor.
+    """
+
+    model: ModelProto
+    operators: tuple[str, ...]
+    values: Any
+
+
+def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Ranges:
+    """Find the range of every activation.
 
     Args:
         source: A checked float32 file.
-        target: The file to write.
-        calibration: Raw frames (N, C, L) that the ranges of activations are found from; never of the test split.
+        iq: Raw frames (N, C, L); never of the test split.
         method: How: their extremes, a percentile of them, or least information lost (entropy).
-        keep: Names of operators that stay in float32.
-
-    Returns:
-        Number of operators that were quantised.
 
     Raises:
-        ConfigError: The opset of the graph is too old.
-        ModelError: It cannot be quantised, or has nothing that can.
+        ConfigError: The opset of the graph is too old, or there are fewer frames than a fixed batch holds.
+        ModelError: It cannot be calibrated, or has nothing that can be quantised.
     """
-    model = onnx.load(source)
-    opset = graph.opsets(model)[""]
+    model = onnx.shape_inference.infer_shapes(onnx.load(source))
+    opset, fixed = graph.opsets(model)[""], graph.ports(model)[0][2][0]
     if opset < OLDEST_OPSET:
         raise ConfigError(f"int8 takes opset {OLDEST_OPSET} or newer, not {opset}", "Set another opset in the target")
-    fixed = graph.ports(model)[0][2][0]
-    excluded = [*before_weights(model.graph), *keep]
-    nodes = [node.name for node in model.graph.node if node.op_type in _QUANTISED and node.name not in excluded]
-    if not nodes:
+    if fixed is not None and len(iq) < fixed:
+        raise ConfigError(f"{len(iq)} frames to calibrate on cannot fill a batch of {fixed}", "Give more --calib-data")
+    excluded = before_weights(model.graph)
+    operators = tuple(
+        node.name for node in model.graph.node if node.op_type in _QUANTISED and node.name not in excluded
+    )
+    if not operators:
         raise ModelError("the network has no convolution or matrix product that could be quantised")
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder, quietly():
-        made = Path(folder) / "quantised.onnx"
         try:
-            quantization.quantize_static(
+            calibrator = create_calibrator(
                 source,
-                made,
-                _Frames(calibration, fixed or min(_BATCH, len(calibration))),
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=_QUANTISED,
-                per_channel=True,
-                nodes_to_quantize=nodes,
+                _QUANTISED,
+                augmented_model_path=str(Path(folder) / "augmented.onnx"),
                 calibrate_method=_CALIBRATORS[method],
+                extra_options={"num_bins": _ENTROPY_BINS} if method == "entropy" else {},
+            )
+            calibrator.collect_data(_Frames(iq, fixed or min(_BATCH, len(iq))))
+            values = calibrator.compute_data()
+        except Exception as error:  # the calibrator raises whatever stops it
+            raise _unwritable(error) from error
+    return Ranges(model, operators, values)
+
+
+def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
+    """Write a graph with some operators in eight bits.
+
+    Args:
+        ranges: Of the float32 graph.
+        target: The file to write.
+        operators: Names of those to quantise, at least one.
+
+    Raises:
+        ModelError: It cannot be quantised.
+    """
+    model = ModelProto()
+    model.CopyFrom(ranges.model)
+    chosen = [name for name in ranges.operators if name in operators]
+    with quietly():
+        try:
+            quantiser = QDQQuantizer(
+                model,
+                per_channel=True,
+                reduce_range=False,
+                weight_qType=quantization.QuantType.QInt8,
+                activation_qType=quantization.QuantType.QInt8,
+                tensors_range=ranges.values,
+                nodes_to_quantize=chosen,
+                nodes_to_exclude=[],
+                op_types_to_quantize=_QUANTISED,
                 extra_options={
                     "ActivationSymmetric": True,
                     "WeightSymmetric": True,
@@ -98,15 +144,19 @@ def quantise(
                     "OpTypesToExcludeOutputQuantization": _QUANTISED,
                 },
             )
-            quantised = onnx.load(made)
+            quantiser.quantize_model()
+            quantiser.model.topological_sort()
+            quantised = quantiser.model.model
             _share_with_sums(quantised.graph)
             graph.tidy(quantised)
             onnx.checker.check_model(quantised, full_check=True)
         except Exception as error:  # the quantiser raises whatever stops it
-            reason = first_cause(error)
-            raise ModelError(f"the network cannot be written in int8: {reason}", "Use --precision fp16") from error
+            raise _unwritable(error) from error
     onnx.save(quantised, target)
-    return len(nodes)
+
+
+def _unwritable(error: Exception) -> ModelError:
+    return ModelError(f"the network cannot be written in int8: {first_cause(error)}", "Use --precision fp16")
 
 
 def _share_with_sums(inner: GraphProto) -> None:

@@ -10,7 +10,7 @@ import edgeprune
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Trial, Trials
 from edgeprune.errors import ConfigError
-from edgeprune.pipeline.branch import PRUNED, Branch, Grown, Judged, Work
+from edgeprune.pipeline.branch import Branch, Grown, Judged, Work
 from edgeprune.pipeline.folder import TRIALS
 from edgeprune.pipeline.ledger import DryRunEnd, Ledger
 from edgeprune.pipeline.on_device import STAGE
@@ -25,6 +25,7 @@ from edgeprune.report.folder import write
 from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
 from edgeprune.tasks import bounded, planning
 from edgeprune.tasks import inputs as sources
+from edgeprune.tasks.handling import data_ref, handling_of
 from edgeprune.tasks.measuring_there import check_there
 
 
@@ -197,6 +198,7 @@ class Job:
             latency_plan=grown.latency,
             bound=proven.bound,
             narrowing=grown.narrowing,
+            precision=proven.choice,
         )
 
     def _origin(self, proven: Proven) -> Origin:
@@ -207,8 +209,8 @@ class Job:
             seed=self.settings.recipe.seed,
             classes=self.model.classes,
             baseline_sha256=self.model.sha256,
-            pruned_sha256=file_sha256(self.path / PRUNED),
-            pruned_path=PRUNED,
+            pruned_sha256=file_sha256(self.path / proven.checkpoint),
+            pruned_path=proven.checkpoint,
             created=now(),
             edgeprune_version=edgeprune.__version__,
             commands=(self.settings.command,),
@@ -222,4 +224,4 @@ class Job:
 
     def _data_ref(self) -> DataRef:
         test = self.parts["test"]
-        return DataRef(test.source, test.sha256, sources.split_seed_of(self.model))
+        return data_ref(test.source, test, handling_of(self.model))

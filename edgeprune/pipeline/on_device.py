@@ -1,6 +1,6 @@
 """What is measured on a device: packed in any case, and run there when one is at hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +40,13 @@ class OnDevice:
 
     Attributes:
         branch: What is measured.
+        checkpoint: The pruned network that was exported.
         baseline: The unpruned network as ONNX.
-        pruned: The fine-tuned one.
+        pruned: The pruned one.
     """
 
     branch: Branch
+    checkpoint: Checkpoint
     baseline: OnnxModel
     pruned: OnnxModel
 
@@ -62,8 +64,8 @@ class OnDevice:
 
         def make() -> Packed:
             models: dict[Role, ModelFiles] = {
-                "baseline": self._files("baseline", work.model),
-                "pruned": self._files("pruned", self.branch.tuned()),
+                "baseline": self._files("baseline", work.model, self.baseline),
+                "pruned": self._files("pruned", self.checkpoint, self.pruned),
             }
             test = work.split("test")
             target, precision = settings.target, settings.precision
@@ -85,13 +87,15 @@ class OnDevice:
 
         return ledger.stage(STAGE, DeviceOutcome, made_from(packed.bundle_id, host.name), make, ARTIFACTS)
 
-    def _files(self, role: Role, model: Checkpoint) -> ModelFiles:
+    def _files(self, role: Role, model: Checkpoint, timed_as: OnnxModel) -> ModelFiles:
         """One network's files: the one that is timed, and one for many frames where the batch is fixed."""
         work, ledger = self.branch.work, self.branch.ledger
         timed = ledger.path / f"{role}.onnx"
         if work.settings.target.batch == "dynamic":
             return ModelFiles(timed, timed)
         answering: Path = ledger.path / f"{role}-answers.onnx"
-        target, precision = work.settings.target, work.settings.precision
-        measuring.export_checked(model, work.parts(), target, answering, precision, ANSWER_BATCH, ledger.progress)
+        kept = () if timed_as.quantisation is None else timed_as.quantisation.kept
+        lowered = replace(work.settings.lowered, max_drop=None, keep=kept)
+        target = work.settings.target
+        measuring.export_checked(model, work.parts(), target, answering, lowered, ANSWER_BATCH, ledger.progress)
         return ModelFiles(timed, answering)

@@ -1,29 +1,27 @@
 """What the fine-tuned network is worth: the stages that measure it beside the unpruned one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeprune import registry
 from edgeprune.bench import protocol
-from edgeprune.choices import AccuracyBound, Trial
+from edgeprune.choices import AccuracyBound, PrecisionChoice, Trial
 from edgeprune.errors import DeviceError
+from edgeprune.export import onnx_logits
 from edgeprune.measurement import BuiltEngine
 from edgeprune.outcome import DeviceOutcome
 from edgeprune.pipeline.branch import Branch, Grown
+from edgeprune.pipeline.delivery import Delivery, ExportPair
 from edgeprune.pipeline.on_device import OnDevice, Packed
-from edgeprune.records import AccuracyComparison, BenchReport, OnnxModel
+from edgeprune.records import AccuracyComparison, BenchReport, Frames
 from edgeprune.store import record_sha256
 from edgeprune.tasks import bounded, measuring
 from edgeprune.tasks.measuring import BenchChoices
-from edgeprune.train.accuracy import compare
+from edgeprune.train.accuracy import accuracy, compare
 from edgeprune.train.evaluate import predict
-
-
-@dataclass(frozen=True)
-class ExportPair:
-    """Both networks as ONNX."""
-
-    baseline: OnnxModel
-    pruned: OnnxModel
 
 
 @dataclass(frozen=True)
@@ -36,11 +34,16 @@ class EnginePair:
 
 @dataclass(frozen=True)
 class Proven:
-    """What was measured; `unmeasured` says why latency was not, where it could not be."""
+    """What was measured; `unmeasured` says why latency was not, where it could not be.
+
+    `checkpoint` is the file of the network that was exported.
+    """
 
     accuracy: AccuracyComparison
     bound: AccuracyBound | None
     onnx: ExportPair
+    checkpoint: str
+    choice: PrecisionChoice | None = None
     bench: BenchReport | None = None
     engines: EnginePair | None = None
     unmeasured: str = ""
@@ -64,39 +67,50 @@ class Proof:
 
     def prove(self) -> Proven:
         """Do every stage that is not done yet."""
-        settings = self.branch.work.settings
-        accuracy, bound = self._accuracy(), self._bound()
-        pair = self._export()
-        if settings.builds_here:
-            engines = self._engines(pair)
-            try:
-                return Proven(accuracy, bound, pair, self._bench(pair), engines)
-            except DeviceError as error:
-                return Proven(
-                    accuracy, bound, pair, engines=engines, unmeasured=f"latency was not measured: {error.message}"
-                )
-        if not settings.target.on_device:
-            return Proven(accuracy, bound, pair, self._bench(pair))
-        there = OnDevice(self.branch, pair.baseline, pair.pruned)
-        bundle = there.pack()
-        return Proven(accuracy, bound, pair, bundle=bundle, outcome=there.measure(settings.host, bundle))
+        delivery = Delivery(self.branch, self.grown)
+        delivery.train()
+        if not self.branch.work.settings.choose_precision:
+            return self._proven(delivery)
+        choice = delivery.choose()
+        work = self.branch.work
+        chosen = measuring.precision_of(work.settings.target, choice.chosen)
+        settings = replace(work.settings, lowered=work.settings.lowered.of(chosen))
+        branch = replace(self.branch, work=replace(work, settings=settings))
+        proven = replace(self, branch=branch)._proven(Delivery(branch, self.grown))
+        return replace(proven, choice=choice)
 
-    def _accuracy(self) -> AccuracyComparison:
+    def _proven(self, delivery: Delivery) -> Proven:
+        settings = self.branch.work.settings
+        lower = None if settings.precision == "fp32" else delivery.export()
+        compared, bound = self._accuracy(lower, delivery), self._bound(lower, delivery)
+        pair = lower or delivery.export()
+        proven = Proven(compared, bound, pair, delivery.checkpoint)
+        if settings.builds_here:
+            proven = replace(proven, engines=self._engines(pair))
+            try:
+                return replace(proven, bench=self._bench(pair))
+            except DeviceError as error:
+                return replace(proven, unmeasured=f"latency was not measured: {error.message}")
+        if not settings.target.on_device:
+            return replace(proven, bench=self._bench(pair))
+        there = OnDevice(self.branch, delivery.pruned, pair.baseline, pair.pruned)
+        bundle = there.pack()
+        return replace(proven, bundle=bundle, outcome=there.measure(settings.host, bundle))
+
+    def _accuracy(self, pair: ExportPair | None, delivery: Delivery) -> AccuracyComparison:
+        """Of the networks in PyTorch, or in a lower precision of their files."""
         work, ledger = self.branch.work, self.branch.ledger
         test = work.split("test")
 
         def make() -> AccuracyComparison:
-            pruned = self.branch.tuned()
-            before = predict(work.model.model, test.iq, work.model.input, ledger.progress, "unpruned")
-            after = predict(pruned.model, test.iq, pruned.input, ledger.progress, "pruned")
-            return compare(before, after, test, "test")
+            return compare(*self._answers(delivery, test), test, "test")
 
-        inputs = {"finetune": record_sha256(self.grown.training), "data": test.sha256}
+        inputs = {"data": test.sha256, **self._answered_by(pair)}
         comparison = ledger.stage("08-accuracy", AccuracyComparison, inputs, make)
         ledger.note(f"top-1 {comparison.baseline.top1:.2%} before, {comparison.pruned.top1:.2%} after")
         return comparison
 
-    def _bound(self) -> AccuracyBound | None:
+    def _bound(self, pair: ExportPair | None, delivery: Delivery) -> AccuracyBound | None:
         work, ledger = self.branch.work, self.branch.ledger
         most, validation = work.settings.max_accuracy_drop, work.split("validation")
         if most is None:
@@ -104,47 +118,34 @@ class Proof:
 
         def make() -> AccuracyBound:
             before = bounded.top1(work.model, validation, ledger.progress)
-            after = bounded.top1(self.branch.tuned(), validation, ledger.progress)
+            _, answers = self._answers(delivery, validation)
+            after = accuracy(answers, validation, "validation").top1
             return AccuracyBound(most, before, Trial(len(self.grown.plan.kept), after, before - after), self.trials)
 
         inputs = {
-            "finetune": record_sha256(self.grown.training),
             "data": validation.sha256,
             "bound": most,
             "trials": [record_sha256(trial) for trial in self.trials],
+            **self._answered_by(pair),
         }
         bound = ledger.stage("08-bound", AccuracyBound, inputs, make)
         ledger.note(f"loses {100 * bound.result.drop:.2f} points on validation, {100 * most:g} are allowed")
         return bound
 
-    def _export(self) -> ExportPair:
+    def _answered_by(self, pair: ExportPair | None) -> dict[str, Any]:
+        if pair is None:
+            return {"finetune": record_sha256(self.grown.training)}
+        return {"files": [pair.baseline.sha256, pair.pruned.sha256]}
+
+    def _answers(self, delivery: Delivery, frames: Frames) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Logits of both networks."""
         work, ledger = self.branch.work, self.branch.ledger
-        target = work.settings.target
-        inputs = {
-            "finetune": record_sha256(self.grown.training),
-            "plan": record_sha256(self.grown.plan),
-            "opset": target.opset,
-            "batch": [target.batch, work.settings.batch],
-            "precision": work.settings.precision,
-            "data": work.split("test").sha256,
-        }
-
-        def make() -> ExportPair:
-            pair = [
-                measuring.export_checked(
-                    checkpoint,
-                    work.parts(),
-                    target,
-                    ledger.path / f"{name}.onnx",
-                    work.settings.precision,
-                    work.settings.batch,
-                    ledger.progress,
-                )
-                for name, checkpoint in (("baseline", work.model), ("pruned", self.branch.tuned()))
-            ]
-            return ExportPair(*pair)
-
-        return ledger.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
+        if work.settings.precision != "fp32":
+            before, after = (onnx_logits(ledger.path / f"{name}.onnx", frames.iq) for name in ("baseline", "pruned"))
+            return before, after
+        tuned = delivery.pruned
+        before = predict(work.model.model, frames.iq, work.model.input, ledger.progress, "unpruned")
+        return before, predict(tuned.model, frames.iq, tuned.input, ledger.progress, "pruned")
 
     def _engines(self, pair: ExportPair) -> EnginePair:
         work, ledger = self.branch.work, self.branch.ledger

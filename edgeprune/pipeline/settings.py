@@ -7,6 +7,7 @@ from edgeprune.errors import ConfigError
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.assigning import Wishes
 from edgeprune.tasks.latency import Budget
+from edgeprune.tasks.lowering import Lowered
 from edgeprune.tasks.narrowing import Width
 from edgeprune.tasks.planning import PlanSettings
 from edgeprune.tasks.reaching import Host
@@ -25,6 +26,8 @@ TITLES = {
     "07-finetune": "fine-tune",
     "08-accuracy": "measure accuracy on the test split",
     "08-bound": "check the bound on accuracy on the validation split",
+    "09-qat": "fine-tune for int8",
+    "09-precision": "choose the precision",
     "09-export": "export to ONNX",
     "10-engine": "build engines",
     "10-bench": "measure latency",
@@ -45,7 +48,7 @@ class Settings:
         planning: How to choose units.
         recipe: How to fine-tune.
         distill: From the unpruned model.
-        precision: One of the target's.
+        lowered: The precision, one of the target's, and how it is reached.
         batch: Frames in one inference.
         command: What was typed, for the report.
         latency_budget_ms: Choose units within it instead of by their number, or None.
@@ -54,6 +57,8 @@ class Settings:
         width: Remove channels after the layers, or None.
         host: The device to measure on, or None when there is none at hand.
         wishes: How to measure on a device.
+        choose_precision: Measure the pruned network in each of the target's precisions and take the fastest that is
+            accurate enough, instead of the one in `lowered`.
     """
 
     target: Target
@@ -61,7 +66,7 @@ class Settings:
     planning: PlanSettings
     recipe: Recipe
     distill: bool
-    precision: Precision
+    lowered: Lowered
     batch: int
     command: str
     latency_budget_ms: float | None = None
@@ -70,6 +75,7 @@ class Settings:
     width: Width | None = None
     host: Host | None = None
     wishes: Wishes = field(default_factory=Wishes)
+    choose_precision: bool = False
 
     def check(self) -> None:
         """Find out before any work what cannot be done.
@@ -77,6 +83,10 @@ class Settings:
         Raises:
             ConfigError: Settings that do not go together, or something that is not installed.
         """
+        if self.choose_precision:
+            self._check_choice()
+        else:
+            self.lowered.check()
         if self.width is not None:
             self.width.check()
         if self.host is not None and not self.target.on_device:
@@ -89,6 +99,27 @@ class Settings:
                 f"--latency-budget plans with timings on this machine; {self.target.name} is a device",
                 "Choose units with --keep or --keep-ratio, and hold the latency with edgeprune check",
             )
+
+    def _check_choice(self) -> None:
+        import torch
+
+        instead = f"one --precision of {', '.join(self.target.precisions)}"
+        if self.lowered.qat_epochs is not None:
+            raise ConfigError("--qat trains for int8, and --precision auto may take another", "Give --precision int8")
+        if self.target.on_device and self.host is None:
+            raise ConfigError(
+                f"--precision auto measures on the device, and none is at hand for {self.target.name}",
+                f"Give --device, or {instead}",
+            )
+        if self.builds_here and not torch.cuda.is_available():
+            raise ConfigError(
+                f"--precision auto measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
+            )
+
+    @property
+    def precision(self) -> Precision:
+        """Of the exported files."""
+        return self.lowered.precision
 
     @property
     def builds_here(self) -> bool:
@@ -110,6 +141,8 @@ class Settings:
             "05-latency": self.latency_budget_ms is None,
             "06-width": self.width is None,
             "08-bound": self.max_accuracy_drop is None,
+            "09-qat": self.lowered.qat_epochs is None,
+            "09-precision": not self.choose_precision,
             "10-engine": not self.builds_here,
             "10-bench": self.target.on_device,
             "10-bundle": not self.target.on_device,

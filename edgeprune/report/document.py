@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing
+from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, PrecisionChoice
 from edgeprune.measurement import BuiltEngine
 from edgeprune.outcome import DeviceOutcome
 from edgeprune.records import (
@@ -86,6 +86,7 @@ class Evidence:
     latency_plan: LatencyPlan | None = None
     bound: AccuracyBound | None = None
     narrowing: Narrowing | None = None
+    precision: PrecisionChoice | None = None
 
 
 def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "latency_plan": sections.latency_plan(evidence.latency_plan) if evidence.latency_plan else None,
         "accuracy_bound": sections.bound(evidence.bound) if evidence.bound else None,
         "width": sections.width(evidence.narrowing) if evidence.narrowing else None,
+        "precision_choice": to_plain(evidence.precision) if evidence.precision else None,
         "size": {
             "baseline_bytes": evidence.baseline_onnx.size_bytes,
             "pruned_bytes": evidence.pruned_onnx.size_bytes,

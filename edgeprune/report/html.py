@@ -11,6 +11,7 @@ from jinja2 import Environment
 from edgeprune.report import numerals as n
 from edgeprune.report import plots, promises, tables, verdict
 from edgeprune.report.canvas import Plot
+from edgeprune.report.exported import exports
 from edgeprune.report.page import environment
 from edgeprune.report.plots import Samples
 from edgeprune.report.schema import Report
@@ -84,7 +85,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "measurement": tables.measurement(report),
         "device": tables.device_facts(report),
         "energy": tables.energy_facts(report),
-        "exports": tables.exports(report),
+        "exports": exports(report),
         "files": tables.files(report),
         "origin": tables.origin(report),
         "decisions": sorted(report.plan.decisions, key=lambda decision: decision.index),

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from edgeprune.report import numerals as n
 from edgeprune.report import promises, tables, verdict
+from edgeprune.report.exported import exports
 from edgeprune.report.schema import Report, UnitDecision
 
 
@@ -18,7 +19,7 @@ def render(report: Report) -> str:
         *map(_asked, promises.sections(report)),
         _by_snr(report),
         _measurement(report),
-        _section("ONNX", _table(("", "before", "after", "change"), _row_cells(tables.exports(report)))),
+        _section("ONNX", _table(("", "before", "after", "change"), _row_cells(exports(report)))),
         _files(report),
         _again(report),
     ]

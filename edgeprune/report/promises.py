@@ -35,7 +35,7 @@ def broken(report: Report) -> list[str]:
 
 def sections(report: Report) -> list[Section]:
     """The parts of the pages on what was asked for."""
-    found = (_latency(report), _accuracy(report), _width(report))
+    found = (_latency(report), _accuracy(report), _width(report), _precision(report))
     return [section for section in found if section is not None]
 
 
@@ -100,3 +100,23 @@ def _width(report: Report) -> Section | None:
         for module in width.modules
     )
     return Section("Width", text, ("module", "channels in → out before", "after"), rows)
+
+
+def _precision(report: Report) -> Section | None:
+    choice = report.precision_choice
+    if choice is None:
+        return None
+    text = (
+        f"The pruned network was measured in each precision of the target; {choice.chosen} is the fastest that loses "
+        f"at most {n.points(choice.max_drop)} percentage points on the validation split to the file in float32."
+    )
+    if all(each.validation_drop > choice.max_drop for each in choice.candidates):
+        text = (
+            f"No precision of the target loses at most {n.points(choice.max_drop)} percentage points on the validation "
+            f"split to the file in float32; {choice.chosen} loses least."
+        )
+    rows = tuple(
+        (each.precision, n.milliseconds(each.median_ms), n.points(each.validation_drop), n.count(each.size_bytes))
+        for each in choice.candidates
+    )
+    return Section("Precision", text, ("precision", "median", "loss, points", "bytes"), rows)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from edgeprune.records import Drop
+from edgeprune.records import Drop, Reading
 from edgeprune.report.asked import AccuracyBound, LatencyPlan, Width
 from edgeprune.report.measured import (
     AccuracySection,
@@ -37,6 +37,9 @@ class Data(Part):
     source: str
     sha256: Sha256
     split_seed: int
+    split: str = Field(default="auto", description="How they were split.")
+    split_sha256: Sha256 | None = Field(default=None, description="Of the split: of the places of the frames in it.")
+    reading: Reading | None = Field(default=None, description="How frames were cut from recordings.")
 
 
 class UnitDecision(Part):
@@ -111,6 +114,27 @@ class Artifacts(Part):
     engine: Artifact | None = None
 
 
+class OperatorSensitivity(Part):
+    """What it costs to quantise one operator alone, on validation frames."""
+
+    name: str
+    kl: Annotated[float, Field(ge=0, description="Mean divergence of the answers from those in float32, in nats.")]
+    top1_drop: float
+
+
+class Quantisation(Part):
+    """How an int8 file came to be."""
+
+    method: str
+    calibration: str
+    calibration_sha256: str
+    calibration_frames: Count
+    quantised: Count = Field(description="Operators in eight bits.")
+    kept: tuple[str, ...] = Field(default=(), description="Operators kept out of it for accuracy, worst first.")
+    kept_in: str = "fp32"
+    sensitivity: tuple[OperatorSensitivity, ...] = ()
+
+
 class OnnxFacts(Part):
     """How one network was exported and checked against PyTorch."""
 
@@ -125,6 +149,27 @@ class OnnxFacts(Part):
     precision: str = "fp32"
     float32_operators: Count = Field(default=0, description="Operators kept in float32 in a file of lower precision.")
     same_top1: Share = Field(default=1.0, description="Share of the checked frames that get PyTorch's class.")
+    validation_drop: float | None = Field(
+        default=None, description="Top-1 lost to the file in float32 on validation frames, where a bound was set."
+    )
+    quantisation: Quantisation | None = None
+
+
+class PrecisionCandidate(Part):
+    """The pruned network in one precision."""
+
+    precision: str
+    median_ms: Annotated[float, Field(gt=0)]
+    validation_drop: float
+    size_bytes: Count
+
+
+class PrecisionChoice(Part):
+    """The precisions that were measured; the fastest that loses at most `max_drop` was taken."""
+
+    max_drop: Share
+    candidates: tuple[PrecisionCandidate, ...]
+    chosen: str
 
 
 class Onnx(Part):
@@ -175,6 +220,7 @@ class Report(Part):
     latency_plan: LatencyPlan | None = None
     accuracy_bound: AccuracyBound | None = None
     width: Width | None = None
+    precision_choice: PrecisionChoice | None = None
     energy: EnergySection | None = None
     size: Size
     onnx: Onnx

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from edgeprune.records import Rate
 from edgeprune.report import numerals as n
 from edgeprune.report.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, EnergySection
-from edgeprune.report.schema import Artifact, OnnxFacts, Report, Size
+from edgeprune.report.schema import Artifact, Report, Size
 
 
 @dataclass(frozen=True)
@@ -194,28 +194,6 @@ def _spelled(name: str) -> str:
     return name.replace("_", " ")
 
 
-def exports(report: Report) -> list[Row]:
-    """How the two networks were exported and checked against PyTorch."""
-    before, after = report.onnx.baseline, report.onnx.pruned
-    rows = [
-        Row("Opset", str(before.opset), str(after.opset), ""),
-        Row("Operators", n.count(before.nodes), n.count(after.nodes), n.relative(before.nodes, after.nodes)),
-        Row("Simplified by", before.simplifier, after.simplifier, ""),
-        Row("Largest |Δlogit| to PyTorch", _difference(before), _difference(after), ""),
-        Row("Frames checked", n.count(before.checked_frames), n.count(after.checked_frames), ""),
-        Row("Of them ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
-    ]
-    said = [
-        Row("Exported by", before.exporter, after.exporter, ""),
-        Row("Simplifier notes", "; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes), ""),
-    ]
-    return [*rows, *(row for row in said if row.before or row.after)]
-
-
-def _difference(facts: OnnxFacts) -> str:
-    return f"{facts.max_abs_logit_difference:.1e}"
-
-
 def files(report: Report) -> list[tuple[str, Artifact]]:
     """The files to deliver, as (what it is, file)."""
     artifacts = report.artifacts
@@ -239,5 +217,11 @@ def origin(report: Report) -> list[tuple[str, str]]:
         ("Original checkpoint, sha256", report.baseline.sha256),
     ]
     if data is not None:
-        rows += [("Data", data.source), ("Data, sha256", data.sha256), ("Seed of the split", str(data.split_seed))]
+        rows += [
+            ("Data", data.source),
+            ("Data, sha256", data.sha256),
+            ("Split", f"{data.split}, seed {data.split_seed}"),
+        ]
+    if data is not None and data.split_sha256:
+        rows.append(("Split, sha256", data.split_sha256))
     return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows

@@ -12,8 +12,8 @@ import edgeprune
 from edgeprune import datasets
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.frames import refuse_silent_classes, take_table
-from edgeprune.protocols import FrameSource, Progress, Reading
-from edgeprune.records import FrameTable
+from edgeprune.protocols import FrameSource, Progress
+from edgeprune.records import FrameTable, Reading
 from edgeprune.splits import split_sha256, split_table
 from edgeprune.store import file_sha256, replacing, write_json
 from edgeprune.tasks import data_choice as choice

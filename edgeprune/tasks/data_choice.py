@@ -35,7 +35,7 @@ def stratified(table: FrameTable, allowed: Indices, size: int, seed: int) -> Ind
         for place in range(len(order)):
             of_snr = np.flatnonzero(turn == place)
             within[of_snr] = np.arange(len(of_snr))
-        queues.append(of_class[np.lexsort((turn, within))])
+        queues.append(of_class[np.lexsort((turn, within))][:size])  # no class gives more than all
     rounds = [(position, index) for index, queue in enumerate(queues) for position in range(len(queue))]
     chosen = [queues[index][position] for position, index in sorted(rounds)[:size]]
     return np.array(chosen, dtype=np.int64)

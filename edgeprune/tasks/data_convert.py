@@ -13,7 +13,8 @@ from edgeprune.datasets.frames_hdf5 import provenance, writing
 from edgeprune.duplicates import fingerprints, repeated
 from edgeprune.errors import ConfigError
 from edgeprune.frames import refuse_silent_classes, take_table
-from edgeprune.protocols import FrameSource, Progress, Reading
+from edgeprune.protocols import FrameSource, Progress
+from edgeprune.records import Reading
 from edgeprune.store import file_sha256, to_plain
 from edgeprune.tasks.data_known import known_set
 

@@ -8,8 +8,8 @@ import numpy as np
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance
 from edgeprune.duplicates import refuse_shared_prints
-from edgeprune.protocols import Progress, Reading
-from edgeprune.records import SPLITS, FrameTable
+from edgeprune.protocols import Progress
+from edgeprune.records import SPLITS, FrameTable, Reading
 from edgeprune.splits import AUTO, split_table
 from edgeprune.store import to_plain
 from edgeprune.tasks.data_known import known_set

@@ -1,37 +1,42 @@
 """What goes into a command: the data of a model, split and normalised, and a place for the result."""
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
-from edgeprune.duplicates import refuse_shared
-from edgeprune.errors import ConfigError, DataError
-from edgeprune.frames import fit_to, split_frames, take
+from edgeprune.datasets import StoredSamples
+from edgeprune.duplicates import fingerprints, refuse_shared_prints
+from edgeprune.errors import ConfigError, DataError, EdgepruneError
+from edgeprune.frames import fit_to, refuse_silent_classes, table_of, take
 from edgeprune.normalisation import normalise
-from edgeprune.records import Frames, InputSpec, Split
+from edgeprune.prefetch import ahead
+from edgeprune.records import DataRef, Frames, InputSpec, Split
 from edgeprune.resources import shipped
+from edgeprune.splits import AUTO, split_sha256, split_table
 from edgeprune.store import file_sha256, read_json, replacing
-
-SPLIT_SEED = 2016
+from edgeprune.tasks.handling import SPLIT_SEED as SPLIT_SEED
+from edgeprune.tasks.handling import Handling, handling_of
 
 
 def find_data(model: Checkpoint, given: Path | None) -> Path:
-    """The file of frames to use: the one given, the one the model was trained on, or the shipped set that matches.
+    """The file or folder of frames to use: the one given, the one the model was trained on, or the shipped set.
 
     Raises:
         ConfigError: None of them exists.
     """
     if given is not None:
         return given
-    if model.data is not None:
-        named = Path(model.data.source)
-        if named.is_file() and file_sha256(named) == model.data.sha256:
-            return named
+    if model.data is not None and _is(Path(model.data.source), model.data):
+        return Path(model.data.source)
     for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
         described: dict[str, Any] = read_json(manifest)
         if described["classes"] == list(model.classes) and described["length"] == model.input.length:
@@ -39,45 +44,114 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
     raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use --data PATH")
 
 
-def frames_for(model: Checkpoint, path: Path) -> dict[Split, Frames]:
-    """The frames of a file, fitted to a model and split as when it was trained.
+def _is(path: Path, wanted: DataRef) -> bool:
+    """Whether a file or folder is still what it was."""
+    if path.is_file() and file_sha256(path) == wanted.sha256:
+        return True
+    with contextlib.suppress(EdgepruneError), datasets.opened(path, wanted.reading) as source:
+        return source.sha256() == wanted.sha256
+    return False
+
+
+def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) -> dict[Split, Frames]:
+    """The frames of a file or folder, fitted to a model and split as when it was trained.
+
+    Args:
+        model: The model.
+        path: Of the file or folder.
+        handling: How to read and split instead.
 
     Raises:
+        ConfigError: No such file, or no such way to split.
         DataError: The frames do not fit the model, or a split is empty.
     """
-    frames = fit_to(datasets.read(path), model.classes, model.input)
-    return splits_of(frames, split_seed_of(model))
+    handling = handling or handling_of(model)
+    frames = datasets.read_or_keep(path, handling.reading, handling.stays)
+    known = handling.checked if model.data and model.data.sha256 == frames.sha256 else None
+    return splits_of(fit_to(frames, model.classes, model.input), handling.seed, handling.method, known)
 
 
 def split_seed_of(model: Checkpoint) -> int:
     """The seed that a model's data were split by."""
-    return model.data.split_seed if model.data else SPLIT_SEED
+    return handling_of(model).seed
 
 
-def splits_of(frames: Frames, seed: int) -> dict[Split, Frames]:
+def split_of(model: Checkpoint) -> str:
+    """How a model's data were split, a name in `splits.METHODS`."""
+    return handling_of(model).method
+
+
+def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None = None) -> dict[Split, Frames]:
     """The frames of each split.
 
+    Args:
+        frames: All of them.
+        seed: Of the split.
+        method: One of `splits.METHODS`.
+        known: Sha256 of a split of these frames that was looked at before; one of frames that are not in memory is not
+            looked at again.
+
     Raises:
+        ConfigError: No such way to split.
         DataError: A split is empty, or a frame is in two of them.
     """
-    indices = split_frames(frames, seed)
-    refuse_shared(frames.iq, indices, frames.source)
-    parts = {name: take(frames, chosen) for name, chosen in indices.items()}
+    indices = split_table(table_of(frames), seed, method)
+    sha256 = split_sha256(indices)
+    if not stored(frames) or sha256 != known:
+        refuse_shared_prints(_prints(frames), indices, frames.source)
+    parts = {name: replace(take(frames, chosen), split_sha256=sha256) for name, chosen in indices.items()}
     empty = [name for name, part in parts.items() if not len(part)]
     if empty:
         raise DataError(f"{frames.source} holds no frames for {' and '.join(empty)}")
     return parts
 
 
+def stored(frames: Frames) -> bool:
+    """Whether samples are in their file still and not in memory."""
+    return isinstance(frames.iq, StoredSamples)
+
+
+def _prints(frames: Frames) -> npt.NDArray[np.uint64]:
+    """The fingerprint of each frame, (N,).
+
+    Raises:
+        DataError: Samples that were not read before are damaged, or those of a class are all zero.
+    """
+    if not stored(frames):
+        return fingerprints(frames.iq)
+    table = table_of(frames)
+    prints, heard = np.empty(len(table), dtype=np.uint64), np.empty(len(table), dtype=np.bool_)
+    bounds = list(datasets.blocks(table))
+    reads = (partial(frames.iq.__getitem__, slice(*pair)) for pair in bounds)
+    for (start, stop), iq in zip(bounds, ahead(reads), strict=True):
+        prints[start:stop] = fingerprints(iq)
+        heard[start:stop] = (iq != 0).any(axis=(1, 2))
+    refuse_silent_classes(table, heard)
+    return prints
+
+
 def spread(frames: Frames, count: int, seed: int) -> Frames:
-    """At most `count` frames, spread evenly over the order of the file and then shuffled."""
-    chosen = np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(np.int64))
-    return take(frames, np.random.default_rng(seed).permutation(chosen))
+    """At most `count` frames in memory, spread evenly over the order of the file and then shuffled."""
+    some = take(frames, np.random.default_rng(seed).permutation(_evenly(frames, count)))
+    return replace(some, iq=some.iq[:])
+
+
+def _evenly(frames: Frames, count: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(np.int64))
+
+
+def in_memory(frames: Frames, count: int, seed: int) -> Frames:
+    """The same frames where they are in memory; at most `count` of those in a file, spread over it."""
+    return spread(frames, count, seed) if stored(frames) else frames
 
 
 def at_most(parts: dict[Split, Frames], count: int | None) -> dict[Split, Frames]:
     """The same splits with at most so many frames to train on, spread over all; None leaves them."""
-    return parts if count is None else {**parts, "train": spread(parts["train"], count, SPLIT_SEED)}
+    if count is None:
+        return parts
+    train = parts["train"]
+    few = take(train, _evenly(train, count)) if stored(train) else spread(train, count, SPLIT_SEED)
+    return {**parts, "train": few}
 
 
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:

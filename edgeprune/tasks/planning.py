@@ -22,7 +22,7 @@ from edgeprune.prune.planning import allotment, plan, units_to_keep
 from edgeprune.prune.similarity import similarity_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation, Similarity, Split
 from edgeprune.store import from_plain, read_json, to_plain, write_json
-from edgeprune.tasks.inputs import SPLIT_SEED, batches, frames_for, spread, writable
+from edgeprune.tasks.inputs import SPLIT_SEED, batches, frames_for, in_memory, spread, writable
 from edgeprune.unfold import unfolded
 
 PLAN_SCHEMA = "edgeprune-plan/1"
@@ -30,6 +30,7 @@ SIMILARITY_FRAMES = 640
 SIMILARITY_BATCH = 64
 BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
+STORED_FRAMES = 1 << 14  # that a criterion is given of frames in a file; none takes more than a few thousand
 MOST_SEGMENTS = 7
 KEEP_RATIO = 0.33
 
@@ -102,7 +103,7 @@ def subject(
     """What a criterion is given to judge."""
     train, validation = (
         Labelled(normalise(torch.from_numpy(part.iq), model.input.normalisation), torch.from_numpy(part.labels))
-        for part in (parts["train"], parts["validation"])
+        for part in (in_memory(parts[name], STORED_FRAMES, SPLIT_SEED) for name in ("train", "validation"))
     )
     return Subject(unfolded(model.model), chain, model.input, train, validation, settings.seed, progress)
 

@@ -11,15 +11,17 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Progress
-from edgeprune.records import Arch, DataRef, Frames, InputSpec, Split, TrainingResult
+from edgeprune.records import Arch, Frames, InputSpec, Split, TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.store import to_plain
-from edgeprune.tasks.inputs import at_most, frames_for, splits_of, writable
-from edgeprune.train.finetune import Recipe, TrainingData, train
+from edgeprune.tasks.handling import Asked, Handling, data_ref, handling_of
+from edgeprune.tasks.inputs import at_most, frames_for, splits_of, stored, writable
+from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
+from edgeprune.train.finetune import Recipe, train
 
 
 def train_new(
-    name: str, data: Path, out: Path, recipe: Recipe, split_seed: int, most: int | None, progress: Progress
+    name: str, data: Path, out: Path, recipe: Recipe, handling: Handling, most: int | None, progress: Progress
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train a registered network from scratch, on at most `most` frames, and write it.
 
@@ -29,10 +31,10 @@ def train_new(
     """
     family_of(name)
     writable(out)
-    frames = datasets.read(data)
+    frames = datasets.read_or_keep(data, handling.reading, handling.stays)
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
-    parts = at_most(splits_of(frames, split_seed), most)
-    progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}")
+    parts = at_most(splits_of(frames, handling.seed, handling.method), most)
+    progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}{_how(parts)}")
     arguments = {"channels": shape.channels, "length": shape.length, "classes": len(frames.classes)}
     torch.manual_seed(recipe.seed)
     fresh = Checkpoint(
@@ -40,11 +42,11 @@ def train_new(
         arch=Arch(name, arguments),
         classes=frames.classes,
         input=shape,
-        data=DataRef(str(data), frames.sha256, split_seed),
+        data=data_ref(str(data), parts["train"], handling),
         plan=None,
         metrics={},
     )
-    return _trained(fresh, parts, out, recipe, None, f"{name} {frames.sha256} {split_seed} {most}", progress)
+    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)} {most}", progress)
 
 
 def finetune_model(
@@ -53,6 +55,7 @@ def finetune_model(
     out: Path,
     recipe: Recipe,
     teacher: Checkpoint | None,
+    asked: Asked,
     most: int | None,
     progress: Progress,
 ) -> tuple[Checkpoint, TrainingResult]:
@@ -65,10 +68,22 @@ def finetune_model(
     if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
         raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
     writable(out)
-    parts = at_most(frames_for(model, data), most)
-    progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}")
-    key = f"{model.sha256} {parts['train'].sha256} {teacher.sha256 if teacher else None} {most}"
+    handling = handling_of(model, asked)
+    parts = at_most(frames_for(model, data, handling), most)
+    progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
+    key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None} {most}"
+    model = replace(model, data=data_ref(str(data), parts["train"], handling))
     return _trained(model, parts, out, recipe, teacher, key, progress)
+
+
+def _how(parts: dict[Split, Frames]) -> str:
+    return ", streamed" if stored(parts["train"]) else ""
+
+
+def _key(parts: dict[Split, Frames]) -> str:
+    """Names the frames, their split and their order."""
+    train = parts["train"]
+    return f"{train.sha256} {train.split_sha256}{_how(parts)}"
 
 
 def _trained(
@@ -96,13 +111,13 @@ def fit(
     key: str,
     progress: Progress,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a model in memory; its metrics say how.
+    """Train a model in place; its metrics say how.
 
     Args:
         model: Trained in place.
         parts: The frames of each split.
         recipe: How.
-        teacher: Distil from it, or None.
+        teacher: Distil from it, or None. Frames in memory are shown to it once, in every turn; streamed ones each time.
         state: Where the training is kept after each epoch, to be continued from.
         key: Names model and data; a state of another key or recipe is not continued.
         progress: Told of every epoch.
@@ -119,10 +134,17 @@ def fit(
     return replace(model, metrics={"training": to_plain(result), "recipe": to_plain(recipe)}), result
 
 
-def training_data(parts: dict[Split, Frames], shape: InputSpec) -> TrainingData:
-    """The train and validation frames as normalised tensors."""
+def training_data(parts: dict[Split, Frames], shape: InputSpec) -> Feed:
+    """The train and validation frames as normalised tensors, or read while they are used where they are in a file."""
+    if stored(parts["train"]) or stored(parts["validation"]):
+        return StreamedData(_kept(parts["train"]), _kept(parts["validation"]), shape.normalisation)
     train_iq, validation_iq = (
         normalise(torch.from_numpy(parts[name].iq), shape.normalisation) for name in ("train", "validation")
     )
     labels = [torch.from_numpy(parts[name].labels) for name in ("train", "validation")]
     return TrainingData(train_iq, labels[0], validation_iq, labels[1])
+
+
+def _kept(frames: Frames) -> Stored:
+    _, channels, length = frames.iq.shape
+    return Stored(lambda places: frames.iq[places][:], torch.from_numpy(frames.labels), 4 * channels * length)

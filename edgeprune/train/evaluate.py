@@ -1,11 +1,14 @@
 """What a network answers to frames."""
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
 from edgeprune.normalisation import normalise
+from edgeprune.prefetch import ahead
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec
 
@@ -16,12 +19,13 @@ _BATCH = 1024
 def predict(
     model: nn.Module, iq: npt.NDArray[np.float32], shape: InputSpec, progress: Progress, label: str
 ) -> npt.NDArray[np.float32]:
-    """Logits (N, classes) of raw frames (N, channels, length), in float32."""
+    """Logits (N, classes) of raw frames (N, channels, length), in float32; what is in a file is read ahead."""
     model.eval()
     parts = []
+    reads = (partial(iq.__getitem__, slice(start, start + _BATCH)) for start in range(0, len(iq), _BATCH))
     with progress.track(label, len(iq)) as advance:
-        for start in range(0, len(iq), _BATCH):
-            batch = torch.from_numpy(iq[start : start + _BATCH])
+        for raw in ahead(reads):
+            batch = torch.from_numpy(raw)
             parts.append(model(normalise(batch, shape.normalisation)).float().cpu().numpy())
             advance(len(batch), "")
     return np.concatenate(parts)

@@ -6,12 +6,12 @@ validation. Gradients are clipped to norm 1 in networks without batch norm, whic
 random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training takes the same steps.
 """
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgeprune.checkpoint import write_tensors
 from edgeprune.errors import DataError, ModelError
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, rotate
+from edgeprune.train.feed import INFERENCE_BATCH, Feed
+from edgeprune.train.state import State, restore, save
 
 _SAY_EVERY = 20
-_INFERENCE_BATCH = 1024
 _LARGEST_GRADIENT = 1.0
 
 
@@ -56,38 +56,9 @@ class Recipe:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TrainingData:
-    """Normalised frames (N, C, L) float32 and their labels (N,) int64."""
-
-    train_iq: Tensor
-    train_labels: Tensor
-    validation_iq: Tensor
-    validation_labels: Tensor
-
-
-@dataclass
-class _State:
-    """What must survive an interruption."""
-
-    epoch: int
-    curve: list[EpochMetrics]
-    best_weights: dict[str, Tensor]
-    best_epoch: int
-    best_top1: float
-
-    def add(self, metrics: EpochMetrics, model: nn.Module) -> None:
-        """Note an epoch, and keep its weights if it is the best so far."""
-        self.curve.append(metrics)
-        self.epoch = metrics.epoch
-        if metrics.validation_top1 > self.best_top1:
-            self.best_weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-            self.best_epoch, self.best_top1 = metrics.epoch, metrics.validation_top1
-
-
 def train(
     model: nn.Module,
-    data: TrainingData,
+    data: Feed,
     recipe: Recipe,
     progress: Progress,
     *,
@@ -113,8 +84,8 @@ def train(
         ModelError: The loss became NaN or infinite.
         DataError: There are not two frames to learn from.
     """
-    if len(data.train_labels) < 2:
-        raise DataError(f"training takes at least 2 frames, not {len(data.train_labels)}")
+    if data.frames < 2:
+        raise DataError(f"training takes at least 2 frames, not {data.frames}")
     accelerator = Accelerator(mixed_precision=precision.mixed(), cpu=not torch.cuda.is_available())
     device = accelerator.device
     optimizer = torch.optim.SGD(
@@ -125,32 +96,32 @@ def train(
         weight_decay=recipe.weight_decay,
     )
     clip = not any(isinstance(module, _BatchNorm) for module in model.modules())
-    steps = _steps(len(data.train_labels), recipe.batch_size)
+    steps = _steps(data.frames, recipe.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs + 1
     )
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
-    iq, labels = data.train_iq.to(device), data.train_labels.to(device)
-    answers = None if teacher is None else _teacher_answers(teacher.to(device), iq, recipe, progress)
-    state = _State(0, [], {}, 0, -1.0)
+    feed = data.on(device)
+    taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
+    state = State(0, [], {}, 0, -1.0)
     parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if state_path is not None and state_path.exists():
-        state = _restore(state_path, state_key, parts) or state
+        state = restore(state_path, state_key, parts) or state
     with progress.track("training", recipe.epochs) as advance:
         advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
         for epoch in range(state.epoch + 1, recipe.epochs + 1):
             began = time.perf_counter()
             loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
-            loss = loop.epoch(iq, labels, answers, recipe, epoch)
+            loss = loop.epoch(feed, taught, recipe, epoch)
             if after_epoch is not None:
                 after_epoch(model)
-            validation_loss, top1 = _validate(model, data, device)
+            validation_loss, top1 = _validate(model, feed)
             if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
                 raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
             metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
             state.add(metrics, model)
             if state_path is not None:
-                _save(state_path, state_key, state, parts)
+                save(state_path, state_key, state, parts)
             advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     model.to("cpu").load_state_dict(state.best_weights)
@@ -180,24 +151,23 @@ class _Loop:
     advance: Advance
     clip: bool
 
-    def epoch(self, iq: Tensor, labels: Tensor, answers: Tensor | None, recipe: Recipe, epoch: int) -> float:
+    def epoch(self, data: Feed, tutor: "_Tutor | None", recipe: Recipe, epoch: int) -> float:
         """One pass over the training frames; returns the mean loss."""
         self.model.train()
         generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
-        order = torch.randperm(len(labels), generator=generator).to(labels.device)
-        turns = torch.randint(0, QUARTERS if recipe.rotate else 1, (len(labels),), generator=generator)
-        turns = turns.to(labels.device)
-        total = torch.zeros((), device=labels.device)
-        steps = _steps(len(labels), recipe.batch_size)
-        for step in range(steps):
-            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        order = data.order(recipe.batch_size, generator)
+        turns = torch.randint(0, QUARTERS if recipe.rotate else 1, (data.frames,), generator=generator)
+        turns = turns.to(self.accelerator.device)
+        total = torch.zeros((), device=self.accelerator.device)
+        steps = _steps(data.frames, recipe.batch_size)
+        for step, (chosen, iq, labels) in enumerate(islice(data.batches(order, recipe.batch_size), steps)):
             turn = turns[chosen]
-            frames = rotate(iq[chosen], turn) if recipe.rotate else iq[chosen]
+            frames = rotate(iq, turn) if recipe.rotate else iq
             with self.accelerator.autocast():
                 logits = self.model(frames)
-            loss = functional.cross_entropy(logits.float(), labels[chosen])
-            if answers is not None:
-                taught = _distillation(logits.float(), answers[turn, chosen], recipe.temperature)
+            loss = functional.cross_entropy(logits.float(), labels)
+            if tutor is not None:
+                taught = _distillation(logits.float(), tutor(chosen, turn, frames), recipe.temperature)
                 loss = (1 - recipe.distill_weight) * loss + recipe.distill_weight * taught
             self.accelerator.backward(loss)
             if self.clip:
@@ -209,6 +179,27 @@ class _Loop:
             if step % _SAY_EVERY == 0:
                 self.advance(0, f"epoch {epoch}, step {step + 1} of {steps}")
         return float(total) / steps
+
+
+_Tutor = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A teacher's logits (n, classes), told of the frames' places (n,), their quarter turns (n,) and themselves, turned."""
+
+
+def _tutor(teacher: nn.Module, data: Feed, recipe: Recipe, progress: Progress) -> _Tutor:
+    """Frames in memory are shown to the teacher once, in every turn; others each time that they are learnt from."""
+    resident = data.resident
+    if resident is not None:
+        table = _teacher_answers(teacher, resident, recipe, progress)
+        return lambda places, turns, _frames: table[turns, places]
+    teacher.eval()
+    return lambda _places, _turns, frames: _answers(teacher, frames)
+
+
+@torch.no_grad()
+def _answers(teacher: nn.Module, frames: Tensor) -> Tensor:
+    with precision.autocast(frames.device):
+        answers: Tensor = teacher(frames).float()
+    return answers
 
 
 def _distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
@@ -231,7 +222,7 @@ def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: P
     with progress.track("asking the unpruned model", turns * len(iq)) as advance, precision.autocast(iq.device):
         for turn in range(turns):
             parts = []
-            for batch in torch.split(iq, _INFERENCE_BATCH):
+            for batch in torch.split(iq, INFERENCE_BATCH):
                 quarters = torch.full((len(batch),), turn, dtype=torch.int64, device=iq.device)
                 parts.append(teacher(rotate(batch, quarters)).float())
                 advance(len(batch), "")
@@ -241,47 +232,13 @@ def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: P
 
 
 @torch.no_grad()
-def _validate(model: nn.Module, data: TrainingData, device: torch.device) -> tuple[float, float]:
+def _validate(model: nn.Module, data: Feed) -> tuple[float, float]:
     """Mean loss and top-1 on the validation frames."""
     model.eval()
-    loss, right = 0.0, 0
-    pairs = zip(
-        *(torch.split(each, _INFERENCE_BATCH) for each in (data.validation_iq, data.validation_labels)), strict=True
-    )
-    for iq, labels in pairs:
-        logits = model(iq.to(device)).float()
-        expected = labels.to(device)
+    loss, right, frames = 0.0, 0, 0
+    for iq, expected in data.validation():
+        logits = model(iq).float()
         loss += float(functional.cross_entropy(logits, expected, reduction="sum"))
         right += int((logits.argmax(1) == expected).sum())
-    return loss / len(data.validation_labels), right / len(data.validation_labels)
-
-
-def _save(path: Path, key: str, state: _State, parts: dict[str, Any]) -> None:
-    write_tensors(
-        path,
-        {
-            "key": key,
-            "epoch": state.epoch,
-            "curve": [vars(metrics) for metrics in state.curve],
-            "best": (state.best_weights, state.best_epoch, state.best_top1),
-            "parts": {name: part.state_dict() for name, part in parts.items()},
-        },
-    )
-
-
-def _restore(path: Path, key: str, parts: dict[str, Any]) -> _State | None:
-    """The state in a file, loaded into the parts; or None, and the parts as they were."""
-    before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
-    try:
-        saved = cast(dict[str, Any], torch.load(path, weights_only=True))
-        if saved["key"] != key:
-            return None
-        for name, part in parts.items():
-            part.load_state_dict(saved["parts"][name])
-        weights, best_epoch, best_top1 = saved["best"]
-        curve = [EpochMetrics(**metrics) for metrics in saved["curve"]]
-        return _State(saved["epoch"], curve, weights, best_epoch, best_top1)
-    except Exception:  # a damaged state only costs the epochs it held
-        for name, part in parts.items():
-            part.load_state_dict(before[name])
-        return None
+        frames += len(expected)
+    return loss / frames, right / frames

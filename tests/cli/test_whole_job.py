@@ -19,8 +19,9 @@ from edgeprune.store import file_sha256, replacing
 from edgeprune.tasks import measuring
 from edgeprune.train import finetune
 
-ON_REQUEST = {"02-trials", "05-latency", "06-width", "08-bound"}
-STAGES = [name for name in TITLES if name not in ON_REQUEST]
+ON_REQUEST = {"02-trials", "05-latency", "06-width", "08-bound", "09-qat", "09-precision"}
+ELSEWHERE = {"10-engine", "10-bundle", "11-device"}
+STAGES = [name for name in TITLES if name not in ON_REQUEST | ELSEWHERE]
 
 
 def job(world, out, *more):
@@ -137,7 +138,7 @@ def test_a_damaged_file_is_made_again(finished, world, tmp_path, run):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(whole_job, "layers_of"), (measuring, "onnx_metadata"), (protocol, "measure"), (finetune, "_save")],
+    [(whole_job, "layers_of"), (measuring, "onnx_metadata"), (protocol, "measure"), (finetune, "save")],
     ids=["layers", "export", "bench", "between epochs"],
 )
 def test_interrupted_anywhere_the_same_command_ends_with_the_same_weights(
@@ -147,7 +148,7 @@ def test_interrupted_anywhere_the_same_command_ends_with_the_same_weights(
     real = getattr(owner, name)
 
     def interrupted(*arguments, **options):
-        if name == "_save":  # the first epoch is kept, then it stops
+        if name == "save":  # the first epoch is kept, then it stops
             real(*arguments, **options)
         raise KeyboardInterrupt
 

@@ -213,7 +213,7 @@ def test_a_changed_grid_reuses_what_it_can(finished, place, tmp_path):
 
 def test_interrupted_within_a_training_it_ends_with_the_same_weights(finished, place, tmp_path, monkeypatch):
     out, name = tmp_path / "run", "net--frames--edgeprune--r0.25--s0"
-    real, saved = finetune._save, []
+    real, saved = finetune.save, []
 
     def stop_after_one(*arguments):
         real(*arguments)
@@ -221,7 +221,7 @@ def test_interrupted_within_a_training_it_ends_with_the_same_weights(finished, p
         if len(saved) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune, "_save", stop_after_one)
+    monkeypatch.setattr(finetune, "save", stop_after_one)
     grid = small(place, networks=[{"name": "gru2"}])
     with pytest.raises(KeyboardInterrupt):
         compare(grid, out)
@@ -271,9 +271,9 @@ def test_distillation_and_frames_are_as_the_grid_says(place, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         real = finetune._Loop.epoch
 
-        def epoch(self, iq, labels, answers, recipe, number):
-            seen.append((len(labels), answers is not None))
-            return real(self, iq, labels, answers, recipe, number)
+        def epoch(self, data, tutor, recipe, number):
+            seen.append((data.frames, tutor is not None))
+            return real(self, data, tutor, recipe, number)
 
         patch.setattr(finetune._Loop, "epoch", epoch)
         compare(grid, tmp_path)

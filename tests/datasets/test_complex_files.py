@@ -3,7 +3,7 @@ import pytest
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
-from edgeprune.protocols import Reading
+from edgeprune.records import Reading
 
 RNG = np.random.default_rng(0)
 GRID = RNG.integers(-100, 100, size=(300, 2)) / 128

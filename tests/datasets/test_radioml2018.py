@@ -6,7 +6,7 @@ import pytest
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
-from edgeprune.protocols import Reading
+from edgeprune.records import Reading
 
 # radioML/dataset issue 25, as the Xilinx challenge has it
 RIGHT_ORDER = [

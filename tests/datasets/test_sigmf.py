@@ -10,7 +10,7 @@ from scipy.signal import resample_poly
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
-from edgeprune.protocols import Reading
+from edgeprune.records import Reading
 from edgeprune.splits import split_table
 
 COUNT = 1000

@@ -10,7 +10,7 @@ from torch import nn
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import Calibration, export
 from edgeprune.export.half import convert, tensor_ranges
-from edgeprune.export.quantise import METHODS, quantise
+from edgeprune.export.quantise import METHODS, calibrate, quantise
 
 
 def one_product(weight, opset=17):
@@ -89,7 +89,9 @@ class TestHalf:
 class TestQuantise:
     def test_weights_are_rounded_to_255_steps_of_each_output(self, weight, frames, tmp_path):
         onnx.save(one_product(weight), tmp_path / "a.onnx")
-        assert quantise(tmp_path / "a.onnx", tmp_path / "b.onnx", frames, "minmax") == 1
+        ranges = calibrate(tmp_path / "a.onnx", frames, "minmax")
+        assert ranges.operators == ("product",)
+        quantise(ranges, tmp_path / "b.onnx", ranges.operators)
         step = np.abs(weight).max(axis=0) / 127
         flat_step = np.abs(frames).max() / 127
         flat = np.clip(np.round(frames.reshape(64, 16) / flat_step), -128, 127) * flat_step
@@ -132,7 +134,7 @@ class TestQuantise:
     def test_an_opset_without_a_scale_for_each_channel_is_refused(self, weight, frames, tmp_path):
         onnx.save(one_product(weight, opset=12), tmp_path / "a.onnx")
         with pytest.raises(ConfigError, match="opset 13 or newer, not 12"):
-            quantise(tmp_path / "a.onnx", tmp_path / "b.onnx", frames, "minmax")
+            calibrate(tmp_path / "a.onnx", frames, "minmax")
 
     def test_int8_without_frames_is_refused(self, model, spec, iq, target, tmp_path):
         with pytest.raises(ConfigError, match="frames to calibrate"):

@@ -241,7 +241,7 @@ def origin(**changes: Any) -> Origin:
         commands=("edgeprune prune-and-export resnet56-1d.pt --target host-cpu --seed 7 --out demo-run",),
         packages={"python": "3.11.7", "torch": "2.6.0", "onnxruntime": "1.20.1"},
         git_commit="9f2c1e7a4b5d6c7e8f90112233445566778899aa",
-        data=DataRef("RML2016.10a_dict.pkl", sha("d"), 2016),
+        data=DataRef("RML2016.10a_dict.pkl", sha("d"), 2016, "authors-800-200", sha("b")),
         warnings=("the class AM-SSB of this data set holds only noise",),
     )
     return dataclasses.replace(whole, **changes)

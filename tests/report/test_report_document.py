@@ -50,6 +50,8 @@ def test_values_are_those_of_the_records():
     assert plain["accuracy"]["pruned"]["by_class_frames"] == dict.fromkeys(CLASSES, 200)
     assert plain["size"] == {"baseline_bytes": 3_467_221, "pruned_bytes": 1_021_400}
     assert plain["artifacts"]["pruned_checkpoint"] == {"path": "pruned.pt", "sha256": sha("e")}
+    assert plain["data"]["split"] == "authors-800-200"
+    assert plain["data"]["split_sha256"] == sha("b")
     unit = plain["plan"]["decisions"][10]
     assert (unit["path"], unit["drop"], unit["in_shape"], unit["kept"]) == ("stages.1.0", "shortcut", [16, 128], True)
 

@@ -10,7 +10,8 @@ from torch import nn
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.width import narrow, soften
 from edgeprune.records import InputSpec
-from edgeprune.train.finetune import Recipe, TrainingData, train
+from edgeprune.train.feed import TrainingData
+from edgeprune.train.finetune import Recipe, train
 
 RECIPE = Recipe(epochs=3, batch_size=24, learning_rate=0.1)
 

@@ -1,22 +1,40 @@
-"""How a job ends on the terminal."""
+"""The whole job on the terminal: what it would do, doing it, and how it ends."""
 
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from edgeprune.checkpoint import Checkpoint
     from edgeprune.cli._console import Console
+    from edgeprune.pipeline import Settings
     from edgeprune.report.schema import Report
 
 
-def show_plan(console: "Console", outcome: Mapping[str, str], stages: Iterable[tuple[str, str]], folder: Path) -> None:
-    """Print what a dry run found."""
+def show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
+    """Print which stages the job would reuse and which it would run."""
+    from edgeprune.pipeline import Job
+    from edgeprune.store import RunFolder
+
+    outcome = Job(model, settings, RunFolder(folder), console).plan_only()
     if console.as_json:
-        console.json({"out": str(folder), "stages": dict(outcome)})
+        console.json({"out": str(folder), "stages": outcome})
     else:
-        console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in stages])
+        console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in settings.stages])
+
+
+def work(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path, fresh: bool) -> None:
+    """Do the job in its folder and print the result; what was said is kept in its log whatever happens."""
+    from edgeprune.pipeline import Job, open_folder
+    from edgeprune.store import append_text, now
+
+    with open_folder(folder, fresh) as held:
+        try:
+            document = Job(model, settings, held, console).run()
+        finally:
+            append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
+    finish(console, document, folder)
 
 
 def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:

@@ -1,0 +1,135 @@
+"""What lower precision costs: accuracy, size and latency of models in FP32, FP16 and INT8, and of calibration sets.
+
+    python benchmarks/precision.py MODEL.pt... --data FRAMES [--target T] [--frames N] [--out FOLDER]
+
+Each model is exported in every precision that ONNX Runtime runs, and its files name the same frames of the test split.
+Then int8 is calibrated on frames chosen by each strategy of `edgeprune data calib`. Latency is of ONNX Runtime on this
+machine's CPU, one thread, batch 1, the files in turns; it says nothing of another machine.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import targets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.export import METHODS, onnx_logits
+from edgeprune.protocols import Reading
+from edgeprune.records import Frames, Split
+from edgeprune.silence import Silence
+from edgeprune.store import to_plain
+from edgeprune.tasks import data_calib
+from edgeprune.tasks.data_choice import STRATEGIES
+from edgeprune.tasks.inputs import SPLIT_SEED, frames_for, split_seed_of, spread
+from edgeprune.tasks.lowering import CALIBRATION_FRAMES, Lowered
+from edgeprune.tasks.measuring import export_checked
+from edgeprune.train.accuracy import accuracy, compare
+
+ROUNDS, RUNS = 10, 50
+
+
+def latency_ms(files: dict[str, Path], frame: np.ndarray) -> dict[str, float]:
+    """Median of single inferences, the files in turns."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = {name: onnxruntime.InferenceSession(str(path), options) for name, path in files.items()}
+    times: dict[str, list[float]] = {name: [] for name in files}
+    for turn in range(ROUNDS + 1):
+        for name, session in sessions.items():
+            for _ in range(RUNS):
+                began = time.perf_counter()
+                session.run(None, {"iq": frame})
+                if turn:  # the first warms up
+                    times[name].append(1000 * (time.perf_counter() - began))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def right(logits: np.ndarray, frames: Frames) -> dict[str, Any]:
+    found = accuracy(logits, frames, "test")
+    return {"top1": found.top1, "ci95": found.ci95, "by_snr": {snr: rate.top1 for snr, rate in found.by_snr.items()}}
+
+
+def precisions(model: Checkpoint, parts: dict[Split, Frames], test: Frames, place: Path, target: str) -> dict[str, Any]:
+    """Every precision and every method of calibration, on the same test frames."""
+    wanted = {"fp32": Lowered(), "fp16": Lowered("fp16")}
+    wanted |= {f"int8 {method}": Lowered("int8", method) for method in METHODS}
+    found, files, before = {}, {}, None
+    for name, lowered in wanted.items():
+        files[name] = place / f"{name}.onnx"
+        record = export_checked(model, parts, targets.get(target), files[name], lowered, 1, Silence())
+        logits = onnx_logits(files[name], test.iq)
+        before = logits if before is None else before
+        lost = compare(before, logits, test, "test")
+        found[name] = {
+            **right(logits, test),
+            "drop": lost.drop,
+            "drop_ci95": lost.drop_ci95,
+            "size_bytes": record.size_bytes,
+            "float32_operators": record.float32_operators,
+        }
+        print(f"{model.name} {name}: {lost.pruned.top1:.2%}, {100 * lost.drop:+.2f} points lost")
+    for name, milliseconds in latency_ms(files, test.iq[:1]).items():
+        found[name]["latency_ms"] = milliseconds
+    return found
+
+
+def strategies(
+    model: Checkpoint, path: Path, data: Path, parts: dict[Split, Frames], test: Frames, place: Path, target: str
+) -> dict[str, Any]:
+    """int8 with frames chosen by each strategy."""
+    found = {}
+    for strategy in STRATEGIES:
+        asked = path if strategy == "entropy" else None
+        wanted = data_calib.Calibration(
+            CALIBRATION_FRAMES, strategy, SPLIT_SEED, "auto", split_seed_of(model), asked, None
+        )
+        folder, file = place / strategy, place / f"{strategy}.onnx"
+        folder.mkdir()
+        manifest = data_calib.store(wanted, data, Reading(), folder, Silence())
+        export_checked(model, parts, targets.get(target), file, Lowered("int8", calibration=folder), 1, Silence())
+        found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}
+        print(f"{model.name} int8 calibrated on {strategy} frames: {found[strategy]['top1']:.2%}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--target", default="nvidia-gpu", help="One that runs every precision.")
+    parser.add_argument("--frames", type=int, default=11_000, help="Of the test split.")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/precision"))
+    arguments = parser.parse_args()
+    for path in arguments.models:
+        model = checkpoints.load(path)
+        parts = frames_for(model, arguments.data)
+        test = spread(parts["test"], arguments.frames, SPLIT_SEED)
+        with TemporaryDirectory() as folder:
+            place = Path(folder)
+            began = time.perf_counter()
+            result = {
+                "model": str(path),
+                "model_sha256": model.sha256,
+                "data_sha256": test.sha256,
+                "test_frames": len(test),
+                "calibration_frames": CALIBRATION_FRAMES,
+                "onnxruntime": onnxruntime.__version__,
+                "precisions": precisions(model, parts, test, place, arguments.target),
+                "strategies": strategies(model, path, arguments.data, parts, test, place, arguments.target),
+            }
+            result["seconds"] = time.perf_counter() - began
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        name = path.parent.name if path.stem == "pruned" else path.stem
+        (arguments.out / f"{name}.json").write_text(json.dumps(to_plain(result), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

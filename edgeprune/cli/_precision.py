@@ -1,0 +1,42 @@
+"""Options that say in which precision a model is exported and how it gets there."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeprune.cli._options import DATA
+
+if TYPE_CHECKING:
+    from edgeprune.export import Method
+
+_OPTIONS = (
+    click.option(
+        "--calib-method",
+        type=click.Choice(["minmax", "percentile", "entropy"]),
+        default="percentile",
+        show_default=True,
+        help="How int8 finds the range of an activation.",
+    ),
+    click.option(
+        "--calib-data",
+        type=DATA,
+        help="Frames int8 is calibrated on, as `edgeprune data calib` writes them.  [default: frames of the train "
+        "split, equally many of each class and SNR]",
+    ),
+    click.option("--qat", type=click.IntRange(1), metavar="EPOCHS", help="Fine-tune so long as int8 will compute."),
+)
+
+
+def lowering_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add how int8 is reached; the function takes `calibration` for Lowered, and `qat` in epochs or None."""
+
+    @wraps(function)
+    def call(*args: Any, calib_method: "Method", calib_data: Path | None, **kwargs: Any) -> None:
+        function(*args, calibration={"method": calib_method, "calibration": calib_data}, **kwargs)
+
+    for decorate in reversed(_OPTIONS):
+        call = decorate(call)
+    return call

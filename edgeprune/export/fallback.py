@@ -1,0 +1,115 @@
+"""Which operators of an int8 file must not be in eight bits for it to be accurate enough.
+
+Every operator is quantised alone, and what that does to the answers ranks them; then as few of the worst as hold the
+bound are kept in a wider type, found by bisection.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import log_softmax
+
+from edgeprune.export.check import onnx_logits
+from edgeprune.export.quantise import Ranges, quantise
+from edgeprune.records import Sensitivity
+
+RANKED_FRAMES = 256
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How much accuracy a lower precision may cost.
+
+    Attributes:
+        iq: Raw frames (N, C, L) of the validation split.
+        labels: Of them, (N,).
+        max_drop: Most top-1 that may be lost on them to the file in float32, 0..1.
+    """
+
+    iq: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    max_drop: float
+
+    def drop(self, before: Logits, after: Logits) -> float:
+        """Top-1 lost from one set of logits (N, classes) to another."""
+        right = [(logits.argmax(axis=1) == self.labels[: len(logits)]).mean() for logits in (before, after)]
+        return float(right[0] - right[1])
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The operators kept out of eight bits, the top-1 lost all the same, and the ranking they were taken from."""
+
+    operators: tuple[str, ...]
+    drop: float
+    ranking: tuple[Sensitivity, ...] = ()
+
+
+@dataclass
+class Search:
+    """The search for the operators to keep in one network.
+
+    Attributes:
+        source: The float32 file.
+        ranges: Of its activations.
+        bound: What must hold.
+        write: Writes the file that keeps some operators, and returns where it is.
+    """
+
+    source: Path
+    ranges: Ranges
+    bound: Bound
+    write: Callable[[tuple[str, ...]], Path]
+    _before: Logits = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._before = onnx_logits(self.source, self.bound.iq)
+
+    def run(self) -> Kept:
+        """The fewest operators that hold the bound; where none do, those of the tried that come nearest."""
+        whole = Kept((), self._drop(()))
+        if whole.drop <= self.bound.max_drop:
+            return whole
+        ranking = self.ranking()
+        names = tuple(each.name for each in ranking)
+        tried = [whole]
+        low, high = 1, len(names)  # of len(names) nothing would be left in eight bits
+        while low < high:
+            middle = (low + high) // 2
+            tried.append(Kept(names[:middle], self._drop(names[:middle]), ranking))
+            if tried[-1].drop <= self.bound.max_drop:
+                high = middle
+            else:
+                low = middle + 1
+        holding = [kept for kept in tried if kept.drop <= self.bound.max_drop]
+        found = (
+            min(holding, key=lambda kept: len(kept.operators)) if holding else min(tried, key=lambda kept: kept.drop)
+        )
+        return Kept(found.operators, found.drop, ranking)
+
+    def ranking(self) -> tuple[Sensitivity, ...]:
+        """What it costs to quantise each operator alone, the dearest first."""
+        iq, before = self.bound.iq[:RANKED_FRAMES], self._before[:RANKED_FRAMES]
+        found = []
+        with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
+            for name in self.ranges.operators:
+                alone = Path(folder) / "alone.onnx"
+                quantise(self.ranges, alone, (name,))
+                after = onnx_logits(alone, iq)
+                found.append(Sensitivity(name, divergence(before, after), self.bound.drop(before, after)))
+        return tuple(sorted(found, key=lambda each: -each.kl))
+
+    def _drop(self, kept: tuple[str, ...]) -> float:
+        return self.bound.drop(self._before, onnx_logits(self.write(kept), self.bound.iq))
+
+
+def divergence(before: Logits, after: Logits) -> float:
+    """Mean over frames of the KL divergence of softmax(after) from softmax(before), in nats; logits (N, classes)."""
+    reference, other = (log_softmax(logits.astype(np.float64), axis=1) for logits in (before, after))
+    return max(0.0, float((np.exp(reference) * (reference - other)).sum(axis=1).mean()))

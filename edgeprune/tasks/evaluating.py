@@ -1,0 +1,94 @@
+"""`eval`: accuracy of a model file or an exported model, of frames that may be more than memory holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import datasets, registry
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.errors import ConfigError
+from edgeprune.frames import fit_to
+from edgeprune.model_file import ModelOptions
+from edgeprune.protocols import Progress, Session
+from edgeprune.records import Accuracy, DataRef, Frames, InputSpec, Reading, Split
+from edgeprune.splits import AUTO
+from edgeprune.store import from_plain
+from edgeprune.tasks.handling import Asked, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.inputs import find_data, frames_for, splits_of
+from edgeprune.train.accuracy import accuracy
+from edgeprune.train.evaluate import predict
+
+_READ_FRAMES = 1024
+
+
+def evaluate(
+    path: Path, options: ModelOptions, data: Path | None, asked: Asked, split: Split, progress: Progress
+) -> tuple[Accuracy, DataRef]:
+    """Accuracy of a model file or an exported model on one part of the data, and how these were split.
+
+    Raises:
+        ConfigError: No such file, or an exported model without data.
+    """
+    if path.suffix == ".onnx":
+        if data is None:
+            raise ConfigError(f"{path} does not say what it was trained on", "Use --data PATH")
+        return evaluate_onnx(path, data, asked, split, progress)
+    model = checkpoints.load(path, options)
+    return evaluate_checkpoint(model, find_data(model, data), asked, split, progress)
+
+
+def evaluate_checkpoint(
+    model: Checkpoint, data: Path, asked: Asked, split: Split, progress: Progress
+) -> tuple[Accuracy, DataRef]:
+    """Accuracy of a loaded model on one part of the data, and how these were split."""
+    handling = handling_of(model, asked)
+    frames = frames_for(model, data, handling)[split]
+    progress.stage(f"{model.name} on {len(frames)} {split} frames of {frames.source}")
+    found = accuracy(predict(model.model, frames.iq, model.input, progress, "frames"), frames, split)
+    return found, data_ref(str(data), frames, handling)
+
+
+def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: Progress) -> tuple[Accuracy, DataRef]:
+    """Accuracy of an exported model on one part of the data, run by ONNX Runtime, and how these were split.
+
+    The classes and the split are those of its metadata where edgeprune exported it.
+    """
+    runtime = registry.get("runtimes", "onnxruntime")
+    with runtime.open(path, 1) as session:
+        about = session.metadata
+        if not {"classes", "split_seed"} <= about.keys():
+            raise ConfigError(f"{path} does not name its classes and split", "Export it with: edgeprune export")
+        classes = tuple(json.loads(about["classes"]))
+        channels, length = session.frame_shape
+        handling = _exported(about, length, asked, str(path))
+        raw = datasets.read_or_keep(data, handling.reading, handling.stays)
+        fitted = fit_to(raw, classes, InputSpec(channels, length))
+        frames = splits_of(fitted, handling.seed, handling.method)[split]
+        progress.stage(f"{path.name} on {len(frames)} {split} frames of {frames.source}")
+        found = accuracy(_logits(session, frames, progress), frames, split)
+    return found, data_ref(str(data), frames, handling)
+
+
+def _exported(about: dict[str, str], length: int, asked: Asked, path: str) -> Handling:
+    """As when the model was trained, as far as its metadata tell, but for what is asked."""
+    before = from_plain(Reading, json.loads(about["reading"]), path) if "reading" in about else None
+    return Handling(
+        seed=int(about["split_seed"]),
+        method=asked.split or about.get("split", AUTO),
+        reading=reading_of(before, length, asked),
+        stream=asked.stream,
+    )
+
+
+def _logits(session: Session, frames: Frames, progress: Progress) -> npt.NDArray[np.float32]:
+    """Answers of a session frame by frame, which fits a fixed batch of 1 as well as any."""
+    answers = []
+    with progress.track("frames", len(frames)) as advance:
+        for start in range(0, len(frames), _READ_FRAMES):
+            some = frames.iq[start : start + _READ_FRAMES]
+            answers += [session.run(some[index : index + 1]) for index in range(len(some))]
+            advance(len(some), "")
+    return np.concatenate(answers)

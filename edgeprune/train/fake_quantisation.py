@@ -1,0 +1,84 @@
+"""A network that computes as its int8 export will, so that training can make up for the rounding.
+
+Weights and inputs of convolutions and linear layers are rounded to the numbers that eight bits can say: symmetric, a
+scale for each output channel of a weight, one for an input, found from the largest magnitude in the batch. A batch norm
+behind a convolution scales its output channels and so changes nothing of that when it is merged. Gradients pass the
+rounding as if it were not there (Bengio et al. 2013).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from edgeprune.errors import ModelError
+
+LARGEST = 127
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+_QUANTISED = (nn.Conv1d, nn.Conv2d, *_TRANSPOSED, nn.Linear)
+_SMALLEST_SCALE = 1e-12
+
+
+class RoundedWeight(nn.Module):
+    """A weight as eight bits can say it.
+
+    Args:
+        axis: Of its output channels.
+    """
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The rounded weight, of the same shape."""
+        others = [axis for axis in range(weight.ndim) if axis != self.axis]
+        scale = _scale(weight.detach().float().abs().amax(dim=others))
+        zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
+        rounded: Tensor = torch.fake_quantize_per_channel_affine(
+            weight.float(), scale, zeros, self.axis, -LARGEST, LARGEST
+        )
+        return rounded
+
+
+def rounded_input(values: Tensor) -> Tensor:
+    """A tensor of any shape as eight bits can say it."""
+    scale = _scale(values.detach().float().abs().amax())
+    zero = torch.zeros((), dtype=torch.int32, device=values.device)
+    rounded: Tensor = torch.fake_quantize_per_tensor_affine(values.float(), scale, zero, -LARGEST, LARGEST)
+    return rounded
+
+
+@contextmanager
+def fake_quantised(model: nn.Module) -> Iterator[None]:
+    """Let a network compute as in int8 until the end; its weights are then float32 again, with what they have learnt.
+
+    Raises:
+        ModelError: It has neither a convolution nor a linear layer.
+    """
+    modules = [module for module in model.modules() if isinstance(module, _QUANTISED)]
+    if not modules:
+        raise ModelError("the network has no convolution or linear layer to train for int8")
+    hooks = []
+    for module in modules:
+        axis = 1 if isinstance(module, _TRANSPOSED) else 0
+        parametrize.register_parametrization(module, "weight", RoundedWeight(axis))
+        hooks.append(module.register_forward_pre_hook(_round_inputs))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module in modules:
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+
+
+def _round_inputs(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (rounded_input(inputs[0]), *inputs[1:])
+
+
+def _scale(largest: Tensor) -> Tensor:
+    return (largest / LARGEST).clamp_min(_SMALLEST_SCALE)

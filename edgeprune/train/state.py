@@ -1,0 +1,67 @@
+"""How far a training has come: in memory, and in a file that it is continued from."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from edgeprune.checkpoint import write_tensors
+from edgeprune.records import EpochMetrics
+
+
+@dataclass
+class State:
+    """What must survive an interruption."""
+
+    epoch: int
+    curve: list[EpochMetrics]
+    best_weights: dict[str, Tensor]
+    best_epoch: int
+    best_top1: float
+
+    def add(self, metrics: EpochMetrics, model: nn.Module) -> None:
+        """Note an epoch, and keep its weights if it is the best so far."""
+        self.curve.append(metrics)
+        self.epoch = metrics.epoch
+        if metrics.validation_top1 > self.best_top1:
+            self.best_weights = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+            self.best_epoch, self.best_top1 = metrics.epoch, metrics.validation_top1
+
+
+def save(path: Path, key: str, state: State, parts: dict[str, Any]) -> None:
+    """Write it.
+
+    Raises:
+        ConfigError: The place cannot be written.
+    """
+    write_tensors(
+        path,
+        {
+            "key": key,
+            "epoch": state.epoch,
+            "curve": [vars(metrics) for metrics in state.curve],
+            "best": (state.best_weights, state.best_epoch, state.best_top1),
+            "parts": {name: part.state_dict() for name, part in parts.items()},
+        },
+    )
+
+
+def restore(path: Path, key: str, parts: dict[str, Any]) -> State | None:
+    """The state in a file, loaded into the parts; or None, and the parts as they were."""
+    before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
+    try:
+        saved = cast(dict[str, Any], torch.load(path, weights_only=True))
+        if saved["key"] != key:
+            return None
+        for name, part in parts.items():
+            part.load_state_dict(saved["parts"][name])
+        weights, best_epoch, best_top1 = saved["best"]
+        curve = [EpochMetrics(**metrics) for metrics in saved["curve"]]
+        return State(saved["epoch"], curve, weights, best_epoch, best_top1)
+    except Exception:  # a damaged state only costs the epochs it held
+        for name, part in parts.items():
+            part.load_state_dict(before[name])
+        return None
