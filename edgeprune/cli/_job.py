@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgeprune.report.schema import Report
 
 
-def show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
+def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
     """Print which stages the job would reuse and which it would run."""
     from edgeprune.pipeline import Job
     from edgeprune.store import RunFolder
@@ -24,11 +24,19 @@ def show_plan(console: "Console", model: "Checkpoint", settings: "Settings", fol
         console.table(("stage", "does", ""), [(name, what, outcome[name]) for name, what in settings.stages])
 
 
-def work(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path, fresh: bool) -> None:
-    """Do the job in its folder and print the result; what was said is kept in its log whatever happens."""
+def work(
+    console: "Console", model: "Checkpoint", settings: "Settings", folder: Path, fresh: bool, dry_run: bool
+) -> None:
+    """Do the job in its folder and print the result, or with `dry_run` only what it would do.
+
+    What was said is kept in the folder's log whatever happens.
+    """
     from edgeprune.pipeline import Job, open_folder
     from edgeprune.store import append_text, now
 
+    if dry_run:
+        _show_plan(console, model, settings, folder)
+        return
     with open_folder(folder, fresh) as held:
         try:
             document = Job(model, settings, held, console).run()

@@ -101,7 +101,7 @@ def command(
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
-    from edgeprune.cli._job import show_plan, work
+    from edgeprune.cli._job import work
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.assigning import Wishes
     from edgeprune.tasks.inputs import find_data
@@ -111,6 +111,8 @@ def command(
     from edgeprune.train.finetune import Recipe
 
     chosen, choose = targets.get(target), precision == "auto"
+    wanted = precision_of(chosen, None if choose else precision)
+    most = AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop
     loaded = checkpoints.load(model, options)
     settings = Settings(
         target=chosen,
@@ -118,12 +120,7 @@ def command(
         planning=planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=planning.seed),
         distill=distill,
-        lowered=Lowered(
-            precision_of(chosen, None if choose else precision),
-            max_drop=AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop,
-            qat_epochs=qat,
-            **calibration,
-        ),
+        lowered=Lowered(wanted, max_drop=most, qat_epochs=qat, **calibration),
         batch=batch,
         command=shlex.join(["edgeprune", *sys.argv[1:]]),
         latency_budget_ms=latency_budget,
@@ -134,8 +131,4 @@ def command(
         wishes=Wishes(batch, **power),
         choose_precision=choose,
     )
-    folder = out or Path("runs", f"{loaded.name}-{chosen.name}")
-    if dry_run:
-        show_plan(console, loaded, settings, folder)
-    else:
-        work(console, loaded, settings, folder, fresh)
+    work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{chosen.name}"), fresh, dry_run)

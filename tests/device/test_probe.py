@@ -82,7 +82,7 @@ THOR_JP7 = told(
 RTX = told(
     machine="x86_64",
     nvidia_smi="8.6, NVIDIA GeForce RTX 3090, 550.54.14, 24576 MiB",
-    trtexec="path /usr/local/TensorRT-10.13/bin/trtexec\n&&&& RUNNING TensorRT.trtexec [TensorRT v101303] [b9] # trtexec",
+    trtexec="path /usr/local/trt/bin/trtexec\n&&&& RUNNING TensorRT.trtexec [TensorRT v101303] [b9] # trtexec",
 )
 PI = told(
     machine="aarch64",
