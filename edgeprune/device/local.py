@@ -1,16 +1,15 @@
 """This machine as a device: the shell of a folder that is taken for its home."""
 
-import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeprune.device.processes import run_to_end
 from edgeprune.errors import DeviceError, reason_of
-from edgeprune.protocols import Completed, LinkLost
+from edgeprune.protocols import Completed
 from edgeprune.store import file_sha256
 
 
@@ -42,8 +41,6 @@ class LocalTransport:
     def run(self, script: str, timeout_s: float = 60.0) -> Completed:
         """Run a POSIX shell script in the home folder.
 
-        What it prints goes to files: a pipe would stay open for as long as anything that it left in the background.
-
         Raises:
             LinkLost: It did not end in time.
             DeviceError: There is no shell.
@@ -52,26 +49,19 @@ class LocalTransport:
             text.write(script.encode())
             text.seek(0)
             try:
-                process = subprocess.Popen(  # noqa: S603 - a fixed program; the script is its input
+                code = run_to_end(
                     self._shell,
-                    stdin=text,
-                    stdout=out,
-                    stderr=errors,
-                    cwd=self._home,
-                    env=self._environment,
-                    start_new_session=True,
+                    source=text,
+                    out=out,
+                    errors=errors,
+                    timeout_s=timeout_s,
+                    name=self.name,
+                    stop=signal.SIGKILL,
+                    folder=self._home,
+                    environment=self._environment,
                 )
             except OSError as error:
                 raise DeviceError(f"{self.name} has no shell: {reason_of(error)}") from error
-            try:
-                code = process.wait(timeout_s)
-            except subprocess.TimeoutExpired as error:
-                raise LinkLost(f"{self.name} did not answer within {timeout_s:g} s") from error
-            finally:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
             out.seek(0)
             errors.seek(0)
             return Completed(code, out.read(), errors.read())

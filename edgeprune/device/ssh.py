@@ -6,7 +6,6 @@ taken for an answer.
 """
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 from shlex import quote
 from typing import IO
 
+from edgeprune.device.processes import run_to_end
 from edgeprune.device.ssh_errors import failure
 from edgeprune.errors import ConfigError, DeviceError, reason_of
 from edgeprune.protocols import Completed, LinkLost
@@ -216,24 +216,17 @@ class SshTransport:
         words = [*self._command(), *self._strictness(), "--", self.name, command]
         with tempfile.TemporaryFile() as errors:
             try:
-                process = subprocess.Popen(  # noqa: S603 - no shell here; what the device's shell reads is quoted
+                code = run_to_end(
                     words,
-                    stdin=source if source is not None else subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=errors,
-                    start_new_session=True,
+                    source=subprocess.DEVNULL if source is None else source,
+                    out=out,
+                    errors=errors,
+                    timeout_s=timeout_s,
+                    name=self.name,
+                    stop=signal.SIGTERM,
                 )
             except OSError as error:
                 raise DeviceError(f"cannot start {self._program}: {reason_of(error)}") from error
-            try:
-                code = process.wait(timeout_s)
-            except subprocess.TimeoutExpired as error:
-                raise LinkLost(f"{self.name} did not answer within {timeout_s:g} s") from error
-            finally:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGTERM)
-                    process.wait()
             errors.seek(0)
             return code, errors.read()
 

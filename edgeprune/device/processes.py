@@ -1,0 +1,54 @@
+"""A program run to its end or to a limit, with all that it started."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from edgeprune.protocols import LinkLost
+
+
+def run_to_end(
+    words: Sequence[str],
+    *,
+    source: IO[bytes] | int,
+    out: IO[bytes],
+    errors: IO[bytes],
+    timeout_s: float,
+    name: str,
+    stop: signal.Signals,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
+    """Exit code of a program in a session of its own, which Ctrl-C here does not reach.
+
+    Args:
+        words: The program and its arguments; no shell reads them.
+        source: Its standard input.
+        out: Its standard output; a file, since a pipe would stay open for as long as anything left in the background.
+        errors: Its standard error.
+        timeout_s: After which all of it is ended.
+        name: Of the device, for messages.
+        stop: How it is ended.
+        folder: Where it starts; None for here.
+        environment: Its variables; None for those of this process.
+
+    Raises:
+        LinkLost: It did not end in time.
+        OSError: It cannot be started.
+    """
+    process = subprocess.Popen(  # noqa: S603 - no shell here; what another machine's shell reads is quoted
+        list(words), stdin=source, stdout=out, stderr=errors, cwd=folder, env=environment, start_new_session=True
+    )
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired as error:
+        raise LinkLost(f"{name} did not answer within {timeout_s:g} s") from error
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, stop)
+            process.wait()
