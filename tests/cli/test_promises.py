@@ -22,20 +22,20 @@ from edgeprune.choices import Timing
 from edgeprune.cli import main
 from edgeprune.edits import apply_edits
 from edgeprune.pipeline import job as whole_job
-from edgeprune.pipeline import open_folder, proof
+from edgeprune.pipeline import open_folder
 from edgeprune.prune.filters import METHODS
 from edgeprune.prune.layers import layers_of
 from edgeprune.records import Edit, OnnxModel, PrunePlan
 from edgeprune.report import markdown
 from edgeprune.report.report_json import load, parse
 from edgeprune.store import file_sha256, write_json
-from edgeprune.tasks import bounded, inputs, latency, narrowing
+from edgeprune.tasks import bounded, inputs, latency, measuring, narrowing
 
 BLOCKS = (0, 4, 9, 12, 18, 22)  # of resnet56-1d; a network of 8 units is left
 PRUNED_MS = 0.25
 
 
-def made_up_export(model, spec, iq, target, path, metadata, progress, *, batch_size):
+def made_up_export(model, spec, iq, target, path, metadata, progress, **how):
     path.write_bytes(path.name.encode())
     return OnnxModel(path.name, file_sha256(path), 12, 18, 1, "none", (), 0.0, 1, 0, "made up")
 
@@ -55,7 +55,7 @@ def plain_report(folder, document):
 def light():
     """No export, no measurement, no drawings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(proof, "export", made_up_export)
+        patch.setattr(measuring, "export", made_up_export)
         patch.setattr(protocol, "measure", made_up_bench)
         patch.setattr(whole_job, "write", plain_report)
         yield
