@@ -118,8 +118,10 @@ class Proof:
 
         def make() -> AccuracyBound:
             before = bounded.top1(work.model, validation, ledger.progress)
-            _, answers = self._answers(delivery, validation)
-            after = accuracy(answers, validation, "validation").top1
+            if work.settings.precision == "fp32":
+                after = bounded.top1(delivery.pruned, validation, ledger.progress)
+            else:
+                after = accuracy(self._answers(delivery, validation)[1], validation, "validation").top1
             return AccuracyBound(most, before, Trial(len(self.grown.plan.kept), after, before - after), self.trials)
 
         inputs = {
