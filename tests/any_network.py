@@ -19,9 +19,6 @@ class Block(nn.Module):
     def forward(self, x):
         return self.run(x)
 
-    def run(self, x):
-        raise NotImplementedError
-
 
 def conv(width, out, size=3, **options):
     return nn.Conv1d(width, out, size, padding=size // 2, **options)

@@ -91,9 +91,8 @@ class Delivery:
             allowed = self._allowed(most)
             trials = tuple(self._trial(precision, allowed) for precision in settings.target.precisions)
             holding = [trial for trial in trials if trial.validation_drop <= allowed]
-            best = min(holding, key=lambda trial: trial.median_ms) if holding else trials[0]
-            if not holding:
-                best = min(trials, key=lambda trial: trial.validation_drop)
+            fastest, nearest = (lambda trial: trial.median_ms), (lambda trial: trial.validation_drop)
+            best = min(holding, key=fastest) if holding else min(trials, key=nearest)
             return PrecisionChoice(allowed, trials, best.precision)
 
         choice = ledger.stage("09-precision", PrecisionChoice, inputs, make)
