@@ -102,27 +102,27 @@ def train(
     )
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     feed = data.on(device)
-    taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
-    state = State(0, [], {}, 0, -1.0)
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    if state_path is not None and state_path.exists():
-        state = restore(state_path, state_key, parts) or state
-    with progress.track("training", recipe.epochs) as advance:
-        advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
-        for epoch in range(state.epoch + 1, recipe.epochs + 1):
-            began = time.perf_counter()
-            loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
-            loss = loop.epoch(feed, taught, recipe, epoch)
-            if after_epoch is not None:
-                after_epoch(model)
-            validation_loss, top1 = _validate(model, feed)
-            if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
-                raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
-            metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
-            state.add(metrics, model)
-            if state_path is not None:
-                save(state_path, state_key, state, parts)
-            advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
+    models = (model,) if teacher is None else (model, teacher)
+    with precision.fast_layout(*models):
+        taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        state = _reached(state_path, state_key, parts)
+        with progress.track("training", recipe.epochs) as advance:
+            advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
+            for epoch in range(state.epoch + 1, recipe.epochs + 1):
+                began = time.perf_counter()
+                loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
+                loss = loop.epoch(feed, taught, recipe, epoch)
+                if after_epoch is not None:
+                    after_epoch(model)
+                validation_loss, top1 = _validate(model, feed)
+                if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
+                    raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
+                metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
+                state.add(metrics, model)
+                if state_path is not None:
+                    save(state_path, state_key, state, parts)
+                advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     model.to("cpu").load_state_dict(state.best_weights)
     model.eval()
@@ -133,6 +133,12 @@ def train(
         precision=accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
         distilled=teacher is not None,
     )
+
+
+def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:
+    """Where a training of this key stopped before, its parts restored; otherwise the beginning."""
+    before = restore(path, key, parts) if path is not None and path.exists() else None
+    return before or State(0, [], {}, 0, -1.0)
 
 
 def _steps(frames: int, batch_size: int) -> int:

@@ -42,3 +42,14 @@ def test_forward_passes_are_computed_in_it(machine, cpu, dtype):
 
 def test_this_machine_has_one():
     assert precision.mixed() in ("no", "fp16", "bf16")
+
+
+@pytest.mark.parametrize(("cpu", "expected"), [((), torch.contiguous_format), (("amx_bf16",), torch.channels_last)])
+def test_weights_of_convolutions_lie_as_mixed_precision_wants_them_while_it_lasts(machine, cpu, expected):
+    machine(cpu=cpu)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv1d(4, 2, 3), torch.nn.Linear(2, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with precision.fast_layout(model):
+        assert model[0].weight.is_contiguous(memory_format=expected)
+    assert all(value.is_contiguous() for value in model.state_dict().values())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
