@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.synth.linear import Signals
+from edgeprune.synth.phase import Signals, on_circle
 
-Real = npt.NDArray[np.float64]
+Real = npt.NDArray[np.floating]
 _SINUSOIDS = 8
 _TAPS = 8
-_INTERPOLATOR = 4
 _MARGIN = 4
 _STEPS_PER_CYCLE = 16
+_SMALLEST_TAP = 1e-7
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,18 @@ class Walk:
     uniform: bool = False
 
     def offsets(self, generator: np.random.Generator, frames: int, samples: int) -> Real:
-        """Offsets in Hz, (frames, samples)."""
+        """Offsets in Hz, (frames, samples), or (frames, 1) where they do not change."""
         draw = generator.uniform(-1, 1, (frames, 1)) if self.uniform else generator.normal(size=(frames, 1))
-        start = self.spread * draw
-        if self.step:
-            before = np.sqrt(generator.uniform(0, self.age, (frames, 1))) * generator.normal(size=(frames, 1))
-            steps = generator.standard_normal((frames, samples), dtype=np.float32).cumsum(axis=1)
-            start = start + self.step * (before + steps)
-        return np.broadcast_to(np.clip(start, -self.limit, self.limit), (frames, samples))
+        start = (self.spread * draw).astype(np.float32)
+        if not self.step:
+            return np.clip(start, -self.limit, self.limit)
+        before = np.sqrt(generator.uniform(0, self.age, (frames, 1))) * generator.normal(size=(frames, 1))
+        start += (self.step * before).astype(np.float32)
+        pairs = noise(generator, (frames, -(-samples // 2))).view(np.float32)[:, :samples]
+        offsets = np.cumsum(pairs, axis=1)
+        offsets *= np.float32(np.sqrt(2) * self.step)
+        offsets += start
+        return np.clip(offsets, -self.limit, self.limit, out=offsets)
 
 
 @dataclass(frozen=True)
@@ -69,87 +73,111 @@ class Fading:
         """The sum of all paths, (frames, samples - 7): tap k is the sum over paths of gain * sinc(k - delay)."""
         frames, samples = signal.shape[0], signal.shape[1] - _TAPS + 1
         source = np.random.default_rng(0x1337) if self.fixed else generator
-        taps = np.sinc(np.arange(_TAPS) - np.array(self.delays)[:, None]).astype(np.float32)
-        faded = np.zeros((frames, samples), dtype=np.complex64)
+        taps = np.sinc(np.arange(_TAPS) - np.array(self.delays)[:, None])
+        faded, delayed, part = np.zeros((frames, samples), np.complex64), *np.empty((2, frames, samples), np.complex64)
         for path, amplitude in enumerate(self.amplitudes):
             gain = self._gains(source, 1 if self.fixed else frames, samples, sample_rate_hz, path == 0)
-            delayed = np.zeros_like(faded)
-            for k, tap in enumerate(taps[path]):
-                if abs(tap) > 1e-7:
-                    delayed += tap * signal[:, _TAPS - 1 - k : _TAPS - 1 - k + samples]
-            faded += np.float32(amplitude) * gain * delayed
+            delayed[:] = 0
+            for k, tap in enumerate(amplitude * taps[path]):
+                if abs(tap) > _SMALLEST_TAP:
+                    np.multiply(signal[:, _TAPS - 1 - k : _TAPS - 1 - k + samples], np.float32(tap), out=part)
+                    delayed += part
+            faded += np.multiply(gain, delayed, out=part)
         return faded
 
     def _gains(
         self, generator: np.random.Generator, frames: int, samples: int, sample_rate_hz: float, first: bool
     ) -> Signals:
-        """Gain of one path, (frames, samples) or (frames, 1) where it does not change."""
-        psi, phi = generator.uniform(-np.pi, np.pi, (2, frames, _SINUSOIDS, 1))
-        theta = generator.uniform(-np.pi, np.pi, (frames, 1, 1))
-        order = np.arange(1, _SINUSOIDS + 1)[:, None]
+        """Gain of one path, (frames, samples)."""
+        psi, phi = generator.uniform(-np.pi, np.pi, (2, frames, _SINUSOIDS, 1)).astype(np.float32)
+        theta = generator.uniform(-np.pi, np.pi, (frames, 1, 1)).astype(np.float32)
+        order = np.arange(1, _SINUSOIDS + 1, dtype=np.float32)[:, None]
         alpha = (2 * np.pi * order - np.pi + theta) / (4 * _SINUSOIDS)
         cycles = self.doppler_hz * samples / sample_rate_hz
         knots = np.linspace(0, samples - 1, 2 + int(cycles * _STEPS_PER_CYCLE))
-        turn = 2 * np.pi * self.doppler_hz / sample_rate_hz * knots
-        real = np.cos(psi + turn * np.cos(alpha)).sum(axis=1)
-        imaginary = np.sin(phi + turn * np.cos(alpha)).sum(axis=1)
-        gain = (real + 1j * imaginary) / np.sqrt(_SINUSOIDS)
+        turn = (2 * np.pi * self.doppler_hz / sample_rate_hz * knots).astype(np.float32)
+        shift = turn * np.cos(alpha)
+        gain = np.empty((frames, len(knots)), dtype=np.complex64)
+        gain.real = np.cos(psi + shift).sum(axis=1)
+        gain.imag = np.sin(phi + shift).sum(axis=1)
+        gain /= np.float32(np.sqrt(_SINUSOIDS))
         if first and self.rician_k:
-            sight = np.exp(1j * (psi[:, 0] + turn))
-            gain = (gain + np.sqrt(self.rician_k) * sight) / np.sqrt(self.rician_k + 1)
-        return _between(gain, knots, samples)
+            gain += np.float32(np.sqrt(self.rician_k)) * on_circle((psi[:, 0] + turn) / (2 * np.pi))
+            gain /= np.float32(np.sqrt(self.rician_k + 1))
+        return _between(gain, samples)
 
 
-def _between(values: npt.NDArray[np.complex128], knots: Real, samples: int) -> Signals:
-    """Values (frames, knots) interpolated at every sample, (frames, samples)."""
-    place = np.arange(samples) * (len(knots) - 1) / max(samples - 1, 1)
-    left = np.minimum(place.astype(np.int64), len(knots) - 2)
+def _between(values: Signals, samples: int) -> Signals:
+    """Values (frames, knots), evenly spaced over the samples, interpolated at each of them, (frames, samples)."""
+    last = values.shape[1] - 1
+    place = np.arange(samples) * (last / max(samples - 1, 1))
+    left = np.minimum(place.astype(np.int64), last - 1)
     part = (place - left).astype(np.float32)
-    coarse = values.astype(np.complex64)
-    found: Signals = coarse[:, left] * (1 - part) + coarse[:, left + 1] * part
+    steps = np.diff(values, axis=1)
+    found: Signals
+    if last == 1:
+        found = steps * part
+        found += values[:, :1]
+    else:
+        found = values[:, left] + steps[:, left] * part
     return found
 
 
-def resampled(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real) -> Signals:
+def resampled(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real, samples: int) -> Signals:
     """A signal as a receiver samples it whose clock is off, by cubic interpolation.
 
     Args:
         signal: (frames, samples + 8 or more).
-        offsets_hz: Of the sample rate, (frames, samples).
+        offsets_hz: Of the sample rate, (frames, samples), or (frames, 1) where they do not change.
         sample_rate_hz: Of the transmitter.
         start: Fraction of a sample by which each frame is late, (frames, 1).
+        samples: How many are wanted.
     """
-    samples = offsets_hz.shape[1]
-    drift = start + np.cumsum(offsets_hz, axis=1) / sample_rate_hz
-    place = np.clip(drift, -_MARGIN + 1, _MARGIN - 2) + np.arange(samples) + _MARGIN
-    whole = np.floor(place).astype(np.int64)
-    x = (place - whole).astype(np.float32)
+    if not offsets_hz.any() and not start.any():
+        return signal[:, _MARGIN : _MARGIN + samples]
+    drift = np.clip(_summed(offsets_hz, samples) / sample_rate_hz + start, 1 - _MARGIN, _MARGIN - 2)
+    whole = np.floor(drift)
+    x = (drift - whole).astype(np.float32)
     weights = (  # Lagrange, at -1, 0, 1, 2
         -x * (x - 1) * (x - 2) / 6,
         (x + 1) * (x - 1) * (x - 2) / 2,
         -(x + 1) * x * (x - 2) / 2,
         (x + 1) * x * (x - 1) / 6,
     )
+    first = np.arange(_MARGIN - 1, samples + _MARGIN - 1) + signal.shape[1] * np.arange(len(signal))[:, None]
+    place = whole.astype(np.int64) + first
+    flat = np.ascontiguousarray(signal).reshape(-1)
     found = np.zeros((len(signal), samples), dtype=np.complex64)
-    for shift, weight in zip(range(-1, _INTERPOLATOR - 1), weights, strict=True):
-        found += weight * np.take_along_axis(signal, whole + shift, axis=1)
+    for weight in weights:
+        found += weight * flat[place]
+        place += 1
     return found
 
 
 def turned(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real) -> Signals:
-    """A signal on a carrier that is off by `offsets_hz` (frames, samples), from phases `start` (frames, 1) in rad."""
-    phase = start + 2 * np.pi * np.cumsum(offsets_hz, axis=1) / sample_rate_hz
-    turn = np.empty(signal.shape, dtype=np.complex64)
-    wrapped = np.remainder(phase, 2 * np.pi).astype(np.float32)
-    np.cos(wrapped, out=turn.real)
-    np.sin(wrapped, out=turn.imag)
-    return signal * turn
+    """A signal on a carrier that is off.
+
+    Args:
+        signal: (frames, samples).
+        offsets_hz: (frames, samples), or (frames, 1) where they do not change.
+        sample_rate_hz: Of the signal.
+        start: Phase in rad, (frames, 1).
+    """
+    return signal * on_circle(start / (2 * np.pi) + _summed(offsets_hz, signal.shape[1]) / sample_rate_hz)
+
+
+def _summed(offsets: Real, samples: int) -> Real:
+    """The sum of the offsets up to each sample, (frames, samples)."""
+    if offsets.shape[1] == 1:
+        return offsets * np.arange(1, samples + 1)
+    return np.cumsum(offsets, axis=1)
 
 
 def noise(generator: np.random.Generator, shape: tuple[int, int]) -> Signals:
-    """White complex Gaussian noise of unit power."""
-    parts = generator.standard_normal((*shape, 2), dtype=np.float32) * np.float32(np.sqrt(0.5))
-    found: Signals = parts.view(np.complex64)[..., 0]
+    """White complex Gaussian noise of unit power (Box and Muller 1958), of magnitudes up to 4.08, the last of 2**24."""
+    uniform = generator.random((2, *shape), dtype=np.float32)
+    found = on_circle(uniform[1])
+    found *= np.sqrt(-np.log(np.float32(1) - uniform[0]))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.synth.linear import Signals
+from edgeprune.synth.phase import Signals, on_circle
 from edgeprune.synth.pulse import shape, symbols_for
 
 _GAUSSIAN_SPAN = 4
@@ -43,12 +43,7 @@ class FrequencyShift:
 
 def in_phase(steps: npt.NDArray[np.float32], start: npt.NDArray[np.float32]) -> Signals:
     """Signals of unit amplitude whose phase goes by `steps` rad from each sample to the next, (frames, samples)."""
-    phase = np.cumsum(steps, axis=1, dtype=np.float64) + start
-    signal = np.empty(phase.shape, dtype=np.complex64)
-    wrapped = np.remainder(phase, 2 * np.pi).astype(np.float32)
-    np.cos(wrapped, out=signal.real)
-    np.sin(wrapped, out=signal.imag)
-    return signal
+    return on_circle((np.cumsum(steps, axis=1, dtype=np.float64) + start) / (2 * np.pi))
 
 
 def _rectangular(sps: int) -> npt.NDArray[np.float32]:

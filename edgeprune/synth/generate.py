@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from edgeprune.records import FrameTable
 from edgeprune.synth.channel import EXTRA_SAMPLES, noise, resampled, turned
-from edgeprune.synth.linear import Signals
+from edgeprune.synth.phase import Signals
 from edgeprune.synth.recipes import Recipe
 
-_PIECE_SAMPLES = 1 << 15
+_PIECE_SAMPLES = 1 << 17  # so many that workers seldom wait for one another, and few enough for the cache
 _AT_ONCE = 16  # pieces in work for each worker
 _SWITCHED_ON = (50, 500)  # samples before a frame with a transient
 _FILTER_FILLS = 352  # samples: half the arms of the original's resampling filter, at 8 a symbol
@@ -71,16 +71,18 @@ def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32
         clean = _switched_on(generator, clean, recipe.transients)
     received = through(recipe, generator, clean)
     power = _noise_power(recipe, clean, received, piece.snr)
-    received = received + np.sqrt(power).astype(np.float32) * noise(generator, (piece.frames, recipe.length))
-    return _scaled(recipe, received)
+    noisy = noise(generator, (piece.frames, recipe.length))
+    noisy *= np.sqrt(power).astype(np.float32)
+    noisy += received
+    return _scaled(recipe, noisy)
 
 
 def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> Signals:
     """Signals after the channel, without noise, (frames, length)."""
     frames, rate = len(clean), recipe.sample_rate_hz
     samples = clean.shape[1] - EXTRA_SAMPLES + 7 if recipe.fading else recipe.length
-    late = np.zeros((frames, 1))
-    signal = resampled(clean, recipe.clock.offsets(generator, frames, samples), rate, late)
+    late = np.zeros((frames, 1), dtype=np.float32)
+    signal = resampled(clean, recipe.clock.offsets(generator, frames, samples), rate, late, samples)
     phase = generator.uniform(0, 2 * np.pi, (frames, 1)) if recipe.turned else np.zeros((frames, 1))
     signal = turned(signal, recipe.carrier.offsets(generator, frames, samples), rate, phase)
     return recipe.fading.apply(generator, signal, rate) if recipe.fading else signal
@@ -94,11 +96,16 @@ def _noise_power(recipe: Recipe, clean: Signals, received: Signals, snr: int) ->
     """
     if recipe.amplitude_noise:
         return np.full((len(clean), 1), 10 ** (-snr / 5))
-    before, after = (
-        np.mean(np.abs(signal) ** 2, axis=1, keepdims=True, dtype=np.float64) for signal in (clean, received)
-    )
+    before, after = (_mean_power(signal) for signal in (clean, received))
     gain = np.where(before > 0, after / np.maximum(before, np.finfo(np.float32).tiny), 1.0)
     power: npt.NDArray[np.float64] = gain * 10 ** (-snr / 10)
+    return power
+
+
+def _mean_power(signal: Signals) -> npt.NDArray[np.float64]:
+    """Of each frame, (frames, 1)."""
+    parts = np.ascontiguousarray(signal).view(np.float32)
+    power: npt.NDArray[np.float64] = np.einsum("ij,ij->i", parts, parts)[:, None] / np.float64(signal.shape[1])
     return power
 
 
@@ -111,10 +118,12 @@ def _switched_on(generator: np.random.Generator, signal: Signals, one_in: int) -
 
 
 def _scaled(recipe: Recipe, signal: Signals) -> npt.NDArray[np.float32]:
-    size = np.abs(signal)
+    """Frames (frames, 2, length) of the recipe's scale."""
     if recipe.scale == "sum-abs":
-        divisor = size.sum(axis=1, keepdims=True)
+        divisor = np.abs(signal).sum(axis=1, keepdims=True)
     else:
-        divisor = np.sqrt((size**2).mean(axis=1, keepdims=True))
-    scaled = signal / divisor
-    return np.stack([scaled.real, scaled.imag], axis=1)
+        divisor = np.sqrt(_mean_power(signal)).astype(np.float32)
+    scaled = np.empty((len(signal), 2, signal.shape[1]), dtype=np.float32)
+    np.divide(signal.real, divisor, out=scaled[:, 0])
+    np.divide(signal.imag, divisor, out=scaled[:, 1])
+    return scaled

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeprune.synth.constellations import points
+from edgeprune.synth.phase import Signals
 from edgeprune.synth.pulse import rrc_taps, shape, symbols_for
-
-Signals = npt.NDArray[np.complex64]
 
 
 @dataclass(frozen=True)

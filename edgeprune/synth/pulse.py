@@ -13,17 +13,17 @@ def root_raised_cosine(t: Real, rolloff: Real) -> Real:
         t: Time in symbols, any shape.
         rolloff: In 0..1, broadcast against `t`; not 0.
     """
-    a, t = np.broadcast_arrays(rolloff, t)
-    x = 4 * a * t
+    x = 4 * rolloff * t
     edge = np.abs(np.abs(x) - 1) < 1e-6  # both limits of the formula are written out
     centre = np.abs(t) < 1e-9
     safe = np.where(edge | centre, 0.123, t)
-    y = 4 * a * safe
-    with np.errstate(divide="ignore", invalid="ignore"):
-        h = (np.sin(np.pi * safe * (1 - a)) + y * np.cos(np.pi * safe * (1 + a))) / (np.pi * safe * (1 - y**2))
-    h = np.where(centre, 1 - a + 4 * a / np.pi, h)
-    at_edge = (1 + 2 / np.pi) * np.sin(np.pi / (4 * a)) + (1 - 2 / np.pi) * np.cos(np.pi / (4 * a))
-    found: Real = np.where(edge, a / np.sqrt(2) * at_edge, h)
+    y = 4 * rolloff * safe
+    narrow, wide = np.pi * (1 - rolloff) * safe, np.pi * (1 + rolloff) * safe
+    h = (np.sin(narrow) + y * np.cos(wide)) / (np.pi * safe * (1 - y**2))
+    h = np.where(centre, 1 - rolloff + 4 * rolloff / np.pi, h)
+    quarter = np.pi / (4 * rolloff)
+    at_edge = (1 + 2 / np.pi) * np.sin(quarter) + (1 - 2 / np.pi) * np.cos(quarter)
+    found: Real = np.where(edge, rolloff / np.sqrt(2) * at_edge, h)
     return found
 
 

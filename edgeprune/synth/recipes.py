@@ -11,7 +11,8 @@ from edgeprune.errors import unknown_name
 from edgeprune.synth.analog import Amplitude, Frequency, Silence
 from edgeprune.synth.channel import Fading, Walk
 from edgeprune.synth.frequency import FrequencyShift
-from edgeprune.synth.linear import Linear, Signals
+from edgeprune.synth.linear import Linear
+from edgeprune.synth.phase import Signals
 
 
 class Modulator(Protocol):

@@ -14,7 +14,7 @@ def tone(frequency, frames, samples):
 @pytest.mark.parametrize("offset_hz", [0.0, 100.0, -300.0])
 def test_a_clock_that_is_off_moves_the_moments_of_sampling(frequency, offset_hz):
     late = np.array([[0.0], [0.3], [0.9]])
-    found = resampled(tone(frequency, 3, 144), np.full((3, 128), offset_hz), RATE_HZ, late)
+    found = resampled(tone(frequency, 3, 144), np.full((3, 128), offset_hz), RATE_HZ, late, 128)
     moments = 4 + np.arange(128) + late + np.arange(1, 129) * offset_hz / RATE_HZ
     np.testing.assert_allclose(found, np.exp(2j * np.pi * frequency * moments), atol=4e-3)
 
@@ -32,6 +32,21 @@ def test_noise_is_white_gaussian_and_of_unit_power():
     assert abs(np.mean(found**2)) < 0.01  # circular
     assert np.mean(np.abs(found) ** 4) == pytest.approx(2, rel=0.02)
     assert abs(np.mean(found[:, 1:] * found[:, :-1].conj())) < 0.01
+
+
+def test_a_clock_that_is_exact_leaves_the_samples_as_they_are():
+    signal = noise(np.random.default_rng(0), (3, 144))
+    zero = np.zeros((3, 1))
+    np.testing.assert_array_equal(resampled(signal, zero, RATE_HZ, zero, 128), signal[:, 4:132])
+
+
+@pytest.mark.parametrize("offset_hz", [0.3, 40_000.0])
+def test_an_offset_that_does_not_change_may_be_said_once(offset_hz):
+    once, each = np.full((2, 1), offset_hz), np.full((2, 512), offset_hz)
+    signal, start = noise(np.random.default_rng(0), (2, 512)), np.array([[0.0], [1.0]])
+    by_hand = signal * np.exp(1j * (start + 2 * np.pi * np.arange(1, 513) * offset_hz / RATE_HZ))
+    np.testing.assert_allclose(turned(signal, once, RATE_HZ, start), by_hand, atol=1e-5)
+    np.testing.assert_allclose(turned(signal, each, RATE_HZ, start), by_hand, atol=1e-5)
 
 
 class TestWalk:

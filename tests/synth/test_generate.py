@@ -77,12 +77,12 @@ def test_the_carriers_of_sig2019_are_off_by_up_to_a_fifth():
 
 def test_frames_do_not_depend_on_the_number_of_workers():
     made_by = recipe("2016", 1, quirks=False)
-    pieces = pieces_of(made_by, (0, 10), 300)
+    pieces = pieces_of(made_by, (0, 10), 1100)
     one, four = (np.concatenate(list(generate(made_by, pieces, 7, workers))) for workers in (1, 4))
     assert one.tobytes() == four.tobytes()
-    table = table_of(made_by, (0, 10), 300)
-    assert len(one) == len(table) == 11 * 2 * 300
-    assert [piece.frames for piece in pieces[:2]] == [256, 44]
+    table = table_of(made_by, (0, 10), 1100)
+    assert len(one) == len(table) == 11 * 2 * 1100
+    assert [piece.frames for piece in pieces[:2]] == [1024, 76]
 
 
 def test_a_cell_depends_on_the_seed_and_on_no_other_cell():
