@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-Role = Literal["baseline", "pruned"]
+from edgeprune.names import Role as Role
 
 KNOWN_FRAMES = "frames/known.bin"
 """One batch of the timed model: frames whose answers the host knows."""
@@ -240,6 +240,21 @@ class EngineFile:
 
 
 @dataclass(frozen=True)
+class LayerTime:
+    """One layer of an engine, which may be several operators of the model.
+
+    Attributes:
+        name: As the runtime calls it.
+        mean_ms: Of one inference, timed layer by layer.
+        share: Of the times of all layers, 0..1.
+    """
+
+    name: str
+    mean_ms: float
+    share: float
+
+
+@dataclass(frozen=True)
 class DeviceMeasurement:
     """What the steps of an assignment made.
 
@@ -250,6 +265,7 @@ class DeviceMeasurement:
         answers: Logits for the frames of the accuracy runs, (answer_chunks * answer_batch, classes) float32.
         engines: The engines; empty where a runtime builds none.
         warnings: What the runtime said that makes figures doubtful, in words.
+        layers: Times of each model's layers, slowest first; a model whose runtime tells none is not in it.
     """
 
     mode: str
@@ -258,6 +274,7 @@ class DeviceMeasurement:
     answers: Mapping[Role, npt.NDArray[np.float32]]
     engines: tuple[EngineFile, ...] = ()
     warnings: tuple[str, ...] = ()
+    layers: Mapping[Role, tuple[LayerTime, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What a device proved: the record of a measurement that was made elsewhere."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from edgeprune.measurement import DeviceFacts, EngineFile
+from edgeprune.measurement import DeviceFacts, EngineFile, LayerTime, Role
 from edgeprune.records import AccuracyComparison, BenchReport
 
 
@@ -36,11 +37,13 @@ class Power:
         power_w: Mean power of the board while it runs.
         energy_mj: Of one inference, with the power of the idle board.
         net_energy_mj: The same without it; None where the idle power is not known.
+        round_energies_mj: Of one inference in each round in which the meters were read, as `energy_mj`.
     """
 
     power_w: float
     energy_mj: float
     net_energy_mj: float | None = None
+    round_energies_mj: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class DeviceOutcome:
         accuracy: On the device; None where it was not asked for.
         energy: None where the board has no meters.
         discarded: Rounds that do not count, each with the reason.
+        layers: Times of each model's layers, slowest first; empty where the runtime tells none.
     """
 
     bundle_id: str
@@ -81,3 +85,4 @@ class DeviceOutcome:
     accuracy: DeviceAccuracy | None = None
     energy: Energy | None = None
     discarded: tuple[str, ...] = ()
+    layers: Mapping[Role, tuple[LayerTime, ...]] = field(default_factory=dict)

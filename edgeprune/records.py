@@ -7,14 +7,18 @@ what it was made from. Shapes leave the batch out. Ratios are 0..1, times are mi
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from edgeprune.names import Drop as Drop
+from edgeprune.results import Accuracy as Accuracy
+from edgeprune.results import AccuracyComparison as AccuracyComparison
+from edgeprune.results import BenchReport as BenchReport
+from edgeprune.results import LatencySummary as LatencySummary
+from edgeprune.results import Rate as Rate
 from edgeprune.signals import SPLITS as SPLITS
 from edgeprune.signals import DataRef as DataRef
 from edgeprune.signals import Frames as Frames
 from edgeprune.signals import FrameTable as FrameTable
 from edgeprune.signals import Reading as Reading
 from edgeprune.signals import Split as Split
-
-Drop = Literal["identity", "shortcut", "adapter"]
 
 
 @dataclass(frozen=True)
@@ -180,39 +184,6 @@ class PrunePlan:
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share of frames with its 95 % Wilson interval."""
-
-    top1: float
-    ci95: tuple[float, float]
-    frames: int
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """How one network does on one split. `confusion[i][j]` counts frames of class i called class j."""
-
-    split: Split
-    frames: int
-    top1: float
-    ci95: tuple[float, float]
-    by_snr: dict[str, Rate]
-    by_class: dict[str, Rate]
-    confusion: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class AccuracyComparison:
-    """Unpruned against pruned on the same frames: `drop` is baseline minus pruned, McNemar's test is paired."""
-
-    baseline: Accuracy
-    pruned: Accuracy
-    drop: float
-    drop_ci95: tuple[float, float]
-    mcnemar_p: float
-
-
-@dataclass(frozen=True)
 class EpochMetrics:
     """One epoch of training as it went."""
 
@@ -315,37 +286,3 @@ class OnnxModel:
     same_top1: float = 1.0
     validation_drop: float | None = None
     quantisation: Quantisation | None = None
-
-
-@dataclass(frozen=True)
-class LatencySummary:
-    """One model's latency over all rounds; `samples_path` holds every single time.
-
-    A percentile is None when there are too few samples to claim it.
-    """
-
-    median_ms: float
-    mean_ms: float
-    samples: int
-    samples_path: str
-    round_medians_ms: tuple[float, ...]
-    p90_ms: float | None = None
-    p99_ms: float | None = None
-
-
-@dataclass(frozen=True)
-class BenchReport:
-    """What was measured where and how. `speedup` is baseline over candidate; absent with one model."""
-
-    runtime: str
-    precision: str
-    batch: int
-    threads: int
-    mode: str
-    rounds: int
-    device: dict[str, Any]
-    baseline: LatencySummary
-    warnings: tuple[str, ...]
-    pruned: LatencySummary | None = None
-    speedup: float | None = None
-    speedup_ci95: tuple[float, float] | None = None

@@ -1,13 +1,14 @@
 """The records of labelled frames: in memory, as a table beside their file, and by name in a model file."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+from edgeprune.names import SPLITS as SPLITS
+from edgeprune.names import Split as Split
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,20 @@ class Frames:
         recordings: Which recording each frame was cut from, int64 (N,), or None when nobody knows.
         starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
         split_sha256: Of the split that these frames are a part of, or None.
+        skipped: Files that were left out in reading, each with the reason.
     """
 
-    iq: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
-    snrs: npt.NDArray[np.int64] | None
+    iq: "npt.NDArray[np.float32]"
+    labels: "npt.NDArray[np.int64]"
+    snrs: "npt.NDArray[np.int64] | None"
     classes: tuple[str, ...]
-    split: npt.NDArray[np.int8] | None
+    split: "npt.NDArray[np.int8] | None"
     source: str
     sha256: str
-    recordings: npt.NDArray[np.int64] | None = None
-    starts: npt.NDArray[np.int64] | None = None
+    recordings: "npt.NDArray[np.int64] | None" = None
+    starts: "npt.NDArray[np.int64] | None" = None
     split_sha256: str | None = None
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -50,14 +53,14 @@ class FrameTable:
     `shape` is channels and length of a frame; the rest is as in `Frames`.
     """
 
-    labels: npt.NDArray[np.int64]
-    snrs: npt.NDArray[np.int64] | None
+    labels: "npt.NDArray[np.int64]"
+    snrs: "npt.NDArray[np.int64] | None"
     classes: tuple[str, ...]
-    split: npt.NDArray[np.int8] | None
+    split: "npt.NDArray[np.int8] | None"
     source: str
     shape: tuple[int, int]
-    recordings: npt.NDArray[np.int64] | None = None
-    starts: npt.NDArray[np.int64] | None = None
+    recordings: "npt.NDArray[np.int64] | None" = None
+    starts: "npt.NDArray[np.int64] | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -78,6 +78,12 @@ class Target(BaseModel):
         default=(),
         description="Power rails that add up to what the board takes; of several sets the first that it has counts.",
     )
+    hot_c: float = Field(
+        default=95.0,
+        ge=40,
+        le=120,
+        description="Rounds in which a sensor is this hot do not count: a little below where the module slows down.",
+    )
     builds: int = Field(default=2, ge=1, le=9, description="How often each engine is built, for the spread of builds.")
     bench: Bench = Bench()
     notes: tuple[str, ...] = Field(default=(), description="Shown to whoever looks at the target.")

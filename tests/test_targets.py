@@ -78,6 +78,12 @@ def test_a_jetson_is_what_nvidia_says_of_it(name):
     assert (target.runtime, target.batch, target.on_device) == ("trtexec", "static", True)
 
 
+def test_orin_is_too_hot_before_it_slows_down():
+    names = [name for name in targets.names() if "orin" in name]
+    assert len(names) == 7
+    assert all(90 < targets.get(name).hot_c < 99 for name in names)  # from 99 °C on, says NVIDIA's guide
+
+
 def test_every_jetson_is_checked_and_only_the_family_means_any_module():
     jetsons = {name for name in targets.names() if name.startswith("jetson-")}
     assert jetsons == set(JETSONS)
@@ -198,6 +204,7 @@ def test_an_unknown_key_of_a_table_is_compared_with_the_keys_of_that_table(file)
         ("precisions = []", "precisions", "[]", "at least 1"),
         ('batch = "big"', "batch", "'big'", "'dynamic' or 'static'"),
         ("threads = 0", "threads", "0", "1"),
+        ("hot_c = 20", "hot_c", "20", "40"),
         ('name = "My Board"', "name", "'My Board'", "pattern"),
         ("bench = {rounds = 2}", "bench.rounds", "2", "6"),
         ("bench = {round_ms = 0}", "bench.round_ms", "0", "greater than 0"),

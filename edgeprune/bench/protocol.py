@@ -8,7 +8,7 @@ import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -138,7 +138,7 @@ def conclude(
         ConfigError: Too few rounds to compare, or `out_dir` cannot be written.
         DeviceError: A time is not a positive number.
     """
-    names = {role: f"samples-{role}.npz" for role in rounds}
+    names, how = {role: f"samples-{role}.npz" for role in rounds}, asdict(setup)
     summaries = {role: stats.summarise(times, names[role]) for role, times in rounds.items()}
     notes = [*warnings, *(note for role, summary in summaries.items() for note in conditions.of_samples(role, summary))]
     speedup = None
@@ -146,9 +146,9 @@ def conclude(
         medians = summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms
         speedup = stats.compare(*medians) if builds is None else stats.compare_builds(*medians, builds)
         notes += conditions.of_speedup(speedup)
-    how = asdict(setup)
     for role, times in rounds.items():
         samples.write(out_dir / names[role], times, {"model_sha256": sha256[role], **how})
+        summaries[role] = replace(summaries[role], samples_sha256=file_sha256(out_dir / names[role]))
     return BenchReport(
         **how,
         rounds=len(rounds["baseline"]),
@@ -157,6 +157,7 @@ def conclude(
         pruned=summaries.get("pruned"),
         speedup=speedup.ratio if speedup else None,
         speedup_ci95=speedup.ci95 if speedup else None,
+        builds=None if builds is None else tuple(builds),
     )
 
 

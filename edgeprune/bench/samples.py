@@ -4,16 +4,18 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeprune.errors import DataError
 from edgeprune.store import replacing
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 SCHEMA = "edgeprune-samples/1"
-Round = npt.NDArray[np.float64]
+Round: TypeAlias = "npt.NDArray[np.float64]"
 
 
 def write(path: Path, rounds: Sequence[Round], description: dict[str, Any]) -> None:

@@ -6,13 +6,18 @@ interval therefore resamples rounds, never single times.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeprune import student
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.records import LatencySummary
+from edgeprune.results import LatencySummary
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Values: TypeAlias = "npt.NDArray[np.float64]"
 
 # Fewest samples for a percentile q: with these the second largest is above it with 99 % confidence, that is
 # P(Bin(n, 1 - q) <= 1) <= 0.01 (early stopping in MLPerf Inference's load generator: 64 queries for p90, 662 for p99).
@@ -34,7 +39,7 @@ class Speedup:
     ci95: tuple[float, float]
 
 
-def summarise(rounds: Sequence[npt.NDArray[np.float64]], samples_path: str) -> LatencySummary:
+def summarise(rounds: Sequence[Values], samples_path: str) -> LatencySummary:
     """Summarise one model's times.
 
     Args:
@@ -50,11 +55,11 @@ def summarise(rounds: Sequence[npt.NDArray[np.float64]], samples_path: str) -> L
     medians = round_medians(rounds)
     times = np.concatenate(rounds)
     percentiles = {
-        percent: float(np.percentile(times, percent)) if len(times) >= needed else None
+        percent: quantile(times, percent / 100) if len(times) >= needed else None
         for percent, needed in MIN_SAMPLES.items()
     }
     return LatencySummary(
-        median_ms=float(np.median(times)),
+        median_ms=float(median(times)),
         mean_ms=float(np.mean(times)),
         samples=len(times),
         samples_path=samples_path,
@@ -64,7 +69,31 @@ def summarise(rounds: Sequence[npt.NDArray[np.float64]], samples_path: str) -> L
     )
 
 
-def round_medians(rounds: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def median(values: Values) -> Values:
+    """The median over the last axis, to the last bit that of `np.median`, which imports the masked arrays first.
+
+    Args:
+        values: (..., n) with n > 0.
+    """
+    ordered, n = np.sort(values, axis=-1), values.shape[-1]
+    found: Values = (ordered[..., (n - 1) // 2] + ordered[..., n // 2]) / 2
+    return found
+
+
+def quantile(values: Values, share: float) -> float:
+    """A quantile, to the last bit that of `np.quantile`, which imports the masked arrays first.
+
+    Args:
+        values: (n,) with n > 0.
+        share: Which, 0..1; between two values it is linear.
+    """
+    ordered, at = np.sort(values), share * (len(values) - 1)
+    below, part = int(at), at - int(at)
+    low, high = ordered[below], ordered[min(below + 1, len(values) - 1)]
+    return float(low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part))
+
+
+def round_medians(rounds: Sequence[Values]) -> Values:
     """Median of each round in ms, (rounds,).
 
     Raises:
@@ -80,12 +109,10 @@ def round_medians(rounds: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.f
             raise DeviceError(
                 f"round {number} of the measurement has a time of {bad[0]} ms; allowed are positive numbers"
             )
-    return np.array([np.median(times) for times in rounds])
+    return np.array([float(median(times)) for times in rounds])
 
 
-def compare(
-    baseline_ms: Sequence[float] | npt.NDArray[np.float64], pruned_ms: Sequence[float] | npt.NDArray[np.float64]
-) -> Speedup:
+def compare(baseline_ms: "Sequence[float] | Values", pruned_ms: "Sequence[float] | Values") -> Speedup:
     """How many times faster the pruned model is.
 
     The ratio is the median of the rounds' own ratios, so that what slows both models of a round cancels; it need not
@@ -110,13 +137,14 @@ def compare(
     n = len(logs)
     picks = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, n))
     tail = student.expanded_tail(n, 0.025)
-    low, high = np.exp(np.quantile(np.median(logs[picks], axis=1), [tail, 1 - tail]))
-    return Speedup(float(np.exp(np.median(logs))), (float(low), float(high)))
+    found = median(logs[picks])
+    low, high = (float(np.exp(quantile(found, share))) for share in (tail, 1 - tail))
+    return Speedup(float(np.exp(median(logs))), (low, high))
 
 
 def compare_builds(
-    baseline_ms: Sequence[float] | npt.NDArray[np.float64],
-    pruned_ms: Sequence[float] | npt.NDArray[np.float64],
+    baseline_ms: "Sequence[float] | Values",
+    pruned_ms: "Sequence[float] | Values",
     builds: Sequence[int],
 ) -> Speedup:
     """How many times faster the pruned model is, when each was built several times and builds differ.
@@ -135,7 +163,7 @@ def compare_builds(
     """
     before, after, build = np.asarray(baseline_ms), np.asarray(pruned_ms), np.asarray(builds)
     own = [compare(before[build == number], after[build == number]) for number in np.unique(build)]
-    medians = [[np.median(times[build == number]) for number in np.unique(build)] for times in (before, after)]
+    medians = [[float(median(times[build == number])) for number in np.unique(build)] for times in (before, after)]
     ratios = [float(slow / fast) for slow in medians[0] for fast in medians[1]]
     ends = [*ratios, *(end for each in own for end in each.ci95)]
     return Speedup(compare(before, after).ratio, (min(ends), max(ends)))

@@ -1,22 +1,44 @@
-"""What a command prints: rich tables and bars on a terminal, plain lines elsewhere, one JSON object on request."""
+"""What a command prints: tables and bars on a terminal, plain lines elsewhere, one JSON object on request.
+
+Rich draws on terminals; where nobody looks it is not imported.
+"""
 
 import json
 import logging
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
-
-from rich.console import Console as RichConsole
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from edgeprune.cli._verbosity import Verbosity
-from edgeprune.protocols import Advance
+
+if TYPE_CHECKING:
+    from edgeprune.protocols import Advance
 
 _PLAIN_EVERY_S = 5.0
+_ASKING_FOR_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")  # rich takes a file for a terminal where one of them is set
+
+
+class Paper(Protocol):
+    """Where lines go: a terminal, or a file or pipe."""
+
+    def stage(self, title: str, reused: bool) -> None:
+        """The line of a stage."""
+        ...
+
+    def line(self, text: str, bold: bool = False) -> None:
+        """Any other line."""
+        ...
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+        """A table; columns named in `right` are aligned right."""
+        ...
+
+    def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
+        """Work of `total` steps."""
+        ...
 
 
 class Console:
@@ -25,8 +47,7 @@ class Console:
     def __init__(self, verbosity: Verbosity) -> None:
         self.as_json = verbosity.as_json
         self.quiet = verbosity.quiet
-        self._out = RichConsole(highlight=False, soft_wrap=not sys.stdout.isatty())
-        self._err = RichConsole(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self._out, self._err = _paper(sys.stdout), _paper(sys.stderr)
         level = logging.DEBUG if verbosity.verbose else logging.WARNING
         logging.basicConfig(level=level, format="%(name)s: %(message)s")
         self._log: list[str] = []
@@ -40,36 +61,17 @@ class Console:
         """Name the stage that begins; a reused one is marked."""
         self._log.append(f"{title}: reused" if reused else title)
         if not self.quiet:
-            mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] " if self._err.is_terminal else "> "
-            self._err.print(f"{mark}{escape(title)}")
+            self._err.stage(title, reused)
 
     def note(self, text: str) -> None:
         """One indented line under the stage."""
         self._log.append(f"  {text}")
         if not self.quiet:
-            self._err.print(f"  {escape(text)}")
+            self._err.line(f"  {text}")
 
-    @contextmanager
-    def track(self, label: str, total: int) -> Iterator[Advance]:
+    def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
         """A bar on a terminal; elsewhere a line every few seconds."""
-        if self.quiet:
-            yield lambda _steps, _text: None
-        elif self._err.is_terminal:
-            with Progress(
-                TextColumn("  {task.description}"),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[text]}"),
-                console=self._err,
-                transient=True,
-                auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
-            ) as bar:
-                task = bar.add_task(label, total=total, text="")
-                yield lambda steps, text: bar.update(task, advance=steps, text=text, refresh=True)
-        else:
-            yield _Plain(self._err, label, total)
+        return nullcontext(_unsaid) if self.quiet else self._err.track(label, total)
 
     def json(self, plain: Any) -> None:
         """Print the one JSON object of --json."""
@@ -77,31 +79,43 @@ class Console:
 
     def print(self, text: str = "") -> None:
         """Print a line of the result."""
-        self._out.print(escape(text))
+        self._out.line(text)
 
     def headline(self, text: str) -> None:
         """Print the line that matters most."""
-        self._out.print(f"[bold]{escape(text)}[/bold]")
+        self._out.line(text, bold=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
         """Print a table; columns named in `right` are aligned right. Tab-separated when not on a terminal."""
-        if not self._out.is_terminal:
-            for row in (columns, *rows):
-                sys.stdout.write("\t".join(row) + "\n")
-            return
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
-        self._out.print(table)
+        self._out.table(columns, rows, right)
 
 
 class _Plain:
+    """Lines in a file or a pipe."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def stage(self, title: str, reused: bool) -> None:
+        self.line(f"reused  {title}" if reused else f"> {title}")
+
+    def line(self, text: str, bold: bool = False) -> None:  # noqa: ARG002 (there is no bold here)
+        self._stream.write(f"{text}\n")
+        self._stream.flush()
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:  # noqa: ARG002 (tabs)
+        for row in (columns, *rows):
+            self._stream.write("\t".join(row) + "\n")
+
+    def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
+        return nullcontext(_Counted(self, label, total))
+
+
+class _Counted:
     """Progress as lines, at most one every few seconds, and always the last."""
 
-    def __init__(self, console: RichConsole, label: str, total: int) -> None:
-        self._console, self._label, self._total = console, label, total
+    def __init__(self, paper: _Plain, label: str, total: int) -> None:
+        self._paper, self._label, self._total = paper, label, total
         self._done, self._said = 0, 0.0
 
     def __call__(self, steps: int, text: str) -> None:
@@ -109,4 +123,16 @@ class _Plain:
         now = time.monotonic()
         if self._done >= self._total or now - self._said > _PLAIN_EVERY_S:
             self._said = now
-            self._console.print(escape(f"  {self._label} {self._done}/{self._total} {text}".rstrip()))
+            self._paper.line(f"  {self._label} {self._done}/{self._total} {text}".rstrip())
+
+
+def _unsaid(_steps: int, _text: str) -> None:
+    """Progress that nobody asked for."""
+
+
+def _paper(stream: TextIO) -> Paper:
+    if not stream.isatty() and not any(os.environ.get(name) for name in _ASKING_FOR_RICH):
+        return _Plain(stream)
+    from edgeprune.cli._terminal import Terminal
+
+    return Terminal(stream)

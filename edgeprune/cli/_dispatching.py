@@ -1,5 +1,6 @@
 """A command that takes arguments of its own and has others below it: `check REPORT.json` and `check calibrate`."""
 
+import itertools
 from typing import Any
 
 import click
@@ -20,7 +21,10 @@ class Dispatching(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The context of the command that the words name."""
-        if args and args[0] in self.others:
-            return self.others[args[0]].make_context(f"{info_name} {args[0]}", args[1:], parent=parent, **extra)
+        """The context of the command that the words name; the global options may stand before its name."""
+        everywhere = {flag for each in self.params if not each.expose_value for flag in each.opts}
+        flags = list(itertools.takewhile(everywhere.__contains__, args))
+        name, *rest = args[len(flags) :] or [""]
+        if name in self.others:
+            return self.others[name].make_context(f"{info_name} {name}", [*flags, *rest], parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)

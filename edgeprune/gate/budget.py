@@ -32,7 +32,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Limits(BaseModel):
     """What must hold for a model; what is absent is not asked for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
     max_median_ms: float | None = Field(default=None, gt=0, description="The median's interval lies below it.")
     max_p99_ms: float | None = Field(default=None, gt=0, description="The 99th percentile's interval lies below it.")
@@ -61,13 +61,13 @@ class Limits(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """The limits that are set, by name."""
-        return self.model_dump(include=set(Limits.model_fields), exclude_none=True)
+        return {name: value for name in Limits.model_fields if (value := getattr(self, name)) is not None}
 
 
 class TargetLimits(Limits):
     """Limits of all models on a target; a table in it, named like a model, adds to them or replaces them."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
     __pydantic_extra__: dict[str, Limits] = Field(init=False)
 
     @property
@@ -79,7 +79,7 @@ class TargetLimits(Limits):
 class Budget(BaseModel):
     """The whole of a budget file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     targets: dict[str, TargetLimits] = Field(min_length=1, description="By the name of the target in the report.")
 
@@ -97,7 +97,7 @@ class Budget(BaseModel):
         if not merged.keys() - {"significance"}:
             named = f"[targets.{target}] sets no limit for {model or 'a model without a name'}"
             raise ConfigError(named, f"Models with limits: {', '.join(table.models) or 'none'}")
-        return Limits.model_validate(merged)
+        return Limits.model_construct(**merged)  # checked when the file was read
 
     def promises(self) -> Iterable[tuple[str, str]]:
         """Every (target, model) that something is asked of; the model is '' where any will do."""

@@ -10,7 +10,7 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import verify
 from edgeprune.gate.rounds import Values
 from edgeprune.gate.session import HOW, Session, conditions_of, timing
-from edgeprune.measurement import Role
+from edgeprune.names import Role
 from edgeprune.report.measured import AccuracySection
 from edgeprune.report.report_json import load
 from edgeprune.report.schema import Report
@@ -66,6 +66,7 @@ class Evidence:
             conditions=conditions_of(self.report.target, how, dict(self.report.device or {})),
             baseline=timing(artifacts.baseline_onnx.sha256, latency.baseline.round_medians_ms, self._times("baseline")),
             pruned=timing(artifacts.pruned_onnx.sha256, latency.pruned.round_medians_ms, self._times("pruned")),
+            builds=latency.builds or (),
         )
 
     def _times(self, role: Role) -> Sequence[Values] | None:
@@ -89,6 +90,7 @@ def read(path: Path) -> Evidence:
     for role, summary in verify.summaries(report).items():
         file = folder / summary.samples_path
         if file.is_file():
+            verify.samples_file(summary, file)
             times, description = samples.read(file)
             verify.samples_of(report, role, times, description, str(file))
             rounds[role] = times

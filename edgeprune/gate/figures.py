@@ -59,8 +59,8 @@ def _latency_change(comparison: Comparison, alpha: float) -> str:
     shift = comparison.shift
     if shift.p < alpha:
         return f"slower, {p_value(shift.p)}"
-    if 1 - shift.p < alpha:
-        return f"faster, {p_value(1 - shift.p)}"
+    if shift.p_faster < alpha:
+        return f"faster, {p_value(shift.p_faster)}"
     return "within noise"
 
 

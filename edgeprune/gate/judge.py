@@ -3,21 +3,27 @@
 A limit is judged on the conservative end of the 95 % interval. What was not measured is inconclusive, never a pass.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
+from edgeprune.bench.stats import MIN_ROUNDS
 from edgeprune.gate import regression
 from edgeprune.gate.budget import Limits
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import figures_of
 from edgeprune.gate.noise import Noise
-from edgeprune.gate.rounds import quantile_interval
+from edgeprune.gate.rounds import mean_interval, quantile_interval
 from edgeprune.gate.verdict import Check, Judgement
 from edgeprune.report import numerals as n
+from edgeprune.report.schema import Report
 
 Interval = tuple[float, float]
+Round = TypeVar("Round")
 _BYTES_PER_MB = 1e6
+_RUNNING_ONNX = ("onnxruntime", "onnxruntime-agent")
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,11 @@ def judge(
     regression.refuse_below_floor(evidence, limits, noise)
     check, comparison = regression.judge(evidence, limits, baseline, noise, no_baseline)
     intervals = intervals_of(evidence)
-    found = [*_latency(evidence, limits, intervals), *_accuracy(evidence, limits), *_engine(evidence, limits)]
+    found = [
+        *_latency(evidence, limits, intervals),
+        *_accuracy(evidence, limits),
+        *_engine(evidence, limits, intervals),
+    ]
     if check is not None:
         found.append(check)
     compared = (baseline, comparison) if baseline and comparison else None
@@ -75,19 +85,39 @@ def judge(
 
 
 def intervals_of(evidence: Evidence) -> dict[str, Interval]:
-    """95 % intervals of the pruned model's figures by name; the 99th percentile's takes every single time."""
+    """95 % intervals of the pruned model's figures by name; the 99th percentile's takes every single time.
+
+    Where engines were built several times, an interval covers those of every build by itself.
+    """
     latency, accuracy, found = evidence.report.latency, evidence.accuracy, {}
+    builds = latency.builds if latency else None
     if latency and latency.pruned:
         times = evidence.rounds.get("pruned")
         medians = [np.array([median]) for median in latency.pruned.round_medians_ms]
-        found["median_ms"] = quantile_interval(times or medians, 0.5)
+        found["median_ms"] = _over_builds(times or medians, builds, lambda rounds: quantile_interval(rounds, 0.5))
         if times and latency.pruned.p99_ms is not None:
-            found["p99_ms"] = quantile_interval(times, 0.99)
+            found["p99_ms"] = _over_builds(times, builds, lambda rounds: quantile_interval(rounds, 0.99))
     if latency and latency.speedup_ci95:
         found["speedup"] = latency.speedup_ci95
     if accuracy:
         found["top1"] = accuracy.pruned.ci95
+    power = evidence.report.energy.pruned if evidence.report.energy else None
+    energies = (power.round_energies_mj if power else None) or ()
+    if len(energies) >= MIN_ROUNDS:
+        builds = builds if builds and len(builds) == len(energies) else None  # a meter may have missed rounds
+        found["energy_mj"] = _over_builds(energies, builds, lambda each: mean_interval(np.array(each)))
     return found
+
+
+def _over_builds(
+    rounds: Sequence[Round], builds: Sequence[int] | None, interval: Callable[[Sequence[Round]], Interval]
+) -> Interval:
+    """The interval of all rounds, widened by that of each build by itself."""
+    own = [
+        [each for each, build in zip(rounds, builds or (), strict=False) if build == one] for one in set(builds or ())
+    ]
+    found = [interval(each) for each in (rounds, *own)]
+    return min(low for low, _ in found), max(high for _, high in found)
 
 
 def _latency(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) -> list[Check]:
@@ -145,11 +175,11 @@ def _accuracy(evidence: Evidence, limits: Limits) -> list[Check]:
     return found
 
 
-def _engine(evidence: Evidence, limits: Limits) -> list[Check]:
+def _engine(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) -> list[Check]:
     """The size of the engine, the largest where it was built several times, and the energy of one inference."""
     report, found = evidence.report, []
     if limits.max_engine_mb is not None:
-        name, limit, size = "max_engine_mb", limits.max_engine_mb, report.size.pruned_engine_bytes
+        name, limit, size = "max_engine_mb", limits.max_engine_mb, _engine_bytes(report)
         if size is None:
             found.append(_absent(name, limit, "the size of an engine"))
         else:
@@ -159,8 +189,15 @@ def _engine(evidence: Evidence, limits: Limits) -> list[Check]:
         if power is None:
             found.append(_absent(name, limit, "the pruned model's energy"))
         else:
-            found.append(_at_most(name, limit, power.energy_mj, None, Unit("mJ")))
+            found.append(_at_most(name, limit, power.energy_mj, intervals.get("energy_mj"), Unit("mJ")))
     return found
+
+
+def _engine_bytes(report: Report) -> int | None:
+    """What is loaded on the device: the engine, or the ONNX file where that runs as it is; None before it ran."""
+    if report.latency is not None and report.latency.runtime in _RUNNING_ONNX:
+        return report.size.pruned_bytes
+    return report.size.pruned_engine_bytes
 
 
 def _at_most(name: str, limit: float, value: float, interval: Interval | None, unit: Unit) -> Check:

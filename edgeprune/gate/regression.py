@@ -165,6 +165,7 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
         log=shift.log,
         resolution=max(shift.resolution, student.quantile(alpha, freedom) * spread),
         p=max(shift.p, student.survival(shift.log / spread, freedom)) if spread > 0 else shift.p,
+        p_faster=max(shift.p_faster, student.survival(-shift.log / spread, freedom)) if spread > 0 else shift.p_faster,
     )
     return Comparison(widened, method, level, rounds, calibrated=True)
 

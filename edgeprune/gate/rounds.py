@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeprune import student
-
-Values = npt.NDArray[np.float64]
+from edgeprune.bench.stats import Values as Values
+from edgeprune.bench.stats import median, quantile, round_medians
 
 _RESAMPLES = 1000
 _GRID = 401
@@ -30,11 +29,13 @@ class Shift:
         log: Hodges and Lehmann's estimate, the median of all differences of a value of one and a value of the other.
         resolution: The smallest shift that this comparison could have shown to be above 0; infinite when none.
         p: Probability of a shift so far up when nothing changed.
+        p_faster: Probability of one so far down.
     """
 
     log: float
     resolution: float
     p: float
+    p_faster: float
 
     @property
     def share(self) -> float:
@@ -63,7 +64,7 @@ def worth(values: Values) -> float:
     return len(values) * (1 - carry) / (1 + carry)
 
 
-def shift(before: Values, after: Values, alpha: float) -> Shift:
+def shift(before: Values, after: Values, alpha: float, worths: tuple[float, float] | None = None) -> Shift:
     """Whether `after` is larger than `before`, by the test of Mann and Whitney on as many rounds as they are worth.
 
     The share of pairs in which `after` is larger has, when nothing changed, the variance (1/m + 1/n + 1/mn) / 12, where
@@ -74,16 +75,48 @@ def shift(before: Values, after: Values, alpha: float) -> Shift:
         before: Logarithms of one value a round, in the order of the rounds.
         after: The same of the other measurement.
         alpha: Probability of a false alarm that `resolution` is for.
+        worths: What the rounds are worth, where more is known of that than they tell themselves.
     """
     differences = np.sort((after[:, None] - before[None, :]).ravel())
     larger = float(np.sum(differences > 0) + 0.5 * np.sum(differences == 0)) / len(differences)
-    m, n = worth(before), worth(after)
+    m, n = worths or (worth(before), worth(after))
     deviation = math.sqrt((1 / m + 1 / n + 1 / (m * n)) / 12)
     freedom = max(1.0, m + n - 2)
-    log = float(np.median(differences))
+    log = float(median(differences))
     far = 0.5 + student.quantile(alpha, freedom) * deviation
-    resolution = float(np.quantile(differences, far)) - log if far <= 1 else math.inf
-    return Shift(log, resolution, student.survival((larger - 0.5) / deviation, freedom))
+    resolution = quantile(differences, far) - log if far <= 1 else math.inf
+    t = (larger - 0.5) / deviation
+    return Shift(log, resolution, student.survival(t, freedom), student.survival(-t, freedom))
+
+
+def across(whole: Shift, pairs: Sequence[Shift]) -> Shift:
+    """A shift that also lies between every two builds, since two builds of one model can be two engines.
+
+    More rounds do not narrow what one build proves, so that what is significant must be so whichever two are compared
+    (Berger 1982, Technometrics 24:4: the largest p of all tests keeps the level).
+
+    Args:
+        whole: Of all rounds.
+        pairs: Of the rounds of each build before and each build after.
+    """
+    return Shift(
+        log=whole.log,
+        resolution=max(each.resolution - (each.log - whole.log) for each in pairs),
+        p=max(each.p for each in pairs),
+        p_faster=max(each.p_faster for each in pairs),
+    )
+
+
+def mean_interval(values: Values) -> tuple[float, float]:
+    """The 95 % interval of the mean of one value a round, by Student's t on as many rounds as they are worth.
+
+    Args:
+        values: In the order of the rounds, (rounds,) with at least two.
+    """
+    n = max(_LEAST_WORTH, worth(values))
+    reach = student.quantile(0.025, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    middle = float(np.mean(values))
+    return middle - reach, middle + reach
 
 
 def quantile_interval(rounds: Sequence[Values], share: float) -> tuple[float, float]:
@@ -98,20 +131,20 @@ def quantile_interval(rounds: Sequence[Values], share: float) -> tuple[float, fl
         rounds: Milliseconds of each inference, one array a round; at least `stats.MIN_ROUNDS`.
         share: Which quantile, 0.5 for the median.
     """
-    medians = np.array([np.median(times) for times in rounds])
+    medians = round_medians(rounds)
     weights = _resampled(len(rounds), _run_length(medians))
-    times = np.concatenate(rounds)
-    grid = np.unique(np.quantile(times, np.linspace(max(0.0, 1 - 6 * (1 - share)), 1, _GRID), method="inverted_cdf"))
+    times = np.sort(np.concatenate(rounds))
+    reached = np.ceil(len(times) * np.linspace(max(0.0, 1 - 6 * (1 - share)), 1, _GRID) - 1)
+    grid = times[np.maximum(reached, 0).astype(np.int64)]
     below = np.stack([np.searchsorted(np.sort(each), grid, side="right") for each in rounds]).astype(np.float64)
     sizes = np.array([len(each) for each in rounds], dtype=np.float64)
     shares = (weights @ below) / (weights @ sizes)[:, None]
     found = grid[np.argmax(shares >= share - 1e-12, axis=1)]
     tail = student.expanded_tail(max(_LEAST_WORTH, worth(medians)), 0.025)
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    return quantile(found, tail), quantile(found, 1 - tail)
 
 
-def _resampled(n: int, length: int) -> npt.NDArray[np.float64]:
+def _resampled(n: int, length: int) -> Values:
     """How often each of n rounds is in each resample, (resamples, n), made of runs of `length` rounds."""
     runs = -(-n // length)
     starts = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, runs, 1))

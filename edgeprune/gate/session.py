@@ -1,15 +1,16 @@
 """One measurement as the gate compares it: under which conditions it was made, and one value a round."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from edgeprune.bench.stats import MIN_ROUNDS
+from edgeprune.bench.stats import MIN_ROUNDS, median, quantile
 from edgeprune.errors import DataError
-from edgeprune.gate.rounds import Shift, Values, shift
-from edgeprune.records import BenchReport
+from edgeprune.gate.rounds import Shift, Values, across, shift, worth
+from edgeprune.results import BenchReport
 
 Method = Literal["ratio", "direct"]
 Level = Literal["fast end", "median"]
@@ -37,7 +38,7 @@ class Timing:
 
     sha256: str
     medians_ms: Values
-    fast_ms: Values | None
+    fast_ms: "Values | None"
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ class Session:
         conditions: What two measurements must share to be compared, by the name it has in a report.
         baseline: The unpruned model.
         pruned: The model that is delivered.
+        builds: Which build of their engines both were in, in each round; empty where nothing is built.
     """
 
     conditions: dict[str, Any]
     baseline: Timing
     pruned: Timing
+    builds: tuple[int, ...] = ()
 
 
 def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | None) -> Timing:
@@ -63,7 +66,7 @@ def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | N
     """
     if len(medians_ms) < MIN_ROUNDS:
         raise DataError(f"a measurement has {len(medians_ms)} rounds", f"A comparison takes at least {MIN_ROUNDS}")
-    fast = None if times is None else np.array([np.percentile(each, FAST_END) for each in times])
+    fast = None if times is None else np.array([quantile(each, FAST_END / 100) for each in times])
     return Timing(sha256, np.asarray(medians_ms, dtype=np.float64), fast)
 
 
@@ -85,6 +88,7 @@ def session_of(target: str, measured: BenchReport, before: Sequence[Values], aft
         conditions=conditions_of(target, how, measured.device),
         baseline=timing("", measured.baseline.round_medians_ms, before),
         pruned=timing("", measured.pruned.round_medians_ms, after),
+        builds=measured.builds or (),
     )
 
 
@@ -131,9 +135,14 @@ def series(session: Session, method: Method, level: Level) -> Values:
 
 
 def shift_between(before: Session, after: Session, method: Method, alpha: float) -> Shift:
-    """How much slower the pruned model is in the second measurement."""
+    """How much slower the pruned model is in the second measurement, whichever builds of the engines are compared."""
     level = level_of(before, after)
-    return shift(series(before, method, level), series(after, method, level), alpha)
+    was, now = series(before, method, level), series(after, method, level)
+    whole = shift(was, now, alpha)
+    builds = _by_build(was, before.builds), _by_build(now, after.builds)
+    if max(map(len, builds)) == 1:
+        return whole
+    return across(whole, [shift(a, b, alpha, (m, n)) for (a, m), (b, n) in itertools.product(*builds)])
 
 
 def _values(timing: Timing, level: Level) -> Values:
@@ -141,6 +150,19 @@ def _values(timing: Timing, level: Level) -> Values:
         return timing.medians_ms
     assert timing.fast_ms is not None
     return timing.fast_ms
+
+
+def _by_build(values: Values, builds: tuple[int, ...]) -> list[tuple[Values, float]]:
+    """The rounds of each build and what they are worth; all of them where nothing is built.
+
+    How much is carried from one round to the next is told best by all of them, without what tells the builds apart.
+    """
+    own = [np.flatnonzero(np.array(builds) == number) for number in sorted(set(builds))] or [np.arange(len(values))]
+    left = np.empty_like(values)
+    for places in own:
+        left[places] = values[places] - median(values[places])
+    share = worth(left) / len(values)
+    return [(values[places], share * len(places)) for places in own]
 
 
 def _flat(prefix: str, facts: dict[str, Any]) -> dict[str, Any]:

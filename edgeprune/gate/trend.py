@@ -52,6 +52,13 @@ def _of(trends: Sequence[Trend], label: str) -> list[tuple[int, Trend]]:
     return [(number, trend) for number, trend in enumerate(trends) if trend.label == label]
 
 
+def _ticks(points: int, steps: Sequence[int]) -> list[int]:
+    """The points whose commits are named: those where a level begins, and others evenly where there is room."""
+    every = -(-points // _MOST_TICKS)
+    even = (place for place in range(0, points, every) if all(abs(place - step) >= every for step in steps))
+    return sorted({*steps, *even})
+
+
 def _plot(trend: Trend, number: int) -> Plot:
     values = [point.value for point in trend.points]
     bounds = [0, *(step.at for step in trend.steps), len(values)]
@@ -63,8 +70,7 @@ def _plot(trend: Trend, number: int) -> Plot:
             axes.plot([low, high - 1], [float(np.median(values[low:high]))] * 2, color=PRUNED)
         for step in trend.steps:
             axes.axvline(step.at - 0.5, color=ACCENT, linestyle="--", linewidth=1.2)
-        every = -(-len(values) // _MOST_TICKS)
-        places = list(range(0, len(values), every))
+        places = _ticks(len(values), [step.at for step in trend.steps])
         axes.set_xticks(places, [trend.points[place].commit for place in places], rotation=45, ha="right")
         axes.margins(y=0.25)
         only_grid(axes, "y")

@@ -1,7 +1,8 @@
 """Whether a report tells what was measured: its figures are computed again, its hashes taken again.
 
-A report carries no hash of itself. What it claims is held against its own figures, the raw samples, the records of the
-stages and the files beside it; whoever changes one of them by hand would have to change them all.
+A report carries the hashes of the raw samples and the files it tells of, and none of itself. What it claims is held
+against its own figures, the samples, the records of the stages and the files beside it; whoever changes one of them by
+hand would have to change them all.
 """
 
 import math
@@ -15,7 +16,7 @@ from edgeprune.bench import stats
 from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.gate.rounds import Values
 from edgeprune.gate.session import HOW
-from edgeprune.measurement import Role
+from edgeprune.names import Role
 from edgeprune.report.measured import AccuracySection, LatencyOf
 from edgeprune.report.schema import Report
 from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
@@ -51,6 +52,16 @@ def figures(report: Report, source: str) -> None:
     for name, accuracy in (("accuracy", report.accuracy), ("device_accuracy", report.device_accuracy)):
         if accuracy is not None:
             _accuracy(accuracy, name, source)
+
+
+def samples_file(summary: LatencyOf, path: Path) -> None:
+    """Take the hash of a file of samples, where the report tells of one: reports of older versions do not.
+
+    Raises:
+        DataError: It is another file than the report was made with.
+    """
+    if summary.samples_sha256 is not None:
+        _same_file(path, summary.samples_sha256)
 
 
 def samples_of(
@@ -138,16 +149,15 @@ def _speedup(report: Report, source: str) -> None:
     latency = report.latency
     if latency is None or latency.pruned is None:
         return
+    medians = latency.baseline.round_medians_ms, latency.pruned.round_medians_ms
     try:
-        found = stats.compare(latency.baseline.round_medians_ms, latency.pruned.round_medians_ms)
+        found = stats.compare(*medians) if latency.builds is None else stats.compare_builds(*medians, latency.builds)
     except ConfigError as error:
         raise DataError(f"{source}: {error.message}", error.hint) from error
     assert latency.speedup_ci95 is not None
     _same(source, "latency.speedup", found.ratio, latency.speedup)
-    if _built_again(
-        report
-    ):  # the interval then covers every build by itself, and the report does not tell rounds of one
-        return
+    if latency.builds is None and _built_again(report):
+        return  # the interval covers every build by itself, and reports of older versions do not tell rounds of one
     chance = _CHANCE * (found.ci95[1] - found.ci95[0])
     for ours, theirs in zip(found.ci95, latency.speedup_ci95, strict=True):
         if abs(ours - theirs) > chance:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgeprune.records import Rate, Split
+from edgeprune.names import Split
+from edgeprune.results import Rate
 
 
 def _inside(path: str) -> str:
@@ -33,7 +34,13 @@ Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(descri
 class Part(BaseModel):
     """A piece of a report: every key is known, every number finite."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        defer_build=True,  # one validator, that of the whole, when a report is read
+    )
 
 
 def _joined(
@@ -118,6 +125,9 @@ class PowerOf(Part):
     power_w: Annotated[float, Field(ge=0)]
     energy_mj: Annotated[float, Field(ge=0, description="Of one inference, with the power of the idle board.")]
     net_energy_mj: Annotated[float, Field(ge=0)] | None = Field(default=None, description="The same without it.")
+    round_energies_mj: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
+        default=None, description="Of one inference in each round, as `energy_mj`."
+    )
 
 
 class EnergySection(Part):
@@ -127,6 +137,21 @@ class EnergySection(Part):
     baseline: PowerOf
     pruned: PowerOf | None = None
     idle_w: Annotated[float, Field(ge=0)] | None = None
+
+
+class LayerOf(Part):
+    """One layer of an engine, which may be several operators of the model."""
+
+    name: str = Field(description="As the runtime calls it.")
+    mean_ms: Annotated[float, Field(ge=0, description="Of one inference, timed layer by layer.")]
+    share: Share = Field(description="Of the times of all layers.")
+
+
+class LayersSection(Part):
+    """The layers of both engines, slowest first; a network whose runtime tells none is absent."""
+
+    baseline: tuple[LayerOf, ...] = ()
+    pruned: tuple[LayerOf, ...] = ()
 
 
 class LatencyOf(Part):
@@ -141,6 +166,7 @@ class LatencyOf(Part):
     mean_ms: Milliseconds
     samples: Count
     samples_path: RelativePath
+    samples_sha256: Sha256 | None = Field(default=None, description="Of that file.")
     round_medians_ms: tuple[Milliseconds, ...]
 
 
@@ -153,6 +179,9 @@ class LatencySection(Part):
     threads: Annotated[int, Field(ge=1)]
     mode: str
     rounds: Count
+    builds: tuple[Count, ...] | None = Field(
+        default=None, description="Which build of their engines both networks were in, in each round."
+    )
     baseline: LatencyOf
     pruned: LatencyOf | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
@@ -164,4 +193,6 @@ class LatencySection(Part):
     def _compared_or_not(self) -> "LatencySection":
         if len({self.pruned is None, self.speedup is None, self.speedup_ci95 is None}) > 1:
             raise ValueError("pruned, speedup and speedup_ci95 come together or not at all")
+        if self.builds is not None and len(self.builds) != self.rounds:
+            raise ValueError(f"builds tells of {len(self.builds)} rounds; there are {self.rounds}")
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from edgeprune.records import Drop, Reading
+from edgeprune.names import Drop
 from edgeprune.report.asked import AccuracyBound, LatencyPlan, Width
 from edgeprune.report.measured import (
     AccuracySection,
@@ -12,11 +12,13 @@ from edgeprune.report.measured import (
     DeviceAccuracySection,
     EnergySection,
     LatencySection,
+    LayersSection,
     Part,
     RelativePath,
     Sha256,
     Share,
 )
+from edgeprune.signals import Reading
 
 Facts = dict[str, JsonValue]
 
@@ -222,6 +224,7 @@ class Report(Part):
     width: Width | None = None
     precision_choice: PrecisionChoice | None = None
     energy: EnergySection | None = None
+    layers: LayersSection | None = None
     size: Size
     onnx: Onnx
     artifacts: Artifacts

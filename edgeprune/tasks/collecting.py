@@ -80,7 +80,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     for role in work.roles:
         _known_answer(role, host.known[role], measured.known[role], work.precision)
     meters = {each.step: _meters(folder, each.step, target) for each in measured.rounds}
-    discarded = _discarded(measured.rounds, meters)
+    discarded = _discarded(measured.rounds, meters, target.hot_c)
     rounds = [each for each in measured.rounds if _number(each, measured.rounds) not in discarded]
     setup = protocol.Setup(
         runtime=registry.get("runtimes", manifest.runtime).name,
@@ -107,6 +107,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
         accuracy=_accuracy(host, measured) if len(work.roles) > 1 and host.frames is not None else None,
         energy=_energy(rounds, meters, _meters(folder, IDLE, target), work.roles),
         discarded=tuple(discarded.values()),
+        layers=measured.layers,
     )
 
 
@@ -169,9 +170,9 @@ def _meters(folder: Path, step: str, target: Target) -> telemetry.Summary:
     return telemetry.summarise(text, target.rails)
 
 
-def _discarded(rounds: Sequence[TimedRound], meters: Mapping[str, telemetry.Summary]) -> dict[int, str]:
+def _discarded(rounds: Sequence[TimedRound], meters: Mapping[str, telemetry.Summary], hot_c: float) -> dict[int, str]:
     """Numbers of the rounds that were disturbed, with the reason; both models lose them."""
-    reasons = telemetry.disturbed([meters[each.step] for each in rounds])
+    reasons = telemetry.disturbed([meters[each.step] for each in rounds], hot_c)
     return {
         _number(rounds[index], rounds): f"round {_number(rounds[index], rounds)} does not count: {reason}"
         for index, reason in reasons.items()
@@ -211,12 +212,15 @@ def _energy(
     powers: dict[Role, Power] = {}
     for role in roles:
         own = [each for each in rounds if each.role == role]
-        watts = [power_w for each in own if (power_w := meters[each.step].power_w) is not None]
-        if not watts:
+        inference_ms = [
+            float(np.mean(each.ms)) if each.span_ms is None else each.span_ms / len(each.ms) for each in own
+        ]
+        pairs = zip((meters[each.step].power_w for each in own), inference_ms, strict=True)
+        metered = [(watts, ms) for watts, ms in pairs if watts is not None]
+        if not metered:
             return None
-        inference_ms = [each.ms.mean() if each.span_ms is None else each.span_ms / len(each.ms) for each in own]
-        power_w, each_ms = float(np.mean(watts)), float(np.mean(inference_ms))
+        power_w, each_ms = float(np.mean([watts for watts, _ in metered])), float(np.mean(inference_ms))
         net_mj = None if idle.power_w is None else max(0.0, power_w - idle.power_w) * each_ms
-        powers[role] = Power(power_w, power_w * each_ms, net_mj)
+        powers[role] = Power(power_w, power_w * each_ms, net_mj, tuple(watts * ms for watts, ms in metered))
     rails = meters[rounds[0].step].rails
     return Energy(rails, powers["baseline"], powers.get("pruned"), idle.power_w)

@@ -24,6 +24,17 @@ def test_percentiles_agree_with_the_standard_library():
     assert summary.p99_ms == pytest.approx(cuts[98])
 
 
+def test_medians_and_quantiles_are_those_of_numpy_to_the_last_bit():
+    random = np.random.default_rng(0)
+    for n in range(1, 60):
+        values = random.lognormal(size=n)
+        assert float(stats.median(values)) == float(np.median(values))
+        for share in (0.0, 0.05, 0.5, 0.9, 0.99, 1.0, float(random.random())):
+            assert stats.quantile(values, share) == float(np.quantile(values, share))
+    table = random.lognormal(size=(7, 12))
+    assert stats.median(table).tolist() == np.median(table, axis=1).tolist()
+
+
 @pytest.mark.parametrize(("samples", "claimed"), [(63, set()), (64, {90}), (661, {90}), (662, {90, 99})])
 def test_a_percentile_without_enough_samples_is_not_claimed(samples, claimed):
     summary = stats.summarise([np.linspace(1, 2, samples)], "s")

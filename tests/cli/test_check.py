@@ -17,7 +17,26 @@ THIRD, THREE, OTHER = (
     RESULTS / name / "report.json" for name in ("resnet56-1d-third", "resnet56-1d-three-units", "resnet56-third")
 )
 NAME = "resnet56-1d-gr2016a"
-ENGINES = ("accelerate", "onnx", "onnxruntime", "onnxscript", "scipy", "torch", "matplotlib", "jinja2")
+ENGINES = (
+    "accelerate",
+    "jinja2",
+    "matplotlib",
+    "networkx",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "rich",
+    "scipy",
+    "torch",
+)
+ALSO_SLOW = (
+    "numpy.ma",
+    "numpy.polynomial",
+    "numpy.typing",
+    "edgeprune.measurement",
+    "edgeprune.records",
+    "edgeprune.protocols",
+)
 
 
 @pytest.fixture
@@ -192,6 +211,15 @@ def test_calibration_takes_reports_of_the_same_model(run, tmp_path):
     assert calibrated(run, tmp_path, THIRD, "--model", "x.onnx", "--target", "host-cpu").code == 2
 
 
+def test_global_options_may_stand_before_calibrate_and_others_may_not(run, tmp_path):
+    words = (THIRD, THIRD, "--out", tmp_path / "edgeprune-noise.json")
+    for flags in (("--json",), ("-q", "--json"), ("--verbose",)):
+        assert "one and the same" in run("check", *flags, "calibrate", *words).err
+    outcome = run("check", "--budget", tmp_path / "none.toml", "calibrate", THIRD)
+    assert outcome.code == 2
+    assert "calibrate is a command, and its options go after it" in outcome.err
+
+
 def test_a_budget_below_the_calibrated_noise_is_refused(run, budget, tmp_path):
     report = json.loads(THIRD.read_text())
     conditions = {"target": "host-cpu"}
@@ -239,7 +267,8 @@ def test_calibration_measures_a_model_against_itself(run, tmp_path):
 
 
 def test_check_needs_neither_torch_nor_onnx_nor_what_is_slow_to_load(budget):
-    code = f"import sys; sys.modules.update(dict.fromkeys({ENGINES!r}))\nfrom edgeprune.cli import main; main()"
+    hidden = (*ENGINES, *ALSO_SLOW)
+    code = f"import sys; sys.modules.update(dict.fromkeys({hidden!r}))\nfrom edgeprune.cli import main; main()"
     words = ["check", str(THIRD), "--budget", str(budget(min_speedup=2, max_p99_ms=1)), "--baseline", str(THIRD)]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

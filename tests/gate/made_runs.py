@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def write(
     each: int = 40,
     machine: np.ndarray | None = None,
     setup: Setup = SETUP,
+    builds: Sequence[int] | None = None,
     **fields: Any,
 ) -> Path:
     """Write report.json and its samples; `fields` replace keys of the report, dotted names with '__' for the dot."""
@@ -56,7 +58,7 @@ def write(
     }
     folder.mkdir(parents=True, exist_ok=True)
     document = copy.deepcopy(json.loads(_real()))
-    bench = to_plain(conclude(made, {"baseline": "a" * 64, "pruned": "b" * 64}, setup, (), folder))
+    bench = to_plain(conclude(made, {"baseline": "a" * 64, "pruned": "b" * 64}, setup, (), folder, builds))
     document["device"] = bench.pop("device")
     bench.pop("warnings")
     document["latency"] = bench

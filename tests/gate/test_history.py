@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import made_runs
@@ -5,6 +6,7 @@ import pytest
 
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import evidence, history, trend
+from edgeprune.gate.steps import Step
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,10 @@ def test_the_page_has_a_plot_a_figure_and_needs_no_network(folder):
 
 def test_a_page_without_history_says_so():
     assert "A trend takes at least two reports" in trend.render([])
+
+
+def test_the_commit_of_a_step_is_named_on_the_axis_and_crowds_nobody():
+    points = tuple(history.Point(f"commit-{number:02d}", "", 1.0 + (number >= 9)) for number in range(40))
+    text = trend.render([history.Trend("model", "median_ms", points, (Step(9, 1.0, 2.0),))])
+    ticks = re.findall(r"<text[^>]*>(commit-\d\d)</text>", text)
+    assert ticks == [f"commit-{number:02d}" for number in (0, 4, 9, 16, 20, 24, 28, 32, 36)]

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import made_runs
 import numpy as np
 import pytest
+from scipy import stats
 
-from edgeprune.gate import judge
+from edgeprune.gate import judge, rounds
 from edgeprune.gate.budget import Limits
 
 
@@ -96,9 +99,49 @@ def test_energy(made, pruned_mj, outcome):
     assert only(made(energy=energy(pruned_mj)), max_energy_mj=6.0).outcome == outcome
 
 
+def test_energy_of_every_round_is_judged_at_the_far_end_of_its_interval(made):
+    energies = [5.0 + 0.1 * (number % 3) for number in (0, 1, 2, 2, 1, 0, 1, 0, 2, 1, 2, 0)]
+    metered = energy(5.1)
+    metered["pruned"]["round_energies_mj"] = energies
+    low, high = stats.t.interval(0.95, 11, np.mean(energies), stats.sem(energies))
+    assert rounds.carried(np.array(energies)) == 0
+    check = only(made(energy=metered), max_energy_mj=high + 1e-9)
+    assert check.interval == pytest.approx((low, high))
+    assert check.outcome == "pass"
+    assert only(made(energy=metered), max_energy_mj=high - 1e-9).outcome == "fail"
+    metered["pruned"]["round_energies_mj"] = energies[:5]
+    assert only(made(energy=metered), max_energy_mj=5.1).interval is None
+
+
+def test_a_slow_build_widens_the_interval_of_the_median(made):
+    builds = [1, 2] * 12
+    slow_second = np.where(np.array(builds) == 2, 1.1, 1.0)
+    told, untold = made(machine=slow_second, builds=builds), made(machine=slow_second)
+    of_second = [times for times, build in zip(told.rounds["pruned"], builds, strict=True) if build == 2]
+    second = float(np.median(np.concatenate(of_second)))
+    assert untold.report.latency.pruned.median_ms < second
+    low, high = only(told, max_median_ms=1.0).interval
+    assert low < 0.96 * second
+    assert second <= high
+    assert only(told, max_p99_ms=1.0).interval[1] >= np.percentile(np.concatenate(of_second), 99)
+
+
 @pytest.mark.parametrize(("size", "outcome"), [(4_000_000, "pass"), (4_000_001, "fail"), (None, "inconclusive")])
-def test_the_size_of_the_engine(made, size, outcome):
-    assert only(made(size__pruned_engine_bytes=size), max_engine_mb=4).outcome == outcome
+def test_the_size_of_the_engine_that_was_built(made, size, outcome):
+    built = made(setup=replace(made_runs.SETUP, runtime="trtexec"), size__pruned_engine_bytes=size)
+    assert only(built, max_engine_mb=4).outcome == outcome
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "onnxruntime-agent"])
+@pytest.mark.parametrize(("size", "outcome"), [(4_000_000, "pass"), (4_000_001, "fail")])
+def test_where_onnx_files_run_as_they_are_the_file_is_the_engine(made, runtime, size, outcome):
+    found = made(setup=replace(made_runs.SETUP, runtime=runtime), size__pruned_bytes=size)
+    check = only(found, max_engine_mb=4)
+    assert (check.outcome, check.value) == (outcome, size / 1e6)
+
+
+def test_what_runs_nowhere_yet_has_no_engine(made):
+    assert only(made(latency=None, size__pruned_bytes=1), max_engine_mb=4).outcome == "inconclusive"
 
 
 def test_accuracy_on_the_device_counts_where_it_was_measured(made):

@@ -8,7 +8,7 @@ from edgeprune.errors import ConfigError
 from edgeprune.gate import noise, regression
 from edgeprune.gate.budget import Limits
 from edgeprune.gate.regression import Comparison, Incomparable
-from edgeprune.gate.rounds import Shift
+from edgeprune.gate.rounds import Shift, across
 
 LIMITS = Limits(max_regression=0.03)
 DRIFTING = np.exp(np.linspace(0, 0.3, 24))
@@ -118,7 +118,7 @@ def test_another_model_never_passes_even_when_no_limit_is_set(made):
 
 
 def found_with(log, resolution, p):
-    return Comparison(Shift(log, resolution, p), "ratio", "median", (64, 64), calibrated=False)
+    return Comparison(Shift(log, resolution, p, 1 - p), "ratio", "median", (64, 64), calibrated=False)
 
 
 @pytest.mark.parametrize(
@@ -188,3 +188,48 @@ def test_facts_of_an_unknown_form_are_compared_as_they_are(made):
     reports = [made(seed=seed, setup=replace(made_runs.SETUP, device=odd)) for seed in (0, 1)]
     assert judged(*reports).outcome == "pass"
     assert "device.gpu_hz: unknown before, absent now" in judged(reports[0], made(seed=1)).text
+
+
+TWO_BUILDS = [1, 2] * 12
+
+
+def of_builds(made, seed, first, second):
+    """A report whose pruned model takes so much longer in its first and its second build."""
+    level = np.where(np.array(TWO_BUILDS) == 1, first, second)
+    report = made(seed=seed, builds=TWO_BUILDS, pruned_ms=0.15)
+    session = report.session
+    slower = replace(
+        session.pruned, medians_ms=session.pruned.medians_ms * level, fast_ms=session.pruned.fast_ms * level
+    )
+    return replace(session, pruned=slower)
+
+
+def test_a_slow_down_must_lie_between_every_two_builds(made):
+    even, slow = of_builds(made, 0, 1.0, 1.0), of_builds(made, 1, 1.08, 1.08)
+    lucky, uneven = of_builds(made, 2, 1.0, 1.08), of_builds(made, 3, 1.0, 1.1)
+    between = {
+        name: regression.compare_sessions(before, after, 0.01, None).shift
+        for name, before, after in (("all", even, slow), ("some", lucky, slow), ("none", even, uneven))
+    }
+    assert between["all"].p < 0.01
+    assert between["some"].p > 0.2  # the slow build before is as slow as those now
+    assert between["none"].p > 0.05  # its first build is no slower
+    assert between["none"].p_faster > 0.5
+    assert between["none"].share > 0.03
+    unaware = regression.compare_sessions(replace(even, builds=()), replace(uneven, builds=()), 0.01, None).shift
+    assert unaware.p < 0.03 < between["none"].p
+
+
+def test_builds_that_are_alike_cost_little(made):
+    even, same = of_builds(made, 0, 1.0, 1.0), of_builds(made, 1, 1.0, 1.0)
+    told = regression.compare_sessions(even, same, 0.01, None).shift
+    untold = regression.compare_sessions(replace(even, builds=()), replace(same, builds=()), 0.01, None).shift
+    assert told.log == untold.log
+    assert untold.resolution < told.resolution < 3 * untold.resolution
+
+
+def test_a_resolution_between_builds_is_just_significant_for_every_pair():
+    pairs = [Shift(0.01, 0.004, 0.001, 0.999), Shift(0.03, 0.006, 1e-5, 1 - 1e-5)]
+    found = across(Shift(0.02, 0.003, 1e-6, 1 - 1e-6), pairs)
+    assert (found.log, found.p, found.p_faster) == (0.02, 0.001, 1 - 1e-5)
+    assert found.resolution == pytest.approx(0.014)  # a shift of all by 0.006 less leaves the first pair at 0.004

@@ -1,7 +1,9 @@
+import hashlib
 import json
 import shutil
 
 import made_runs
+import numpy as np
 import pytest
 
 from edgeprune.errors import DataError
@@ -89,7 +91,39 @@ def test_a_missing_report_is_refused(tmp_path):
         evidence.read(tmp_path / "report.json")
 
 
+def unhashed(path):
+    """The report as older versions wrote it."""
+    document = json.loads(path.read_text())
+    for role in ("baseline", "pruned"):
+        del document["latency"][role]["samples_sha256"]
+    path.write_text(json.dumps(document))
+
+
+def test_a_report_has_the_hashes_of_its_samples(copy):
+    latency = json.loads(copy.read_text())["latency"]
+    for role in ("baseline", "pruned"):
+        content = (copy.parent / latency[role]["samples_path"]).read_bytes()
+        assert latency[role]["samples_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_samples_whose_hash_is_another_are_refused(copy):
+    made_runs.edit(copy, "latency.pruned.samples_sha256", "0" * 64)
+    with pytest.raises(DataError, match=r"samples-pruned\.npz has the sha256 .* the report was made with 000000000000"):
+        evidence.read(copy)
+
+
+def test_samples_packed_anew_are_found_out_by_their_hash_alone(copy):
+    file = copy.parent / "samples-pruned.npz"
+    with np.load(file) as arrays:
+        np.savez(file, **arrays)
+    with pytest.raises(DataError, match=r"samples-pruned\.npz has the sha256"):
+        evidence.read(copy)
+    unhashed(copy)
+    assert evidence.read(copy).rounds["pruned"]
+
+
 def test_damaged_samples_are_refused(copy):
+    unhashed(copy)
     file = copy.parent / "samples-pruned.npz"
     file.write_bytes(file.read_bytes()[:-50])
     with pytest.raises(DataError, match=r"samples-pruned\.npz is not a file of latency samples"):
@@ -99,6 +133,7 @@ def test_damaged_samples_are_refused(copy):
 def test_samples_of_another_measurement_are_found_out(copy, tmp_path):
     other = made_runs.write(tmp_path / "other", seed=7)
     shutil.copy(other.parent / "samples-pruned.npz", copy.parent)
+    unhashed(copy)
     with pytest.raises(DataError, match=r"latency\.pruned\.median_ms"):
         evidence.read(copy)
 

@@ -37,7 +37,7 @@ def _judged(judgement: Judgement) -> list[str]:
     parts = [f"#### {_shown(judgement.label)}", _checks(judgement.checks)]
     if judgement.figures:
         rows = [_figure(figure) for figure in judgement.figures]
-        parts.append(_table(("figure", "baseline", "now", "change", ""), rows))
+        parts.append(_table(("figure", "baseline", "now", "change", "noise?"), rows))
     return [*parts, *(f"Note: {_shown(note)}." for note in judgement.notes)]
 
 

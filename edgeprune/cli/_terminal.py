@@ -1,0 +1,55 @@
+"""Lines, tables and bars on a terminal, drawn by rich."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from edgeprune.protocols import Advance
+
+
+class Terminal:
+    """A `Paper` that somebody looks at."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+    def stage(self, title: str, reused: bool) -> None:
+        """The line of a stage."""
+        mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] "
+        self._console.print(f"{mark}{escape(title)}")
+
+    def line(self, text: str, bold: bool = False) -> None:
+        """Any other line."""
+        self._console.print(f"[bold]{escape(text)}[/bold]" if bold else escape(text))
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
+        """A table; columns named in `right` are aligned right."""
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(cell) for cell in row))
+        self._console.print(table)
+
+    @contextmanager
+    def track(self, label: str, total: int) -> "Iterator[Advance]":
+        """A bar that is gone when the work is done."""
+        with Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=self._console,
+            transient=True,
+            auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
+        ) as bar:
+            task = bar.add_task(label, total=total, text="")
+            yield lambda steps, text: bar.update(task, advance=steps, text=text, refresh=True)
