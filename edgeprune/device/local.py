@@ -81,7 +81,7 @@ class LocalTransport:
         except OSError as error:
             raise DeviceError(f"cannot write {path} on {self.name}: {reason_of(error)}") from error
         if file_sha256(target) != file_sha256(source):
-            raise DeviceError(f"{path} did not arrive whole on {self.name}", "Is its disk damaged?")
+            raise DeviceError(f"{path} did not arrive whole on {self.name}", "Its disk may be damaged")
 
     def get(self, path: str, target: Path) -> None:
         """Copy a file from there.

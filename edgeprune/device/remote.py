@@ -175,8 +175,10 @@ class RemoteRun:
 
     def stop(self) -> None:
         """End it there; returns when its processes are gone, the power state is restored and the device is free."""
-        self.progress.note(f"stopping what runs on {self.transport.name}")
-        self.transport.run(f"cd {quote(self.folder)} && sh run.sh stop", _STOP_S)
+        there = f"cd {quote(self.folder)} && sh run.sh"
+        if self.transport.run(f"{there} state").stdout.startswith(b"alive"):
+            self.progress.note(f"stopping what runs on {self.transport.name}")
+            self.transport.run(f"{there} stop", _STOP_S)
 
     def script(self, script: str, timeout_s: float = 60.0) -> str:
         """What a script says that may be run twice and must not fail.

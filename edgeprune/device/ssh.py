@@ -107,7 +107,8 @@ class SshTransport:
             f"f={quote(path)} p={quote(part)}\n"
             'mkdir -p "$(dirname "$f")" || exit\n'
             f'if [ -f "$f" ] && [ "$(sha256sum <"$f" | cut -d " " -f 1)" = {sha256} ]; then echo whole; exit; fi\n'
-            'if [ -f "$p" ]; then wc -c <"$p"; else echo 0; fi',
+            # A copy: an earlier client that was killed may have left one that goes on writing to the file as it was.
+            'if [ -f "$p" ] && cp "$p" "$p.new" && mv "$p.new" "$p"; then wc -c <"$p"; else echo 0; fi',
             path,
         )
         if there == "whole":
@@ -129,7 +130,7 @@ class SshTransport:
         if arrived == "part":
             raise LinkLost(f"{path} reached {self.name} in part only")
         if arrived != "whole":
-            raise DeviceError(f"{path} did not arrive whole on {self.name}", "Try again; is its disk damaged?")
+            raise DeviceError(f"{path} did not arrive whole on {self.name}", "Try again; its disk may be damaged")
 
     def get(self, path: str, target: Path) -> None:
         """Copy a file from there, continuing what an earlier attempt left, and check it by its hash.
@@ -142,11 +143,12 @@ class SshTransport:
         sha256, size = there[0], int(there[-1])
         part = target.with_name(f"{target.name}.{sha256[:16]}.part")
         offset = part.stat().st_size if part.exists() and part.stat().st_size <= size else 0
-        with part.open("r+b" if offset else "wb") as file:
-            file.seek(offset)
+        with tempfile.TemporaryFile(dir=target.parent) as arriving:
             command = f"printf '@@edgeprune-begin\\n'; tail -c +{offset + 1} {quote(path)}"
-            code, errors = self._ssh(f"sh -c {quote(command)}", None, file, self._limit_s(size - offset))
-        self._strip_mark(part, offset)
+            try:
+                code, errors = self._ssh(f"sh -c {quote(command)}", None, arriving, self._limit_s(size - offset))
+            finally:
+                _append(part, offset, arriving)
         if code != 0:
             raise self._failed(code, errors, b"", f"cannot read {path} on {self.name}")
         if file_sha256(part) != sha256:
@@ -175,15 +177,6 @@ class SshTransport:
             why = reason_of(Exception(done.stderr.decode(errors="replace")))
             raise DeviceError(f"cannot use {path} on {self.name}: {why[:200]}")
         return done.stdout.decode(errors="replace").strip()
-
-    def _strip_mark(self, part: Path, offset: int) -> None:
-        """Take out what came before the file's own bytes, or what came in vain."""
-        with part.open("r+b") as file:
-            file.seek(offset)
-            _noise, mark, data = file.read().partition(_BEGIN)
-            file.seek(offset)
-            file.write(data if mark else b"")
-            file.truncate()
 
     def _command(self) -> list[str]:
         """The client and its options, up to the destination."""
@@ -239,3 +232,13 @@ class SshTransport:
     @staticmethod
     def _limit_s(size: int) -> float:
         return _SETTLE_S + size / _SLOWEST_BYTES_S
+
+
+def _append(part: Path, offset: int, arriving: IO[bytes]) -> None:
+    """Add what arrived to the first `offset` bytes of a file, but for what was printed before its own bytes."""
+    arriving.seek(0)
+    _noise, mark, data = arriving.read().partition(_BEGIN)
+    with part.open("r+b" if offset else "wb") as file:
+        file.seek(offset)
+        file.write(data if mark else b"")
+        file.truncate()

@@ -51,11 +51,11 @@ _REACH = (
         "no host named {name} is known",
         "Give a host as in ~/.ssh/config, or user@address",
     ),
-    (r"Connection refused", "{name} refused the connection", "Is its SSH server running, and the port right?"),
+    (r"Connection refused", "{name} refused the connection", "See whether its SSH server runs, and on which port"),
     (
         r"timed out|No route to host|Network is unreachable|Host is down",
         "{name} cannot be reached: {said}",
-        "Is it switched on and on this network?",
+        "See whether it is switched on, and on this network",
     ),
     (r"booting up|System is going down", "{name} is starting or stopping", "Try again in a minute"),
 )

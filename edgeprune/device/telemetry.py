@@ -20,7 +20,6 @@ _BUSY = 0.5  # of the highest load: from there on the GPU counts as at work
 _AT_WORK = 20  # percent that the highest load must reach for it to say when the GPU was at work
 _EDGE = 0.1
 _CLOCK_CHANGE = 0.02
-_HOT_C = 95.0  # Orin throttles from 99 °C on, Xavier and Nano from 96 to 97 °C
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,6 @@ class Summary:
     def clock_moved(self) -> bool:
         """Whether the GPU's clock was not the same throughout."""
         return self.gpu_mhz is not None and self.gpu_mhz[0] < (1 - _CLOCK_CHANGE) * self.gpu_mhz[1]
-
-    @property
-    def throttled(self) -> bool:
-        """Whether a sensor was so hot that the board slows down."""
-        return self.hottest_c is not None and self.hottest_c >= _HOT_C
 
 
 def readings(text: str) -> tuple[Reading, ...]:
@@ -128,17 +122,18 @@ def power_w(reading: Reading, rails: Sequence[str]) -> float:
     return sum(reading.rails_w[rail] for rail in rails)
 
 
-def disturbed(rounds: Sequence[Summary]) -> dict[int, str]:
-    """Which of several rounds do not count, and why in words: the clock moved in one, or is not that of most.
+def disturbed(rounds: Sequence[Summary], hot_c: float) -> dict[int, str]:
+    """Which of several rounds do not count, and why in words: too hot, or the clock moved or is not that of most.
 
     Args:
         rounds: Of all models, in any order.
+        hot_c: Temperature of a sensor from which on the board may slow down.
     """
     highest = [summary.gpu_mhz[1] for summary in rounds if summary.gpu_mhz]
     usual = Counter(highest).most_common(1)[0][0] if highest else 0
     reasons = {}
     for index, summary in enumerate(rounds):
-        if summary.throttled:
+        if summary.hottest_c is not None and summary.hottest_c >= hot_c:
             reasons[index] = f"it was {summary.hottest_c:.0f} °C hot"
         elif summary.clock_moved and summary.gpu_mhz:
             reasons[index] = f"the GPU's clock went from {summary.gpu_mhz[0]} to {summary.gpu_mhz[1]} MHz"

@@ -156,6 +156,7 @@ def with_outcome(document: dict[str, Any], outcome: DeviceOutcome) -> dict[str, 
         "latency": latency,
         "device_accuracy": sections.device_accuracy(outcome.accuracy) if outcome.accuracy else None,
         "energy": to_plain(outcome.energy) if outcome.energy else None,
+        "layers": to_plain(outcome.layers) or None,
         "warnings": list(dict.fromkeys((*said, *outcome.bench.warnings))),
     }
     return _checked({**document, **measured})

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
+from edgeprune.report import layers, plots, promises, tables, verdict
 from edgeprune.report import numerals as n
-from edgeprune.report import plots, promises, tables, verdict
 from edgeprune.report.canvas import Plot
 from edgeprune.report.exported import exports
 from edgeprune.report.page import environment
@@ -81,7 +81,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "comparison": tables.comparison(report),
         "by_snr": tables.by_snr(accuracy) if accuracy else [],
         "by_class": tables.by_class(accuracy) if accuracy else [],
-        "asked": promises.sections(report),
+        "asked": [*promises.sections(report), *layers.sections(report)],
         "measurement": tables.measurement(report),
         "device": tables.device_facts(report),
         "energy": tables.energy_facts(report),

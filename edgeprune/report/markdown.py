@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from edgeprune.report import layers, promises, tables, verdict
 from edgeprune.report import numerals as n
-from edgeprune.report import promises, tables, verdict
 from edgeprune.report.exported import exports
 from edgeprune.report.schema import Report, UnitDecision
 
@@ -18,6 +18,7 @@ def render(report: Report) -> str:
         _plan(report),
         *map(_asked, promises.sections(report)),
         _by_snr(report),
+        *map(_asked, layers.sections(report)),
         _measurement(report),
         _section("ONNX", _table(("", "before", "after", "change"), _row_cells(exports(report)))),
         _files(report),

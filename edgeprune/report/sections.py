@@ -99,6 +99,7 @@ def latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
         "threads": bench.threads,
         "mode": bench.mode,
         "rounds": bench.rounds,
+        "builds": list(bench.builds) if bench.builds else None,
         "baseline": of(bench.baseline),
         "pruned": of(bench.pruned),
         "speedup": bench.speedup,

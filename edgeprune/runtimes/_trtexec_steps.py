@@ -39,6 +39,11 @@ def times_file(round_number: int, role: Role) -> str:
     return f"{OUT}/{role}-times-{round_number:03d}.json"
 
 
+def profile_file(role: Role) -> str:
+    """Time of each layer of a model's first engine."""
+    return f"{OUT}/{role}-profile.json"
+
+
 def build_name(role: Role, build: int) -> str:
     """Name of the step that builds an engine."""
     return f"build-{role}-{build}"
@@ -153,12 +158,11 @@ def _time(work: Assignment, flags: Flags, number: int, role: Role, build: int) -
 
 def _profile(work: Assignment, flags: Flags, role: Role) -> Step:
     """Time of each layer, apart from the rounds because it slows them down, and without the graph that hides layers."""
-    out = f"{OUT}/{role}-profile.json"
+    out = profile_file(role)
     arguments = (
         *_running(work, flags, engine_file(role, 1), transfers=work.transfers, graph=False),
         "--dumpProfile",
         f"--exportProfile={out}",
-        f"--exportLayerInfo={OUT}/{role}-layers.json",
         f"--warmUp={work.warmup_ms:g}",
         f"--duration={work.round_ms / 1000:g}",
     )

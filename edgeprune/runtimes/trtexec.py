@@ -10,7 +10,6 @@ import onnx
 from edgeprune.errors import ConfigError, DeviceError
 from edgeprune.measurement import (
     ENGINES,
-    KNOWN_FRAMES,
     STEPS,
     Assignment,
     DeviceMeasurement,
@@ -19,16 +18,15 @@ from edgeprune.measurement import (
     Role,
     Step,
     TimedRound,
-    frames_file,
     model_file,
 )
 from edgeprune.runtimes import _trtexec_logs as logs
 from edgeprune.runtimes import _trtexec_steps as steps
 from edgeprune.runtimes._trtexec_flags import FLAGS, flags_of
+from edgeprune.runtimes._trtexec_profile import read_profile
 from edgeprune.runtimes._trtexec_times import read_answers, read_times
 from edgeprune.targets import CLOCK_MS
 
-_FLOAT32_BYTES = 4
 _WARMUP_ROWS_BELOW = 80501
 _APART = 0.05  # of the greatest logit: far above what tactics of one precision differ by
 
@@ -66,7 +64,7 @@ class Trtexec:
 
         Args:
             work: What was asked for.
-            bundle: The folder with the models, the frames and the result.
+            bundle: The folder with the result, and with the models where they are for a DLA.
             version: Of trtexec: major * 10000 + minor * 100 + patch.
 
         Raises:
@@ -75,7 +73,6 @@ class Trtexec:
         flags = flags_of(version)
         if flags is None:
             raise DeviceError(f"trtexec {version} is older than any that is known", "Update JetPack to 4.6.1 or newer")
-        _check_frames(work, bundle)
         for step in steps.steps_of(work, flags):
             _check(step, bundle)
         known = {
@@ -83,7 +80,9 @@ class Trtexec:
             for role in work.roles
             for build in range(1, work.builds + 1)
         }
-        warnings = (*_build_doubts(work, bundle), *_apart(work, known), *_round_doubts(work, bundle))
+        layers = {role: read_profile(bundle / steps.profile_file(role)) for role in work.roles}
+        dark = [f"{role}: the times of its layers cannot be read" for role, found in layers.items() if not found]
+        warnings = (*_build_doubts(work, bundle), *_apart(work, known), *_round_doubts(work, bundle), *dark)
         return DeviceMeasurement(
             mode=_mode(work, refused=_graph_refused(work, bundle)),
             rounds=_rounds(work, bundle, version),
@@ -91,6 +90,7 @@ class Trtexec:
             answers={role: _answers(work, bundle, role) for role in work.roles if work.answer_chunks},
             engines=_engines(work, bundle),
             warnings=warnings,
+            layers={role: found for role, found in layers.items() if found},
         )
 
     def built(self, work: Assignment, bundle: Path, version: int) -> EngineFile:
@@ -110,17 +110,6 @@ class Trtexec:
             if step.engine is not None:
                 _check(step, bundle)
         return _engines(work, bundle)[0]
-
-
-def _check_frames(work: Assignment, bundle: Path) -> None:
-    """Some versions of trtexec read the first half of a file that is too long, and say nothing."""
-    frame = work.channels * work.length * _FLOAT32_BYTES
-    due = {KNOWN_FRAMES: work.batch * frame}
-    due |= {frames_file(chunk): work.answer_batch * frame for chunk in range(work.answer_chunks)}
-    for name, size in due.items():
-        found = (bundle / name).stat().st_size if (bundle / name).is_file() else 0
-        if found != size:
-            raise DeviceError(f"{bundle / name} has {found} bytes; the engine takes {size}", "Make the bundle again")
 
 
 def _check(step: Step, bundle: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeprune import registry
 from edgeprune.device import archive
-from edgeprune.device.bundle import pack, read_manifest
+from edgeprune.device.bundle import Manifest, pack, read_manifest
 from edgeprune.device.probe import needs_of, probe, refuse, tool_version
 from edgeprune.device.session import run_bundle
 from edgeprune.errors import ConfigError
@@ -138,17 +138,18 @@ def collected(result: Path, target: Target, folder: Path, replay: str | None = N
     """
     manifest = read_manifest(folder / BUNDLE)
     archive.unpack(result, folder / UNPACKED, manifest.id)
-    _take_frames(folder / BUNDLE, manifest.folder, folder / UNPACKED)
+    if manifest.assignment.dla_core is not None:
+        _take_models(folder / BUNDLE, manifest, folder / UNPACKED)
     outcome = collect(folder / UNPACKED, manifest, target, folder, replay)
-    for bulky in (folder / UNPACKED / OUT, folder / UNPACKED / "frames"):  # the tar has them too
-        shutil.rmtree(bulky, ignore_errors=True)
+    for bulky in (OUT, "models"):  # the tars have them too
+        shutil.rmtree(folder / UNPACKED / bulky, ignore_errors=True)
     return outcome
 
 
-def _take_frames(bundle: Path, inside: str, folder: Path) -> None:
-    """Put the frames of a bundle beside its result, where a runtime looks for all that it needs to read one."""
+def _take_models(bundle: Path, manifest: Manifest, folder: Path) -> None:
+    """Put the models of a bundle beside its result: what runs on a DLA is a share of their operators."""
     with tarfile.open(bundle) as tar:
-        for member in tar:
-            if member.isfile() and member.name.startswith(f"{inside}/frames/"):
-                member.name = member.name.removeprefix(f"{inside}/")
-                tar.extract(member, folder, filter="data")
+        for role in manifest.assignment.roles:
+            member = tar.getmember(f"{manifest.folder}/{model_file(role)}")
+            member.name = model_file(role)
+            tar.extract(member, folder, filter="data")

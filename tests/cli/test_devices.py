@@ -80,6 +80,9 @@ def check_measured(report):
     assert report["energy"]["rails"] == ["VDD_IN"]
     assert report["energy"]["pruned"]["energy_mj"] < report["energy"]["baseline"]["energy_mj"]
     assert report["size"]["pruned_engine_bytes"] < report["size"]["baseline_engine_bytes"]
+    for layers in report["layers"].values():
+        assert sum(layer["share"] for layer in layers) == pytest.approx(1)
+        assert layers[0]["mean_ms"] == max(layer["mean_ms"] for layer in layers) > 0
     assert not [warning for warning in report["warnings"] if "nothing was measured" in warning]
 
 
@@ -140,6 +143,42 @@ def test_bench_and_build_on_a_device(run, world, finished, tmp_path):
     built = run("build", pair[1], *target, "--out", tmp_path / "pruned.engine", "--json")
     assert built.code == 0, built.err
     assert built.json["sha256"] == file_sha256(tmp_path / "pruned.engine")
+
+
+def test_bench_on_an_accelerator(run, world, finished, tmp_path):
+    target = ("--target", world / "quick-orin.toml", "--device", "replay:orin-nx-jp62")
+    ended = run("bench", finished / "pruned.onnx", *target, "--dla", 0, "--out", tmp_path / "bench", "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json["mode"].endswith("DLA 0")
+    assert not (tmp_path / "bench/device/models").exists()
+
+
+POWER = ("--power-mode", "MAXN_SUPER", "--lock-clocks")
+
+
+@pytest.mark.parametrize("fault", ["", "+oom"])
+def test_the_power_state_is_changed_for_the_measurement_alone(run, world, finished, tmp_path, fault):
+    board = BOARD + fault
+    before = run("device", "probe", board, "--json").json
+    assert (before["power_mode"], before["clocks_locked"]) == ("25W", False)
+    target = ("--target", world / "quick-orin.toml", "--device", board)
+    ended = run("bench", finished / "pruned.onnx", *target, *POWER, "--out", tmp_path / "bench", "--json")
+    if fault:
+        assert ended.code == 4
+        assert "out of memory" in ended.err
+    else:
+        assert (ended.json["device"]["power_mode"], ended.json["device"]["clocks_locked"]) == ("MAXN_SUPER", True)
+    after = run("device", "probe", board, "--json").json
+    for fact in ("power_mode", "power_mode_id", "clocks_locked", "gpu_hz"):
+        assert after[fact] == before[fact]
+
+
+def test_without_root_the_power_state_is_not_asked_for(run, world, finished, tmp_path):
+    target = ("--target", world / "quick-orin.toml", "--device", f"{BOARD}+no-sudo")
+    ended = run("bench", finished / "pruned.onnx", *target, *POWER, "--out", tmp_path / "bench")
+    assert ended.code == 4
+    (line,) = [line for line in ended.err.splitlines() if line.startswith("error:")]
+    assert "sudo asks for a password" in line
 
 
 @pytest.mark.parametrize(

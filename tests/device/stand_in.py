@@ -40,7 +40,10 @@ while :; do echo "RAM 1/2MB GR3D_FREQ 99%@76 POM_5V_IN 2000/2000"; sleep 0.05; d
 NVPMODEL = """#!/bin/sh
 case $1 in
   -q) echo "NV Power Mode: MODE$(cat "$BOARD/mode")"; cat "$BOARD/mode" ;;
-  -m) echo "nvpmodel $2" >>"$BOARD/power"; [ -f "$BOARD/stuck" ] || echo "$2" >"$BOARD/mode" ;;
+  -m)
+    echo "nvpmodel $2" >>"$BOARD/power"
+    [ -f "$BOARD/stuck" ] || { echo "$2" >"$BOARD/mode"; echo free >"$BOARD/clocks"; }
+    ;;
 esac
 """
 JETSON_CLOCKS = """#!/bin/sh

@@ -9,7 +9,7 @@ from stand_in import ANY, WORK
 from edgeprune.device import bundle
 from edgeprune.device.probe import Needs
 from edgeprune.errors import ConfigError, DeviceError, EdgepruneError
-from edgeprune.measurement import Plan, Step
+from edgeprune.measurement import KNOWN_FRAMES, Plan, Step, frames_file
 
 STEP = Step("time", "trtexec", ("--loadEngine=x",), 9, ("result/out/t.json",), telemetry=True)
 BUILD = Step("build", "python3", (), 60, engine="result/out/e.engine")
@@ -135,3 +135,14 @@ def test_a_bundle_of_another_version_is_told(tmp_path):
         bundle.manifest_from({**plain, "schema": "edgeprune-bundle/2"}, "x")
     with pytest.raises(ConfigError, match="is not a Manifest"):
         bundle.manifest_from({**plain, "needs": 3}, "x")
+
+
+@pytest.mark.parametrize("size", [0, 32, 65, 128])
+def test_frames_of_another_size_than_the_model_takes_are_not_packed(tmp_path, size):
+    with pytest.raises(EdgepruneError, match=rf"known\.bin has {size} bytes; the models take 64"):
+        pack(tmp_path / "x.tar", content={KNOWN_FRAMES: bytes(size)})  # 1 frame of 2 x 8 float32
+    chunk = WORK.answer_batch * 64
+    with pytest.raises(EdgepruneError, match=f"{frames_file(0)} has {2 * chunk} bytes; the models take {chunk}"):
+        pack(tmp_path / "x.tar", content={KNOWN_FRAMES: bytes(64), frames_file(0): bytes(2 * chunk)})
+    assert not (tmp_path / "x.tar").exists()
+    assert pack(tmp_path / "x.tar", content={KNOWN_FRAMES: bytes(64), frames_file(0): bytes(chunk)})

@@ -228,11 +228,23 @@ def test_the_power_state_is_changed_for_the_run_only(board, mode):
     assert not (board.folder / "cache/restore").exists()
 
 
-@pytest.mark.parametrize("how", ["fails", "SIGTERM", "SIGKILL", "crash"])
+def test_clocks_that_were_locked_before_are_locked_again_after_a_change_of_the_mode(board):
+    gpu = board.folder / "root/sys/class/devfreq/57000000.gpu"
+    gpu.mkdir(parents=True)
+    for name in ("min_freq", "cur_freq", "max_freq"):
+        (gpu / name).write_text("921600000\n")
+    (board.folder / "clocks").write_text("locked\n")
+    bundle = board.bundle(tool("look", "--mode", makes=("result/out/mode",)), power_mode="5W")
+    assert bundle.run() == 0, bundle.said
+    assert (bundle.result / "out/mode").read_text().split() == ["1", "free"]
+    assert (board.text("mode"), board.text("clocks")) == ("0", "locked")
+
+
+@pytest.mark.parametrize("how", ["fails", "SIGTERM", "SIGINT", "SIGHUP", "SIGKILL", "crash", "deserted"])
 def test_the_power_state_is_restored_however_it_ends(board, how):
     words = ("--exit=5",) if how == "fails" else ("--sleep=60",)
     bundle = board.bundle(writing("one", *words), power_mode="5W", lock_clocks=True)
-    process = bundle.start()
+    process = bundle.start(LEASE_S="3" if how == "deserted" else "0")  # for so long nobody asks: the link is lost
     if how != "fails":
         eventually(lambda: runs(board.text("sleeper")))
         assert (board.text("mode"), board.text("clocks")) == ("1", "locked")
@@ -240,7 +252,7 @@ def test_the_power_state_is_restored_however_it_ends(board, how):
         kill_all(process)
         assert (board.text("mode"), board.text("clocks")) == ("1", "locked")
         assert board.bundle(writing("two")).run() == 0
-    elif how != "fails":
+    elif how.startswith("SIG"):
         process.send_signal(getattr(signal, how))
     process.wait(20)
     eventually(lambda: not board.held())

@@ -110,8 +110,7 @@ def test_without_a_load_the_middle_half_counts():
 def test_a_clock_that_moves_and_heat_are_seen():
     assert summarise(line(99, 600) * 10 + line(99, 500) * 10, []).clock_moved
     assert not summarise(line(99, 600) * 10 + line(99, 595) * 10, []).clock_moved
-    assert summarise(line(99, heat=97) * 10, []).throttled
-    assert not summarise(line(99, heat=80) * 10, []).throttled
+    assert summarise(line(99) * 5 + line(99, heat=97) + line(99) * 5, []).hottest_c == 97
 
 
 def test_rounds_that_do_not_count_are_named_with_the_reason():
@@ -120,12 +119,13 @@ def test_rounds_that_do_not_count_are_named_with_the_reason():
     )
     moved = summarise(line(99, 600) * 5 + line(99, 500) * 5, [])
     unknown = Summary(10, (), None, None, None)
-    assert disturbed([usual, slower, usual, hot, moved, unknown, usual]) == {
+    assert disturbed([usual, slower, usual, hot, moved, unknown, usual], 98.0) == {
         1: "the GPU ran at 500 MHz, and mostly at 600 MHz",
         3: "it was 98 °C hot",
         4: "the GPU's clock went from 500 to 600 MHz",
     }
-    assert disturbed([unknown]) == {}
+    assert disturbed([unknown], 98.0) == {}
+    assert disturbed([hot], 98.5) == {}
 
 
 def test_a_line_cut_off_by_the_end_does_not_count():

@@ -9,7 +9,7 @@ import pytest
 
 from edgeprune import registry
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.measurement import ENGINES, KNOWN_FRAMES, OUT, STEPS, frames_file, model_file
+from edgeprune.measurement import ENGINES, OUT, STEPS, model_file
 from edgeprune.runtimes._trtexec_steps import timed_rounds
 from edgeprune.runtimes.trtexec import runtime
 
@@ -165,14 +165,6 @@ def test_a_file_that_a_step_should_have_made_is_told(bundle, content):
     if content is not None:
         file.write_bytes(content)
     assert f"left no {OUT}/baseline-times-001.json" in refused(bundle)
-
-
-@pytest.mark.parametrize("name", [KNOWN_FRAMES, frames_file(1)])
-@pytest.mark.parametrize("factor", [0.5, 2, 0])
-def test_frames_of_another_size_than_the_engine_takes_are_refused(bundle, name, factor):
-    content = (bundle / name).read_bytes()
-    (bundle / name).write_bytes((content * 2)[: int(len(content) * factor)])
-    assert f"{bundle / name} has {int(len(content) * factor)} bytes; the engine takes {len(content)}" in refused(bundle)
 
 
 @pytest.mark.parametrize(

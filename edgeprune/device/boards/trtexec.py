@@ -4,7 +4,6 @@ What an engine answers is computed by ONNX Runtime from the model in it, so accu
 """
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -146,10 +145,6 @@ def _infer(board: Board, options: Options, header: Header, model: bytes) -> None
         _timing.export_times(Path(given["exportTimes"]), trace, board)
     if "exportProfile" in options:
         _timing.export_profile(Path(given["exportProfile"]), trace, header, board)
-    if "exportLayerInfo" in options:
-        Path(given["exportLayerInfo"]).write_text(
-            json.dumps({"Layers": list(header.layers), "Bindings": ["iq", "logits"]})
-        )
     _timing.summarise(trace, board, options, header)
 
 

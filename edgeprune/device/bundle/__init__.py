@@ -15,8 +15,8 @@ from typing import Any
 
 from edgeprune.device.bundle.rendering import check_path, render, settings
 from edgeprune.device.probe import Needs
-from edgeprune.errors import ConfigError, DeviceError, reason_of
-from edgeprune.measurement import Assignment, Plan
+from edgeprune.errors import ConfigError, DeviceError, EdgepruneError, reason_of
+from edgeprune.measurement import KNOWN_FRAMES, Assignment, Plan
 from edgeprune.store import canonical_sha256, from_plain, replacing, to_plain
 
 SCHEMA = "edgeprune-bundle/1"
@@ -25,6 +25,7 @@ _SCRIPTS = ("run.sh", "probe.sh")
 _ROOM_BYTES = 64 << 20
 _ROOM_FOLD = 4  # engines, logs and the result beside the models they are made from
 _MANIFEST_BYTES = 16 << 20
+_FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,12 @@ def pack(
 
     Raises:
         ConfigError: A file cannot be read, or `out` cannot be written.
+        EdgepruneError: A file of frames has another size than the models take.
     """
     files = {name: (SHIPPED / name).read_bytes() for name in _SCRIPTS}
     files |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
     files |= {check_path(path): _bytes(path, value) for path, value in content.items()}
+    _check_frames(files, assignment)
     hashes = {path: hashlib.sha256(data).hexdigest() for path, data in sorted(files.items())}
     need_bytes = _ROOM_BYTES + _ROOM_FOLD * sum(map(len, files.values()))
     said = (to_plain(needs), to_plain(assignment), runtime, hashes, power_mode, lock_clocks)
@@ -156,6 +159,15 @@ def _bytes(path: str, value: Path | str | bytes) -> bytes:
         return value.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {value} for {path}: {reason_of(error)}") from error
+
+
+def _check_frames(files: Mapping[str, bytes], work: Assignment) -> None:
+    """Some versions of trtexec read the first half of a file that is too long, and say nothing."""
+    frames = {path: work.answer_batch for path in files if path.startswith("frames/")}
+    for path, count in {**frames, **({KNOWN_FRAMES: work.batch} if KNOWN_FRAMES in files else {})}.items():
+        due = count * work.channels * work.length * _FLOAT32_BYTES
+        if len(files[path]) != due:
+            raise EdgepruneError(f"{path} has {len(files[path])} bytes; the models take {due}")
 
 
 def _readme(manifest: Manifest, name: str) -> str:

@@ -8,7 +8,8 @@ root=${EDGEPRUNE_ROOT:-}
 section() { printf '\n@@ %s\n' "$1"; }
 text() { if [ -r "$1" ]; then tr '\0' '\n' <"$1" 2>/dev/null; fi; }
 # Some tools of a device hang when its drivers do.
-brief() { if command -v timeout >/dev/null 2>&1; then timeout 30 "$@"; else "$@"; fi </dev/null; }
+within() { limit_s=$1; shift; if command -v timeout >/dev/null 2>&1; then timeout "$limit_s" "$@"; else "$@"; fi </dev/null; }
+brief() { within 30 "$@"; }
 find_trtexec() {
   for found in "$(command -v trtexec)" "$root/usr/src/tensorrt/bin/trtexec" "$root"/opt/*ensor*/bin/trtexec; do
     if [ -n "$found" ] && [ -x "$found" ]; then printf '%s\n' "$found"; return; fi
@@ -66,13 +67,15 @@ section governor; cat "$root"/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_g
 section python
 if command -v python3 >/dev/null 2>&1; then
   printf 'path %s\n' "$(command -v python3)"
-  brief python3 -c 'import platform
+  # On a busy device with a slow disk the first import takes its time.
+  within 90 python3 -u -c 'import platform
 print("python", platform.python_version())
 for name in ("numpy", "onnxruntime"):
     try:
         print(name, __import__(name).__version__)
     except Exception as error:
         print("no", name, type(error).__name__)' 2>/dev/null
+  if [ $? = 124 ]; then echo silent; fi
 fi
 section sudo
 if command -v sudo >/dev/null 2>&1; then

@@ -173,6 +173,7 @@ set_power() {
   if [ -z "$POWER_MODE$LOCK_CLOCKS" ]; then return; fi
   if [ "$(facts sudo)" != yes ]; then refused "the power state cannot be changed: sudo asks for a password here"; fi
   mkdir -p "$cache"
+  wanted=
   if [ -n "$POWER_MODE" ]; then
     modes=$(facts nvpmodel_conf | sed -n 's/.*POWER_MODEL.*ID=\([0-9]*\)  *NAME=\([^ >]*\).*/\1 \2/p')
     wanted=$(printf '%s\n' "$modes" | awk -v mode="$POWER_MODE" '$1 == mode || $2 == mode { print $1; exit }')
@@ -181,22 +182,26 @@ set_power() {
     fi
     before=$(mode_now)
     if [ -z "$before" ]; then refused "the power mode in force cannot be found out, so it could not be restored"; fi
-    if [ "$before" != "$wanted" ]; then
-      echo "mode $before" >"$cache/restore"
-      sudo -n nvpmodel -m "$wanted" </dev/null >>result/power.log 2>&1
-      probe
-      if [ "$(mode_now)" != "$wanted" ]; then
-        refused "power mode $POWER_MODE was not taken; it may need a reboot: sudo nvpmodel -m $wanted"
-      fi
-    fi
+    if [ "$before" = "$wanted" ]; then wanted=; fi
   fi
-  if [ -n "$LOCK_CLOCKS" ]; then
+  # A change of the mode also unlocks clocks that were locked before.
+  if [ -n "$LOCK_CLOCKS" ] || { [ -n "$wanted" ] && [ -n "$(facts gpu | awk '$1 == $3')" ]; }; then
     rm -f "$cache/clocks"
     if ! sudo -n jetson_clocks --store "$cache/clocks" </dev/null >>result/power.log 2>&1; then
       refused "the clocks cannot be stored, so they could not be restored: see result/power.log"
     fi
-    { echo "clocks $boot"; cat "$cache/restore" 2>/dev/null; } >"$cache/restore.new"
+    echo "clocks $boot" >"$cache/restore"
+  fi
+  if [ -n "$wanted" ]; then
+    { echo "mode $before"; cat "$cache/restore" 2>/dev/null; } >"$cache/restore.new"
     mv "$cache/restore.new" "$cache/restore"
+    sudo -n nvpmodel -m "$wanted" </dev/null >>result/power.log 2>&1
+    probe
+    if [ "$(mode_now)" != "$wanted" ]; then
+      refused "power mode $POWER_MODE was not taken; it may need a reboot: sudo nvpmodel -m $wanted"
+    fi
+  fi
+  if [ -n "$LOCK_CLOCKS" ]; then
     if ! sudo -n jetson_clocks </dev/null >>result/power.log 2>&1; then refused "the clocks cannot be locked: see result/power.log"; fi
     probe
   fi
@@ -232,6 +237,7 @@ check_tool() {
     if [ -n "$version" ] && [ "$version" -lt 10000 ]; then version=$((version + version / 1000 * 9000)); fi
   else
     version=$(facts python | sed -n 's/^python \([0-9]*\)\.\([0-9]*\)\.\([0-9]*\).*/\1 \2 \3/p' | awk '{ print $1 * 10000 + $2 * 100 + $3 }')
+    if [ -n "$(facts python | sed -n '/^silent$/p')" ]; then refused "python3 here does not answer in time; is the device busy?"; fi
     for package in numpy onnxruntime; do
       if [ -z "$(facts python | sed -n "/^$package /p")" ]; then refused "python3 here lacks $package"; fi
     done
