@@ -111,7 +111,7 @@ def _decisions(decisions: Iterable[UnitDecision]) -> str:
             code(decision.path, in_table=True),
             escape(decision.kind),
             str(decision.segment + 1),
-            "" if decision.score is None else n.significant(decision.score),
+            "" if decision.score is None else n.score(decision.score),
             escape(decision.reason),
         ]
         for decision in decisions

@@ -5,6 +5,9 @@ from collections.abc import Iterable
 
 MINUS = "−"
 
+_POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_PLAIN = (1e-4, 1e7)
+
 
 def significant(value: float, digits: int = 3) -> str:
     """A number to so many significant digits, never in powers of ten: 0.0421, 1.42, 12.3, 1,234."""
@@ -12,6 +15,14 @@ def significant(value: float, digits: int = 3) -> str:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     return signed(f"{value:,.{decimals}f}")
+
+
+def score(value: float) -> str:
+    """A number of any magnitude to four significant digits, as '12.34' or '1.750 × 10³⁷'."""
+    if value == 0 or _PLAIN[0] <= abs(value) < _PLAIN[1]:
+        return significant(value, 4)
+    mantissa, power = f"{value:.3e}".split("e")
+    return f"{signed(mantissa)} × 10{str(int(power)).translate(_POWERS)}"
 
 
 def signed(text: str) -> str:

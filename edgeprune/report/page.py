@@ -32,7 +32,7 @@ def environment(
     made.filters.update(
         svg=lambda plot: Markup(plot.svg),  # noqa: S704 (names in it were escaped as it was drawn)
         p_value=n.p_value,
-        significant=n.significant,
+        score=n.score,
         unbroken=lambda text: inseparable.sub("\u00a0", text),
         **filters,
     )

@@ -22,6 +22,10 @@ def test_three_significant_digits_without_powers_of_ten(value: float, text: str)
 @pytest.mark.parametrize(
     ("call", "text"),
     [
+        (lambda: n.score(1.75011877289e37), "1.750 × 10³⁷"),
+        (lambda: n.score(-3e-12), "−3.000 × 10⁻¹²"),
+        (lambda: n.score(12.3), "12.30"),
+        (lambda: n.score(0.0), "0"),
         (lambda: n.percent(0.9125), "91.2 %"),
         (lambda: n.percent(1.0), "100.0 %"),
         (lambda: n.percent_interval((0.907, 0.92)), "90.7 to 92.0"),
