@@ -213,7 +213,7 @@ def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[S
 def take(frames: Frames, indices: npt.NDArray[np.int64]) -> Frames:
     """Some of the frames, in the order of the indices."""
     some = framed(take_table(table_of(frames), indices), frames.iq[indices], frames.sha256)
-    return replace(some, split_sha256=frames.split_sha256)
+    return replace(some, split_sha256=frames.split_sha256, skipped=frames.skipped)
 
 
 def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:

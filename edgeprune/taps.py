@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
+from edgeprune.probe import PROBE_FRAMES
 from edgeprune.records import LayerChain, Unit
 from edgeprune.tracing import overheard
-
-PROBE_FRAMES = 2  # any number other than a batch's tells the axis of the frames from the others
 
 T = TypeVar("T")
 

@@ -4,20 +4,36 @@ import contextlib
 import copy
 import functools
 import pickle
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from edgeprune import registry
+from edgeprune import datasets, registry
 from edgeprune.checkpoint import Checkpoint
+from edgeprune.errors import DataError
 from edgeprune.frames import checked
+from edgeprune.models.resnet import ResNet
 from edgeprune.prune.layers import layers_of
-from edgeprune.records import Arch, Frames, InputSpec, LayerChain
+from edgeprune.records import Arch, Frames, InputSpec, LayerChain, Reading
 
 CLASSES = ("BPSK", "CW", "QPSK")
 SNRS = (-4, 10)
 LENGTH = 32
+QUICK_CPU = """
+name = "quick-cpu"
+description = "the host, measured shortly"
+runtime = "onnxruntime"
+opset = 18
+precisions = ["fp32"]
+[bench]
+rounds = 6
+round_ms = 2.0
+warmup_ms = 1.0
+"""
 
 
 class Silent:
@@ -70,6 +86,15 @@ def frames_of(table: dict[tuple[str, int], np.ndarray]) -> Frames:
     )
 
 
+def refused(path: Path, reading: Reading | None = None) -> str:
+    """What reading a file or folder is refused with: one line that names it, and what to do."""
+    with pytest.raises(DataError) as caught:
+        datasets.read(path, reading)
+    assert "\n" not in str(caught.value)
+    assert path.is_dir() or path.stem in caught.value.message
+    return str(caught.value)
+
+
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
     """The network in eval mode with every weight and statistic of batch norm away from its initial value."""
     generator = torch.Generator().manual_seed(seed)
@@ -85,6 +110,12 @@ def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
                     if value is not None:
                         value.copy_(low + (high - low) * torch.rand(value.shape, generator=generator))
     return network.eval()
+
+
+def small_network(classes: int = len(CLASSES)) -> nn.Module:
+    """A residual network of one block a stage, with the same fresh weights each time."""
+    torch.manual_seed(1)
+    return ResNet(1, 1, classes)
 
 
 @functools.cache
@@ -114,6 +145,33 @@ def checkpoint(name: str = "resnet56-1d", length: int = LENGTH, classes: int = l
         name="synthetic",
         sha256="0" * 64,
     )
+
+
+class Doing(nn.Module):
+    """A module that does what a function says with its submodules."""
+
+    def __init__(self, function, **parts) -> None:
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+class Padding(nn.Module):
+    """A module of a network's own: zeros behind the channels of its input, as many as it is told."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.size = (inputs, outputs)
+
+    def resized(self, size: tuple[int, int]) -> "Padding":
+        return Padding(*size)
+
+    def forward(self, x):
+        return functional.pad(x, (0, 0, 0, self.size[1] - self.size[0]))
 
 
 def signals(count: int = 4, length: int = LENGTH, seed: int = 3) -> torch.Tensor:

@@ -5,25 +5,12 @@ import copy
 import pytest
 import torch
 import torch_pruning
+from synthetic import Padding
 from torch import nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
 from edgeprune.widths import can_pick, is_channelwise, is_depthwise, picked, replace, resize, resized, sizes_of
-
-
-class Padding(nn.Module):
-    """A module of a network's own: zeros behind its input's channels."""
-
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.size = (inputs, outputs)
-
-    def resized(self, size):
-        return Padding(*size)
-
-    def forward(self, x):
-        return functional.pad(x, (0, 0, 0, self.size[1] - self.size[0]))
 
 
 class OwnConv(nn.Conv1d):
@@ -161,7 +148,10 @@ class TestNarrower:
 
     def test_a_module_of_the_networks_own_makes_itself(self):
         assert resized(Padding(2, 5), (1, 3))(noise(1, 1, 4)).shape == (1, 3, 4)
-        assert [resized(Padding(2, 5).train(mode), (1, 3)).training for mode in (True, False)] == [True, False]
+        assert [resized(Padding(2, 5).train(mode), (1, 3)).training for mode in (True, False)] == [
+            True,
+            False,
+        ]
 
 
 class TestWider:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._options import FILE, FOLDER, model_options, subcommand
+from edgeprune.cli._options import DATA, FILE, FOLDER, model_options, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=FILE, required=False)
 @click.option("--grid", type=FILE, help="What to compare, a TOML file.")
 @click.option("--study", help="Of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
-@click.option("--data", type=FILE, help="Of a study. Default: what MODEL names, or the shipped set.")
+@click.option("--data", type=DATA, help="Of a study. Default: what MODEL names, or the shipped set.")
 @click.option("--epochs", type=click.IntRange(0), help="In place of what the grid or study says.")
 @click.option("--frames", type=click.IntRange(2), help="Most frames to train on, in place of what it says.")
 @click.option("--seeds", help="As in 0,1,2, in place of what it says.")

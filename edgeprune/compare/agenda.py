@@ -8,13 +8,18 @@ from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.compare.cells import Pair, baseline_job, expand, job_of
 from edgeprune.compare.document import DataFacts
+from edgeprune.compare.frames import frames_of
 from edgeprune.compare.grid import Grid
 from edgeprune.compare.results import Cell, Job, Source
+from edgeprune.compare.settings import asked_of
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.frames import fit_to
 from edgeprune.model_file import ModelOptions
-from edgeprune.store import file_sha256
-from edgeprune.tasks.inputs import SPLIT_SEED, find_data, split_of, split_seed_of, splits_of
+from edgeprune.records import Reading
+from edgeprune.tasks.handling import Asked, handling_of, reading_of
+from edgeprune.tasks.inputs import SPLIT_SEED, find_data, fitted, split_seed_of
+
+_Fit = tuple[Path, Source]
+"""A model file, and frames."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
         DataError: Frames cannot be read, or a model fits none of the data.
     """
     models = {path: checkpoints.load(path, options) for path in grid.models}
-    given = [_source(path) for path in grid.data.path or ()]
-    own = {path: given or [_source(find_data(model, None).resolve())] for path, model in models.items()}
-    problems = _problems(models, own)
+    asked = asked_of(grid.data)
+    given = [_source(path, reading_of(None, Reading.length, asked)) for path in grid.data.path or ()]
+    own = {path: given or [_own_source(model, asked)] for path, model in models.items()}
+    checked, problems = _looked_at(models, own, asked)
     pairs = {
         (Source(model.name, path, model.sha256), data): split_seed_of(model)
         for path, model in models.items()
@@ -58,11 +64,16 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
     names = [each.name for each in data]
     if len(set(names)) < len(names):
         raise ConfigError(f"two data sets have the same name: {', '.join(names)}", "Rename one of the files")
-    seeds = {frames: _split_seed(frames, pairs) for frames in data}
+    seeds = {frames: _split_seed(frames, pairs, grid) for frames in data}
     cells = expand(grid, tuple(pairs), data)
     return Agenda(
-        baselines={pair: baseline_job(pair, grid, out, seed, options) for pair, seed in pairs.items()},
-        jobs=tuple(job_of(cell, grid, out, _seed_of(cell, pairs, seeds), options) for cell in cells),
+        baselines={
+            (model, frames): baseline_job((model, frames), grid, out, seed, options, checked[model.path, frames])
+            for (model, frames), seed in pairs.items()
+        },
+        jobs=tuple(
+            job_of(cell, grid, out, _seed_of(cell, pairs, seeds), options, checked.get(_fit_of(cell))) for cell in cells
+        ),
         data=tuple(DataFacts(each.name, each.path.name, each.sha256, seeds[each]) for each in data),
         warnings=tuple(
             f"{models[path].name} is not compared on {data.name}: {problem.message}"
@@ -71,37 +82,47 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
     )
 
 
-def _problems(models: dict[Path, Checkpoint], own: dict[Path, list[Source]]) -> dict[tuple[Path, Source], DataError]:
-    """Why models do not fit data sets, each of which is read once.
+def _looked_at(
+    models: dict[Path, Checkpoint], own: dict[Path, list[Source]], asked: Asked
+) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
+    """The hash of the split of each model and data set that fit, and why others do not; each set is read once.
 
     Raises:
         DataError: Frames cannot be read, or a model fits none of its data.
     """
-    found = {}
+    checked: dict[_Fit | None, str | None] = {}
+    found: dict[_Fit, DataError] = {}
     for data in dict.fromkeys(each for sources in own.values() for each in sources):
-        frames = datasets.read(data.path)
-        for path, model in models.items():
-            if data in own[path]:
-                try:
-                    splits_of(fit_to(frames, model.classes, model.input), split_seed_of(model), split_of(model))
-                except DataError as error:
-                    found[path, data] = error
+        for path in (path for path, sources in own.items() if data in sources):
+            model, handling = models[path], handling_of(models[path], asked)
+            frames = frames_of(data, handling.reading, handling.stream)
+            try:
+                checked[path, data] = fitted(model, frames, handling)["train"].split_sha256
+            except DataError as error:
+                found[path, data] = error
+    frames_of.cache_clear()
     for path, sources in own.items():
         if all((path, data) in found for data in sources):
             raise found[path, sources[0]]
-    return found
+    return checked, found
 
 
-def _source(path: Path) -> Source:
-    try:
-        return Source(path.stem, path, file_sha256(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+def _own_source(model: Checkpoint, asked: Asked) -> Source:
+    return _source(find_data(model, None).resolve(), handling_of(model, asked).reading)
 
 
-def _split_seed(data: Source, pairs: dict[Pair, int]) -> int:
+def _source(path: Path, reading: Reading | None) -> Source:
+    return Source(path.stem, path, datasets.sha256_of(path, reading))
+
+
+def _split_seed(data: Source, pairs: dict[Pair, int], grid: Grid) -> int:
     """The seed that a data set is split by for reference networks: that of the first model on it."""
-    return next((seed for (_, frames), seed in pairs.items() if frames == data), SPLIT_SEED)
+    otherwise = SPLIT_SEED if grid.data.split_seed is None else grid.data.split_seed
+    return next((seed for (_, frames), seed in pairs.items() if frames == data), otherwise)
+
+
+def _fit_of(cell: Cell) -> _Fit | None:
+    return None if cell.model is None else (cell.model.path, cell.data)
 
 
 def _seed_of(cell: Cell, pairs: dict[Pair, int], seeds: dict[Source, int]) -> int:

@@ -3,7 +3,6 @@
 A `Workshop` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
 """
 
-import functools
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +12,11 @@ import numpy.typing as npt
 import torch
 
 from edgeprune import checkpoint as checkpoints
-from edgeprune import datasets, targets
+from edgeprune import targets
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.compare import released
 from edgeprune.compare.counting import cost_of
+from edgeprune.compare.frames import frames_of
 from edgeprune.compare.results import CellPlan, Job, Shape, Tested
 from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of, softens
 from edgeprune.errors import ConfigError, ModelError
@@ -24,10 +24,12 @@ from edgeprune.export import export
 from edgeprune.frames import fit_to
 from edgeprune.protocols import Progress
 from edgeprune.prune import surgery, width
-from edgeprune.records import Arch, DataRef, Frames, InputSpec, OnnxModel, Split, TrainingResult
+from edgeprune.records import Arch, Frames, InputSpec, OnnxModel, Reading, Split, TrainingResult
+from edgeprune.splits import AUTO
 from edgeprune.store import to_plain
 from edgeprune.tasks import measuring, planning, training
-from edgeprune.tasks.inputs import SPLIT_SEED, at_most, split_of, splits_of, spread
+from edgeprune.tasks.handling import Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.inputs import SPLIT_SEED, at_most, splits_of, spread, stored, tell_skipped
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 from edgeprune.train.finetune import train
@@ -57,10 +59,21 @@ class Workshop:
     @cached_property
     def parts(self) -> dict[Split, Frames]:
         """The frames of each split."""
-        frames = _frames(self.cell.data.path, self.cell.data.sha256)
-        return splits_of(
-            fit_to(frames, self.model.classes, self.model.input), self.job.split_seed, split_of(self.model)
-        )
+        tell_skipped(self._frames, self.progress)
+        fitting = fit_to(self._frames, self.model.classes, self.model.input)
+        return splits_of(fitting, self.handling.seed, self.handling.method, self.job.checked)
+
+    @cached_property
+    def handling(self) -> Handling:
+        """How frames are read and split: as in the model's training or as `edgeprune train` does, but for the grid."""
+        asked, seed = self.job.asked, self.job.split_seed
+        if self.cell.model is not None:
+            return replace(handling_of(self.model, asked), seed=seed)
+        return Handling(seed, asked.split or AUTO, reading_of(None, Reading.length, asked), asked.stream)
+
+    @property
+    def _frames(self) -> Frames:
+        return frames_of(self.cell.data, self.handling.reading, self.handling.stream)
 
     def plan(self) -> CellPlan:
         """Choose the layers that stay."""
@@ -131,7 +144,7 @@ class Workshop:
                 self.progress,
                 teacher=teacher,
                 state_path=state,
-                state_key=key,
+                state_key=f"{key}{', streamed' if stored(self.parts['train']) else ''}",
                 after_epoch=soft,
             )
         if softens(self.cell):
@@ -179,7 +192,7 @@ class Workshop:
 
     def _untrained(self) -> Checkpoint:
         assert self.cell.network is not None
-        frames = _frames(self.cell.data.path, self.cell.data.sha256)
+        frames = self._frames
         _, channels, length = frames.iq.shape
         arch = Arch(self.cell.network.name, {"channels": channels, "length": length, "classes": len(frames.classes)})
         torch.manual_seed(self.cell.seed)
@@ -188,7 +201,7 @@ class Workshop:
             arch=arch,
             classes=frames.classes,
             input=InputSpec(channels, length),
-            data=DataRef(str(self.cell.data.path), frames.sha256, self.job.split_seed),
+            data=data_ref(str(self.cell.data.path), frames, self.handling),
             plan=None,
             metrics={},
         )
@@ -204,16 +217,3 @@ def with_fresh_weights(pruned: Checkpoint) -> Checkpoint:
         raise ModelError(f"{pruned.name} came with its weights, so that there is no untrained network to begin with")
     untrained = checkpoints.build(pruned.arch)
     return replace(pruned, model=checkpoints.rebuilt(untrained, pruned.plan, pruned.widths, pruned.input).eval())
-
-
-@functools.lru_cache(maxsize=1)
-def _frames(path: Path, sha256: str) -> Frames:
-    """The frames of a file; a worker that does several cells reads them once.
-
-    Raises:
-        ConfigError: The file is no longer the one the comparison began with.
-    """
-    frames = datasets.read(path)
-    if frames.sha256 != sha256:
-        raise ConfigError(f"{path} changed while the comparison ran", "Start it again")
-    return frames

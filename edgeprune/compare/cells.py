@@ -8,6 +8,7 @@ from pathlib import Path
 from edgeprune.compare.grid import Grid, Method
 from edgeprune.compare.methods import REFERENCE, WELL_KNOWN
 from edgeprune.compare.results import Cell, Job, Source
+from edgeprune.compare.settings import asked_of
 from edgeprune.model_file import ModelOptions
 
 Pair = tuple[Source, Source]  # a model, and frames that fit it
@@ -41,20 +42,29 @@ def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[Source]) -> tuple[C
     return tuple(cells)
 
 
-def job_of(cell: Cell, grid: Grid, out: Path, split_seed: int, options: ModelOptions) -> Job:
+def job_of(
+    cell: Cell, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
+) -> Job:
     """The work on a cell in the run folder `out`."""
-    job = Job(cell, out / "cells" / cell.id, grid.training, grid.bench, split_seed, options)
+    job = _job(cell, out / "cells" / cell.id, grid, split_seed, options, checked)
     if cell.method is None or cell.method.kind != "channels":
         return job
     reference = reference_of(cell, grid.methods)
     return replace(job, reference=replace(job, cell=reference, folder=out / "cells" / reference.id))
 
 
-def baseline_job(pair: Pair, grid: Grid, out: Path, split_seed: int, options: ModelOptions) -> Job:
+def baseline_job(
+    pair: Pair, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
+) -> Job:
     """The work on the unpruned network itself: what it takes, its accuracy, its export."""
     model, data = pair
     cell = Cell(f"{_readable(model.name)}--{_readable(data.name)}", model, None, data, None, None, 0)
-    return Job(cell, out / "baselines" / cell.id, grid.training, grid.bench, split_seed, options)
+    return _job(cell, out / "baselines" / cell.id, grid, split_seed, options, checked)
+
+
+def _job(cell: Cell, folder: Path, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None) -> Job:
+    asked = asked_of(grid.data)
+    return Job(cell, folder, grid.training, grid.bench, split_seed, options, asked=asked, checked=checked)
 
 
 def reference_of(cell: Cell, methods: Sequence[Method]) -> Cell:

@@ -46,9 +46,20 @@ class Network(Part):
 
 
 class Data(Part):
-    """The frames; without them what each model was trained on, or the shipped set that matches it."""
+    """The frames; without them what each model was trained on, or the shipped set that matches it.
 
-    path: tuple[Path, ...] | None = Field(default=None, min_length=1)
+    They are split and read as when a model was trained, and for networks that are trained from fresh weights as by
+    `edgeprune train`, but for what is given here.
+    """
+
+    path: tuple[Path, ...] | None = Field(default=None, min_length=1, description="Files or folders.")
+    split: str | None = Field(default=None, description="How they are split.")
+    split_seed: int | None = Field(default=None, ge=0, description="Of the split where no model says.")
+    length: int | None = Field(default=None, ge=1, description="Samples of a frame, cut from a recording.")
+    hop: int | None = Field(default=None, ge=1, description="Samples from one frame to the next.")
+    sample_rate_hz: float | None = Field(default=None, gt=0, description="Recordings are resampled to it.")
+    skip_bad_files: bool = Field(default=False, description="Leave out recordings that cannot be read.")
+    stream: bool | None = Field(default=None, description="Read frames while they are used, or all before.")
 
 
 class Training(Part):

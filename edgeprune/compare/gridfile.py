@@ -12,6 +12,7 @@ from edgeprune.compare.grid import Bench, Data, Grid, Method, Network, Part, Tra
 from edgeprune.compare.methods import WELL_KNOWN
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.names import BRIDGES, CHANNEL_METHODS
+from edgeprune.splits import METHODS
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
@@ -110,6 +111,8 @@ def _check_names(grid: Grid, source: str) -> None:
     for network in grid.networks:
         registry.family_of(network.name)
     targets.get(grid.bench.target)
+    if grid.data.split is not None and grid.data.split not in METHODS:
+        raise unknown_name("split", grid.data.split, METHODS)
     axes: dict[str, list[Any]] = {
         "models": [path.stem for path in grid.models],
         "methods": [method.name for method in grid.methods],
@@ -161,7 +164,7 @@ def _with_paths(grid: Grid, folder: Path) -> Grid:
     """
     models = tuple(_found(path, folder) for path in grid.models)
     data = None if grid.data.path is None else tuple(_found(path, folder) for path in grid.data.path)
-    return grid.model_copy(update={"models": models, "data": Data(path=data)})
+    return grid.model_copy(update={"models": models, "data": grid.data.model_copy(update={"path": data})})
 
 
 def _found(path: Path, folder: Path) -> Path:

@@ -7,11 +7,15 @@ from edgeprune.compare.document import Cost
 from edgeprune.compare.grid import Bench, Method, Network, Training
 from edgeprune.model_file import ModelOptions
 from edgeprune.records import Accuracy, OnnxModel, PrunePlan, TrainingResult
+from edgeprune.tasks.handling import Asked
+
+AS_TRAINED = Asked()
+"""Frames are read and split as when the model was trained."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file that cells are made from; `name` is its stem."""
+    """A file or folder that cells are made from; `name` is its stem."""
 
     name: str
     path: Path
@@ -61,6 +65,8 @@ class Job:
         split_seed: Of the data's split.
         options: What the command line said of the model files.
         reference: The cell whose MACs a channel method is to match, or None.
+        asked: How frames are read and split otherwise than when the model was trained.
+        checked: Sha256 of their split, where it is known that no frame is in two parts.
     """
 
     cell: Cell
@@ -70,6 +76,8 @@ class Job:
     split_seed: int
     options: ModelOptions
     reference: "Job | None" = None
+    asked: Asked = AS_TRAINED
+    checked: str | None = None
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,9 @@ def _named(grid: Grid) -> dict[str, Any]:
     """The grid with the names of its files: where they were is of no use elsewhere, and their hashes are kept."""
     plain = grid.model_dump(mode="json", exclude_none=True)
     plain["models"] = [path.name for path in grid.models]
-    plain["data"] = {"path": [path.name for path in grid.data.path]} if grid.data.path else {}
+    plain["data"] = grid.data.model_dump(mode="json", exclude_defaults=True)
+    if grid.data.path:
+        plain["data"]["path"] = [path.name for path in grid.data.path]
     plain["bench"]["target"] = Path(grid.bench.target).name
     return plain
 

@@ -1,6 +1,10 @@
 """What a grid says of a cell, in the terms of the stages. Pure."""
 
+from typing import Any
+
+from edgeprune.compare.grid import Data
 from edgeprune.compare.results import Cell, Job
+from edgeprune.tasks.handling import Asked
 from edgeprune.tasks.planning import PlanSettings
 from edgeprune.train.finetune import Recipe
 
@@ -11,6 +15,17 @@ def plan_settings(cell: Cell) -> PlanSettings:
     assert cell.ratio is not None
     said = cell.method.model_dump(include={"criterion", "metric", "segments", "profile", "bridge"}, exclude_none=True)
     return PlanSettings(keep_ratio=round(1 - cell.ratio, 9), seed=cell.seed, **said)
+
+
+def asked_of(data: Data) -> Asked:
+    """How a grid's frames are read and split otherwise than when a model was trained."""
+    said = data.model_dump(include={"length", "hop", "sample_rate_hz", "skip_bad_files"}, exclude_defaults=True)
+    return Asked(data.split, said, data.stream)
+
+
+def read_otherwise(asked: Asked) -> list[Any]:
+    """What of it makes other frames or another split, as plain values; nothing where nothing is asked for."""
+    return [asked.split, dict(asked.reading)] if asked.split or asked.reading else []
 
 
 def recipe_of(job: Job) -> Recipe:

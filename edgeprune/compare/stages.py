@@ -14,7 +14,7 @@ import numpy as np
 from edgeprune import targets
 from edgeprune.compare.cell import Workshop
 from edgeprune.compare.results import CellPlan, Finished, Job, Shape, Tested
-from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of
+from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, read_otherwise, recipe_of
 from edgeprune.protocols import Progress
 from edgeprune.records import OnnxModel, TrainingResult
 from edgeprune.silence import Silence
@@ -155,7 +155,7 @@ class CellWork:
         """The record of a stage, reused or made. `inputs` are plain values; model and data count for every stage."""
         model = self.cell.model
         hashes = {name: canonical_sha256(value) for name, value in inputs.items()}
-        hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed])
+        hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job.asked)])
         hashes["model"] = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
 
         def begun() -> Record:

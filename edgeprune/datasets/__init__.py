@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,8 +16,9 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.frames import framed, table_of
 from edgeprune.protocols import FrameSource, StreamedFormat
 from edgeprune.records import Frames, FrameTable, Reading
+from edgeprune.store import file_sha256
 
-__all__ = ["StoredSamples", "blocks", "format_of", "opened", "read", "read_or_keep", "whole"]
+__all__ = ["StoredSamples", "blocks", "format_of", "opened", "read", "read_or_keep", "sha256_of", "whole"]
 
 FOLDER = "/"
 
@@ -68,7 +70,24 @@ def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTabl
                 f"Convert it first: edgeprune data convert {path} {path.stem}.h5",
             )
         samples = StoredSamples(source, held=stack.pop_all())
-        return framed(source.table, cast(npt.NDArray[np.float32], samples), source.sha256())
+        frames = framed(source.table, cast(npt.NDArray[np.float32], samples), source.sha256())
+        return replace(frames, skipped=source.skipped)
+
+
+def sha256_of(path: Path, reading: Reading | None = None) -> str:
+    """Of the frames of a file or folder, as reading them gives it, without reading the samples.
+
+    Raises:
+        ConfigError: No such file, or it cannot be read.
+        DataError: No format knows the suffix, or the file is not what its suffix says.
+    """
+    if isinstance(registry.get("datasets", format_of(path)), StreamedFormat):
+        with opened(path, reading) as source:
+            return source.sha256()
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +91,7 @@ def whole(source: FrameSource) -> Frames:
         iq[start:stop] = source.read(start, stop)
         heard[start:stop] = (iq[start:stop] != 0).any(axis=(1, 2))
     refuse_silent_classes(table, heard)
-    return framed(table, iq, source.sha256())
+    return replace(framed(table, iq, source.sha256()), skipped=source.skipped)
 
 
 def in_memory(frames: Frames, table: FrameTable, path: Path) -> Source:

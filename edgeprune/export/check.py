@@ -1,6 +1,8 @@
 """Whether an exported network still computes what torch computes, on real frames."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -120,12 +122,14 @@ def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) 
     return Agreement(len(reference), difference, LOGIT_TOLERANCE * scale, tied)
 
 
-def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> list[npt.NDArray[np.float32]]:
-    if fixed is None:
-        return [iq[:1], *(iq[start : start + BATCH_SIZE] for start in range(1, len(iq), BATCH_SIZE))]
-    missing = -len(iq) % fixed
-    filled = np.concatenate([iq, np.repeat(iq[-1:], missing, axis=0)])
-    return [filled[start : start + fixed] for start in range(0, len(filled), fixed)]
+def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> Iterator[npt.NDArray[np.float32]]:
+    """The frames in batches, each read when it is wanted where they are in a file."""
+    first, size = (1, BATCH_SIZE) if fixed is None else (fixed, fixed)
+    bounds = [0, *range(first, len(iq), size), len(iq)]
+    for start, stop in pairwise(bounds):
+        batch = iq[start:stop]
+        missing = 0 if fixed is None else fixed - len(batch)
+        yield np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)]) if missing else batch
 
 
 def _some(frames: npt.NDArray[np.int64], total: int) -> str:

@@ -18,9 +18,12 @@ from edgeprune.records import Frames
 from edgeprune.runtimes.tensorrt import parse_if_installed
 from edgeprune.store import replacing
 from edgeprune.targets import Precision, Target
+from edgeprune.tasks.inputs import SPLIT_SEED, in_memory, stored
 
 ANSWER_BATCH = 512
 """Frames in one run for accuracy: enough that starting the program costs little."""
+STORED_FRAMES = 1 << 14
+"""Of frames that are in a file still, how many a device answers to: so many are in memory and in the bundle."""
 HOST = "host-answers.npz"
 """What the host answers to the same frames, in the folder of a run; `device collect` needs nothing else."""
 
@@ -77,7 +80,8 @@ def assign(
         target: The kind of device.
         precision: That the model files are in.
         models: What is measured.
-        frames: Of the test split; the first ones are the frames of known answer.
+        frames: Of the test split; the first ones are the frames of known answer. Those that are in a file still are
+            not all read: `STORED_FRAMES` of them, spread over it, are what is sent.
         wishes: How to measure.
         folder: Where both files go.
         progress: Told while the host answers.
@@ -94,6 +98,9 @@ def assign(
         raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller --batch")
     if target.runtime == "trtexec":
         _parse(models, progress)
+    if stored(frames):
+        progress.note(f"{min(STORED_FRAMES, len(frames))} of {len(frames)} frames are sent, spread over the file")
+    frames = in_memory(frames, STORED_FRAMES, SPLIT_SEED)
     known = np.ascontiguousarray(frames.iq[: wishes.batch])
     answering = all(files.answering for files in models.values())
     chunks = _chunks(frames.iq) if answering else []

@@ -17,7 +17,7 @@ from edgeprune.records import Accuracy, DataRef, Frames, InputSpec, Reading, Spl
 from edgeprune.splits import AUTO
 from edgeprune.store import from_plain
 from edgeprune.tasks.handling import Asked, Handling, data_ref, handling_of, reading_of
-from edgeprune.tasks.inputs import find_data, frames_for, splits_of
+from edgeprune.tasks.inputs import frames_for, own_frames, splits_of, tell_skipped
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
@@ -36,16 +36,17 @@ def evaluate(
         if data is None:
             raise ConfigError(f"{path} does not say what it was trained on", "Use --data PATH")
         return evaluate_onnx(path, data, asked, split, progress)
-    model = checkpoints.load(path, options)
-    return evaluate_checkpoint(model, find_data(model, data), asked, split, progress)
+    return evaluate_checkpoint(checkpoints.load(path, options), data, asked, split, progress)
 
 
 def evaluate_checkpoint(
-    model: Checkpoint, data: Path, asked: Asked, split: Split, progress: Progress
+    model: Checkpoint, data: Path | None, asked: Asked, split: Split, progress: Progress
 ) -> tuple[Accuracy, DataRef]:
-    """Accuracy of a loaded model on one part of the data, and how these were split."""
+    """Accuracy of a loaded model on one part of the data, or of its own, and how these were split."""
     handling = handling_of(model, asked)
-    frames = frames_for(model, data, handling)[split]
+    data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
+    frames = parts[split]
+    tell_skipped(frames, progress)
     progress.stage(f"{model.name} on {len(frames)} {split} frames of {frames.source}")
     found = accuracy(predict(model.model, frames.iq, model.input, progress, "frames"), frames, split)
     return found, data_ref(str(data), frames, handling)
@@ -67,6 +68,7 @@ def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: 
         raw = datasets.read_or_keep(data, handling.reading, handling.stays)
         fitted = fit_to(raw, classes, InputSpec(channels, length))
         frames = splits_of(fitted, handling.seed, handling.method)[split]
+        tell_skipped(frames, progress)
         progress.stage(f"{path.name} on {len(frames)} {split} frames of {frames.source}")
         found = accuracy(_logits(session, frames, progress), frames, split)
     return found, data_ref(str(data), frames, handling)

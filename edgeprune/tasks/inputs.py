@@ -19,10 +19,11 @@ from edgeprune.errors import ConfigError, DataError, EdgepruneError
 from edgeprune.frames import fit_to, refuse_silent_classes, table_of, take
 from edgeprune.normalisation import normalise
 from edgeprune.prefetch import ahead
+from edgeprune.protocols import Progress
 from edgeprune.records import DataRef, Frames, InputSpec, Split
 from edgeprune.resources import shipped
 from edgeprune.splits import AUTO, split_sha256, split_table
-from edgeprune.store import file_sha256, read_json, replacing
+from edgeprune.store import read_json, replacing
 from edgeprune.tasks.handling import SPLIT_SEED as SPLIT_SEED
 from edgeprune.tasks.handling import Handling, handling_of
 
@@ -37,6 +38,15 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
         return given
     if model.data is not None and _is(Path(model.data.source), model.data):
         return Path(model.data.source)
+    return _shipped_for(model)
+
+
+def _shipped_for(model: Checkpoint) -> Path:
+    """The shipped set that matches a model.
+
+    Raises:
+        ConfigError: None does.
+    """
     for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
         described: dict[str, Any] = read_json(manifest)
         if described["classes"] == list(model.classes) and described["length"] == model.input.length:
@@ -46,10 +56,8 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
 
 def _is(path: Path, wanted: DataRef) -> bool:
     """Whether a file or folder is still what it was."""
-    if path.is_file() and file_sha256(path) == wanted.sha256:
-        return True
-    with contextlib.suppress(EdgepruneError), datasets.opened(path, wanted.reading) as source:
-        return source.sha256() == wanted.sha256
+    with contextlib.suppress(EdgepruneError):
+        return datasets.sha256_of(path, wanted.reading) == wanted.sha256
     return False
 
 
@@ -66,7 +74,35 @@ def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) 
         DataError: The frames do not fit the model, or a split is empty.
     """
     handling = handling or handling_of(model)
-    frames = datasets.read_or_keep(path, handling.reading, handling.stays)
+    return fitted(model, datasets.read_or_keep(path, handling.reading, handling.stays), handling)
+
+
+def own_frames(model: Checkpoint, handling: Handling) -> tuple[Path, dict[Split, Frames]]:
+    """What `find_data` finds where nothing is given, and its frames as from `frames_for`; the file is hashed but once.
+
+    Raises:
+        ConfigError: Neither the data the model was trained on nor a shipped set that matches it are there.
+        DataError: The frames do not fit the model, or a split is empty.
+    """
+    if model.data is not None:
+        path = Path(model.data.source)
+        try:
+            frames = datasets.read_or_keep(path, handling.reading, handling.stays)
+            if frames.sha256 == model.data.sha256:
+                return path, fitted(model, frames, handling)
+        except EdgepruneError:
+            if _is(path, model.data):
+                raise
+    path = _shipped_for(model)
+    return path, frames_for(model, path, handling)
+
+
+def fitted(model: Checkpoint, frames: Frames, handling: Handling) -> dict[Split, Frames]:
+    """Frames with their labels counted in a model's classes, split.
+
+    Raises:
+        DataError: The frames do not fit the model, a split is empty, or a frame is in two of them.
+    """
     known = handling.checked if model.data and model.data.sha256 == frames.sha256 else None
     return splits_of(fit_to(frames, model.classes, model.input), handling.seed, handling.method, known)
 
@@ -121,13 +157,24 @@ def _prints(frames: Frames) -> npt.NDArray[np.uint64]:
         return fingerprints(frames.iq)
     table = table_of(frames)
     prints, heard = np.empty(len(table), dtype=np.uint64), np.empty(len(table), dtype=np.bool_)
-    bounds = list(datasets.blocks(table))
-    reads = (partial(frames.iq.__getitem__, slice(*pair)) for pair in bounds)
-    for (start, stop), iq in zip(bounds, ahead(reads), strict=True):
-        prints[start:stop] = fingerprints(iq)
-        heard[start:stop] = (iq != 0).any(axis=(1, 2))
+    for place, iq in _read_ahead(frames):
+        prints[place] = fingerprints(iq)
+        heard[place] = (iq != 0).any(axis=(1, 2))
     refuse_silent_classes(table, heard)
     return prints
+
+
+def prints_of(frames: Frames) -> npt.NDArray[np.uint64]:
+    """The fingerprint of each frame, (N,), of a block at a time where they are in a file."""
+    if not stored(frames):
+        return fingerprints(frames.iq)
+    return np.concatenate([fingerprints(iq) for _, iq in _read_ahead(frames)])
+
+
+def _read_ahead(frames: Frames) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Frames that are in a file, block by block with their places, read ahead of their use."""
+    places = [slice(*pair) for pair in datasets.blocks(table_of(frames))]
+    yield from zip(places, ahead(partial(frames.iq.__getitem__, place) for place in places), strict=True)
 
 
 def spread(frames: Frames, count: int, seed: int) -> Frames:
@@ -152,6 +199,12 @@ def at_most(parts: dict[Split, Frames], count: int | None) -> dict[Split, Frames
     train = parts["train"]
     few = take(train, _evenly(train, count)) if stored(train) else spread(train, count, SPLIT_SEED)
     return {**parts, "train": few}
+
+
+def tell_skipped(frames: Frames, progress: Progress) -> None:
+    """Say which files were left out in reading, and why."""
+    for line in frames.skipped:
+        progress.note(f"left out: {line}")
 
 
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:

@@ -18,7 +18,7 @@ from edgeprune.records import Frames, Split, TrainingResult
 from edgeprune.targets import Precision
 from edgeprune.tasks import data_choice as choice
 from edgeprune.tasks import training
-from edgeprune.tasks.inputs import SPLIT_SEED, spread
+from edgeprune.tasks.inputs import SPLIT_SEED, prints_of, spread
 from edgeprune.train.fake_quantisation import fake_quantised
 from edgeprune.train.finetune import Recipe
 
@@ -82,7 +82,7 @@ def calibration(lowered: Lowered, model: Checkpoint, parts: dict[Split, Frames])
         size = min(CALIBRATION_FRAMES, len(train))
         chosen = choice.stratified(table_of(train), np.arange(len(train)), size, SPLIT_SEED)
         choice.refuse_gaps(table_of(train), chosen, size, "stratified")
-        iq = take(train, chosen).iq
+        iq = take(train, chosen).iq[:]
         sha256 = hashlib.sha256(iq.tobytes()).hexdigest()
         return Calibration(iq, lowered.method, "stratified frames of the train split", sha256, lowered.keep)
     path = lowered.calibration
@@ -94,7 +94,7 @@ def calibration(lowered: Lowered, model: Checkpoint, parts: dict[Split, Frames])
             f"the calibration set {path} holds no frames of {', '.join(lacking)}",
             "Make one with: edgeprune data calib --strategy stratified",
         )
-    shared = np.isin(fingerprints(frames.iq), fingerprints(parts["test"].iq))
+    shared = np.isin(fingerprints(frames.iq), prints_of(parts["test"]))
     if shared.any():
         raise DataError(
             f"the calibration set {path} holds {shared.sum()} frames of the test split, "

@@ -15,7 +15,7 @@ from edgeprune.records import Arch, Frames, InputSpec, Split, TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.store import to_plain
 from edgeprune.tasks.handling import Asked, Handling, data_ref, handling_of
-from edgeprune.tasks.inputs import at_most, frames_for, splits_of, stored, writable
+from edgeprune.tasks.inputs import at_most, frames_for, splits_of, stored, tell_skipped, writable
 from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, train
 
@@ -32,6 +32,7 @@ def train_new(
     family_of(name)
     writable(out)
     frames = datasets.read_or_keep(data, handling.reading, handling.stays)
+    tell_skipped(frames, progress)
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
     parts = at_most(splits_of(frames, handling.seed, handling.method), most)
     progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}{_how(parts)}")
@@ -70,6 +71,7 @@ def finetune_model(
     writable(out)
     handling = handling_of(model, asked)
     parts = at_most(frames_for(model, data, handling), most)
+    tell_skipped(parts["train"], progress)
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
     key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None} {most}"
     model = replace(model, data=data_ref(str(data), parts["train"], handling))

@@ -13,18 +13,6 @@ from edgeprune.cli import main
 from edgeprune.records import DataRef
 from edgeprune.store import file_sha256
 
-TARGET = """
-name = "quick-cpu"
-description = "the host, measured shortly"
-runtime = "onnxruntime"
-opset = 18
-precisions = ["fp32"]
-[bench]
-rounds = 6
-round_ms = 2.0
-warmup_ms = 1.0
-"""
-
 
 class Result:
     """How a command ended and what it printed."""
@@ -61,5 +49,5 @@ def world(tmp_path_factory):
     reference = DataRef("frames.npz", file_sha256(data), 2016)
     untrained = replace(synthetic.checkpoint(), classes=frames.classes, data=reference)
     checkpoints.save(folder / "model.pt", untrained)
-    (folder / "quick-cpu.toml").write_text(TARGET)
+    (folder / "quick-cpu.toml").write_text(synthetic.QUICK_CPU)
     return folder

@@ -23,7 +23,7 @@ name = "quick-board"
 description = "an Orin, measured shortly"
 runtime = "trtexec"
 opset = 16
-precisions = ["fp16", "fp32"]
+precisions = ["int8", "fp32"]
 batch = "static"
 compute_capability = "8.7"
 tensorrt = {lowest = "8.4", below = "12"}
@@ -162,8 +162,35 @@ def test_the_fastest_that_is_accurate_enough_is_taken(world, tmp_path, run, monk
     ended = run(*what, *more, "--device", "replay:orin-nano-jp62", "--json")
     assert ended.code == 0, ended.err
     choice = ended.json["precision_choice"]
-    assert [each["precision"] for each in choice["candidates"]] == ["fp16", "fp32"]
+    assert [each["precision"] for each in choice["candidates"]] == ["int8", "fp32"]
     holding = [each for each in choice["candidates"] if each["validation_drop"] <= choice["max_drop"] == 0.005]
     assert choice["chosen"] == min(holding, key=lambda each: each["median_ms"])["precision"]
     assert ended.json["latency"]["precision"] == ended.json["onnx"]["pruned"]["precision"] == choice["chosen"]
     assert "Precision" in (out / "report.md").read_text()
+
+
+def test_the_host_measures_what_its_target_allows(world, tmp_path, run):
+    """int8 that costs more than is allowed is measured, and not taken however fast it is."""
+    (world / "quick-int8.toml").write_text(CPU)
+    out = tmp_path / "run"
+    ended = run(
+        *("prune-and-export", world / "model.pt", "--target", world / "quick-int8.toml", "--precision", "auto"),
+        *("--data", world / "frames.npz", "--epochs", 1, "--keep", 3, "--out", out, "--json"),
+    )
+    assert ended.code == 0, ended.err
+    choice = ended.json["precision_choice"]
+    assert [each["precision"] for each in choice["candidates"]] == ["int8", "fp32"]
+    frames = datasets.read(world / "frames.npz")
+    validation = split_frames(frames, 2016)["validation"]
+    iq, labels = frames.iq[validation], frames.labels[validation]
+    right = {
+        name: (answers(out / "precision" / name / "pruned.onnx", iq) == labels).mean() for name in ("int8", "fp32")
+    }
+    for each in choice["candidates"]:
+        assert each["validation_drop"] == pytest.approx(right["fp32"] - right[each["precision"]])
+        assert each["median_ms"] > 0
+        assert each["size_bytes"] == (out / "precision" / each["precision"] / "pruned.onnx").stat().st_size
+    holding = [each for each in choice["candidates"] if each["validation_drop"] <= choice["max_drop"]]
+    assert choice["chosen"] == min(holding, key=lambda each: each["median_ms"])["precision"]
+    report = (out / "report.md").read_text()
+    assert all(f"| {each['precision']} |" in report for each in choice["candidates"])

@@ -1,6 +1,7 @@
 """Training, fine-tuning and accuracy on every kind of data: frames in a file, recordings, splits by name."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -123,3 +124,19 @@ def test_an_old_model_file_is_split_as_before(world, frames_h5, run):
     torch.save(content, world / "old.pt")
     found = run("eval", world / "old.pt", "--data", frames_h5, "-q", "--json").json
     assert found["data"]["split_sha256"] == split_sha256(split_frames(datasets.read(frames_h5), 2016))
+
+
+def test_what_is_left_out_is_listed_by_every_command(recordings, tmp_path, run):
+    folder = tmp_path / "some"
+    shutil.copytree(recordings, folder)
+    (folder / synthetic.CLASSES[0] / "broken.cf32").write_bytes(b"odd")
+    model, cut = tmp_path / "model.pt", ("--length", "32")
+    train = ("train", "--model", "ulcnn", "--data", folder, "--out", model, *cut, "--epochs", "1", "--batch-size", "16")
+    refused = run(*train)
+    assert refused.code == 3
+    assert "broken.cf32 is short" in refused.err
+    for command in (train, ("eval", model), ("finetune", model, "--out", tmp_path / "tuned.pt", "--epochs", "1")):
+        ended = run(*command, "--skip-bad-files")
+        assert ended.code == 0, ended.err
+        assert "left out: " in ended.err
+        assert "broken.cf32 is short: 3 bytes are not whole samples of 8 bytes" in ended.err

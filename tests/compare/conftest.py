@@ -12,18 +12,6 @@ from edgeprune.compare import cell
 from edgeprune.records import DataRef, OnnxModel
 from edgeprune.store import file_sha256
 
-TARGET = """
-name = "quick-cpu"
-description = "the host, measured shortly"
-runtime = "onnxruntime"
-opset = 18
-precisions = ["fp32"]
-[bench]
-rounds = 6
-round_ms = 2.0
-warmup_ms = 1.0
-"""
-
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory):
@@ -34,7 +22,7 @@ def place(tmp_path_factory):
     checkpoints.save(
         folder / "net.pt", replace(synthetic.checkpoint("iq-transformer"), classes=frames.classes, data=reference)
     )
-    (folder / "quick-cpu.toml").write_text(TARGET)
+    (folder / "quick-cpu.toml").write_text(synthetic.QUICK_CPU)
     return folder
 
 

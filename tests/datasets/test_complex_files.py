@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 from edgeprune.records import Reading
 
 RNG = np.random.default_rng(0)
@@ -17,13 +17,6 @@ FILES = {
     ".cs8": (GRID * 128).astype("i1"),
     ".cu8": (GRID * 128 + 128).astype("u1"),
 }
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from synthetic import refused
 
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance, writing
@@ -33,14 +34,6 @@ def by_h5py(path, attributes=(("format", "edgeprune-frames/1"),), **changes):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "frames.h5"
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    assert "frames.h5" in caught.value.message
-    return str(caught.value)
 
 
 def test_what_h5py_wrote(path):

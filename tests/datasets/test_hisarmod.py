@@ -3,9 +3,9 @@
 import h5py
 import numpy as np
 import pytest
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 
 # the published label codes
 FAMILIES = {
@@ -42,13 +42,6 @@ def folder(tmp_path):
     train = write_part(path / "Train", "train", 10)
     test = write_part(path / "Test", "test", 5)
     return path, train, test
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_folder(folder):

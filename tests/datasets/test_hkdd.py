@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 from scipy.io import savemat
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 
 CLASSES = ["BPSK", "QPSK", "8PSK", "OQPSK", "2FSK", "4FSK", "8FSK", "16QAM", "32QAM", "64QAM", "4PAM", "8PAM"]
 LENGTH, PER_CELL = 8, 2
@@ -24,13 +24,6 @@ def version_7_3(path, **variables):
             file[name] = values.transpose()
     with path.open("r+b") as file:
         file.write(b"MATLAB 7.3 MAT-file".ljust(512))
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("save", [version_5, version_7_3])

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import synthetic
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 
 IQ = np.random.default_rng(0).normal(size=(4, 2, 16)).astype(np.float32)
 NAMES = np.array(["QPSK", "BPSK", "QPSK", "CW"])
@@ -15,13 +15,6 @@ def path(tmp_path):
     np.save(path, IQ)
     np.save(tmp_path / "set_labels.npy", NAMES)
     return path
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def names_of(frames):

@@ -3,9 +3,9 @@
 import h5py
 import numpy as np
 import pytest
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 from edgeprune.records import Reading
 
 # radioML/dataset issue 25, as the Xilinx challenge has it
@@ -40,14 +40,6 @@ def gold(path, **changes):
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "GOLD_XYZ_OSC.0001_1024.hdf5"
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    assert "GOLD" in caught.value.message
-    return str(caught.value)
 
 
 def test_classes_are_named_in_the_right_order(path):

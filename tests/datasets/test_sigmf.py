@@ -7,9 +7,9 @@ import tarfile
 import numpy as np
 import pytest
 from scipy.signal import resample_poly
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 from edgeprune.records import Reading
 from edgeprune.splits import split_table
 
@@ -56,13 +56,6 @@ def write(folder, name="a", datatype="cf32_le", annotations=None, rate=1e6, data
     path = folder / f"{name}.sigmf-meta"
     path.write_text(json.dumps(meta))
     return path
-
-
-def refused(path, reading=None):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path, reading)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 TYPES = [

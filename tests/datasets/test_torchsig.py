@@ -5,9 +5,9 @@ import json
 import h5py
 import numpy as np
 import pytest
+from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.errors import DataError
 
 RNG = np.random.default_rng(0)
 X = (RNG.normal(size=(6, 32)) + 1j * RNG.normal(size=(6, 32))).astype(np.complex64)
@@ -54,13 +54,6 @@ def array(path, signals=1, x=X, tell=("class_name", "snr_db")):
 
 
 both = pytest.mark.parametrize("write", [records, array])
-
-
-def refused(path):
-    with pytest.raises(DataError) as caught:
-        datasets.read(path)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @both

@@ -3,6 +3,7 @@
 import pytest
 import synthetic
 import torch
+from synthetic import Doing
 from torch import nn
 from torch.nn import functional
 
@@ -27,17 +28,6 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.fc(self.code(self, functional.relu(self.stem(x))).flatten(1))
-
-
-class Doing(nn.Module):
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def conv(width=4, out=4, **options):

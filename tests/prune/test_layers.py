@@ -3,6 +3,7 @@
 import pytest
 import synthetic
 import torch
+from synthetic import Doing
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.flop_counter import FlopCounterMode
@@ -13,19 +14,6 @@ from edgeprune.prune.layers import layers_of
 from edgeprune.records import Edit, InputSpec
 
 NETWORKS = [("resnet56-1d", 32, 3), ("resnet56", 128, 11), ("resnet110", 128, 11)]
-
-
-class Doing(nn.Module):
-    """A module that does what a function says with its submodules."""
-
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def chain_of(model, length=16, channels=2):

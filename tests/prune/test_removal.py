@@ -7,6 +7,7 @@ import pytest
 import synthetic
 import torch
 import torch_pruning
+from synthetic import Doing, Padding
 from torch import nn
 from torch.nn import functional
 
@@ -19,33 +20,6 @@ from edgeprune.records import Edit, InputSpec
 SHAPE = InputSpec(2, 16)
 
 
-class Network(nn.Module):
-    """Modules by name, and a function of them and the input."""
-
-    def __init__(self, forward, **modules):
-        super().__init__()
-        self.formula = forward
-        for name, module in modules.items():
-            self.add_module(name, module)
-
-    def forward(self, x):
-        return self.formula(self, x)
-
-
-class Padding(nn.Module):
-    """Zeros behind the channels of its input, as many as it is told."""
-
-    def __init__(self, inputs, outputs):
-        super().__init__()
-        self.size = (inputs, outputs)
-
-    def resized(self, size):
-        return Padding(*size)
-
-    def forward(self, x):
-        return functional.pad(x, (0, 0, 0, self.size[1] - self.size[0]))
-
-
 def conv(inputs, outputs, **options):
     return nn.Conv1d(inputs, outputs, 3, padding=1, **options)
 
@@ -53,7 +27,7 @@ def conv(inputs, outputs, **options):
 def built(forward, **modules):
     """The network with a linear layer `fc` of three classes behind it."""
     torch.manual_seed(0)
-    return Network(lambda net, x: net.fc(forward(net, x).mean(dim=2)), **modules).eval()
+    return Doing(lambda net, x: net.fc(forward(net, x).mean(dim=2)), **modules).eval()
 
 
 def sides(group):
@@ -114,7 +88,11 @@ class TestGroups:
 
     def test_padded_channels_make_two_groups(self):
         net = built(
-            lambda m, x: m.b(m.a(x)) + m.pad(m.a(x)), a=conv(2, 3), b=conv(3, 5), pad=Padding(3, 5), fc=nn.Linear(5, 3)
+            lambda m, x: m.b(m.a(x)) + m.pad(m.a(x)),
+            a=conv(2, 3),
+            b=conv(3, 5),
+            pad=Padding(3, 5),
+            fc=nn.Linear(5, 3),
         )
         both, beyond = groups_of(net, SHAPE)
         assert both.channels == 3

@@ -7,27 +7,11 @@ import synthetic
 import torch
 from torch import nn
 
-from edgeprune.models.resnet import ResNet
 from edgeprune.prune.width import narrow, soften
 from edgeprune.records import InputSpec
-from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, train
 
 RECIPE = Recipe(epochs=3, batch_size=24, learning_rate=0.1)
-
-
-@pytest.fixture
-def data():
-    """54 frames of three tones to learn from, and 15 to choose by."""
-    frames = synthetic.frames_of(synthetic.cells(per_cell=23, snrs=(10,), length=16))
-    iq, labels = torch.from_numpy(frames.iq), torch.from_numpy(frames.labels)
-    train_part = torch.arange(len(labels)) % 23 < 18
-    return TrainingData(iq[train_part], labels[train_part], iq[~train_part], labels[~train_part])
-
-
-def network():
-    torch.manual_seed(1)
-    return ResNet(1, 1, 3)
 
 
 class Forgetting:
@@ -48,7 +32,7 @@ def weights(model):
 
 
 def test_what_it_leaves_is_validated_and_kept(data):
-    model, forgetting = network(), Forgetting()
+    model, forgetting = synthetic.small_network(), Forgetting()
     result = train(model, data, RECIPE, synthetic.Silent(), after_epoch=forgetting)
     with torch.no_grad():
         answers = model(data.validation_iq).argmax(1)
@@ -60,19 +44,19 @@ def test_what_it_leaves_is_validated_and_kept(data):
 
 
 def test_an_interrupted_training_ends_as_one_that_was_not(data, tmp_path):
-    whole, forgetting = network(), Forgetting()
+    whole, forgetting = synthetic.small_network(), Forgetting()
     train(whole, data, RECIPE, synthetic.Silent(), after_epoch=forgetting)
     options = {"state_path": tmp_path / "state.pt", "state_key": "key"}
     with pytest.raises(KeyboardInterrupt):
-        train(network(), data, RECIPE, synthetic.Silent("epoch 3"), after_epoch=Forgetting(), **options)
-    continued, again = network(), Forgetting()
+        train(synthetic.small_network(), data, RECIPE, synthetic.Silent("epoch 3"), after_epoch=Forgetting(), **options)
+    continued, again = synthetic.small_network(), Forgetting()
     train(continued, data, RECIPE, synthetic.Silent(), after_epoch=again, **options)
     assert (forgetting.called, again.called) == (3, 1)
     assert torch.equal(weights(whole), weights(continued))
 
 
 def test_soft_filter_pruning_removes_what_it_zeroed_in_the_epoch_that_was_kept(data):
-    model, shape = network(), InputSpec(2, 16)
+    model, shape = synthetic.small_network(), InputSpec(2, 16)
     soft = soften(model, shape, 0.4)
     train(model, data, dataclasses.replace(RECIPE, epochs=2), synthetic.Silent(), after_epoch=soft)
     convolutions = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv1d)}

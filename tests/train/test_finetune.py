@@ -14,24 +14,9 @@ from edgeprune.errors import ConfigError, DataError, ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.train import finetune
 from edgeprune.train.augment import rotate
-from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, train
 
 RECIPE = Recipe(epochs=4, batch_size=24, learning_rate=0.1)
-
-
-@pytest.fixture
-def data():
-    """54 frames of three tones to learn from, and 15 to choose by."""
-    frames = synthetic.frames_of(synthetic.cells(per_cell=23, snrs=(10,), length=16))
-    iq, labels = torch.from_numpy(frames.iq), torch.from_numpy(frames.labels)
-    train_part = torch.arange(len(labels)) % 23 < 18
-    return TrainingData(iq[train_part], labels[train_part], iq[~train_part], labels[~train_part])
-
-
-def network():
-    torch.manual_seed(1)
-    return ResNet(1, 1, 3)
 
 
 def linear(bias=False):
@@ -42,7 +27,7 @@ def linear(bias=False):
 
 def trained(data, recipe=RECIPE, **options):
     """A fresh network, trained; its weights and its curve without the times."""
-    model = network()
+    model = synthetic.small_network()
     result = train(model, data, recipe, options.pop("progress", synthetic.Silent()), **options)
     return model, [dataclasses.replace(metrics, seconds=0.0) for metrics in result.epochs], result
 
@@ -120,7 +105,7 @@ class TestLearning:
     def test_fewer_than_two_frames_are_a_data_error(self, data, count):
         few = dataclasses.replace(data, train_iq=data.train_iq[:count], train_labels=data.train_labels[:count])
         with pytest.raises(DataError, match=f"at least 2 frames, not {count}"):
-            train(network(), few, RECIPE, synthetic.Silent())
+            train(synthetic.small_network(), few, RECIPE, synthetic.Silent())
 
     def test_divergence_is_a_model_error_with_the_way_out(self, data):
         with pytest.raises(ModelError, match="diverged in epoch 1") as caught:
