@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import edgeprune
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.measurement import Role
 from edgeprune.outcome import DeviceOutcome
@@ -60,6 +61,7 @@ class OnDevice:
             "precision": settings.precision,
             "wishes": to_plain(settings.wishes),
             "data": work.split("test").sha256,
+            "edgeprune": edgeprune.__version__,  # whose scripts and plans travel along
         }
 
         def make() -> Packed:

@@ -86,7 +86,7 @@ def check_measured(report):
     assert not [warning for warning in report["warnings"] if "nothing was measured" in warning]
 
 
-def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, folder):
+def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, folder, monkeypatch):
     ended = job(folder, "--device", BOARD, "--json")
     assert ended.code == 0, ended.err
     check_measured(ended.json)
@@ -95,6 +95,9 @@ def test_the_whole_job_on_a_recorded_board_says_that_it_is_one(job, folder):
     assert "Replay of the recorded board orin-nano-jp62: no device was measured" in page
     again = job(folder, "--device", BOARD, "--dry-run", "--json").json["stages"]
     assert [name for name, what in again.items() if what == "run"] == ["12-report"]
+    monkeypatch.setattr("edgeprune.__version__", "0.1.1")  # brings scripts of its own
+    again = job(folder, "--device", BOARD, "--dry-run", "--json").json["stages"]
+    assert [name for name, what in again.items() if what == "run"] == ["10-bundle", "11-device", "12-report"]
 
 
 def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(job, run, folder, tmp_path):
