@@ -33,6 +33,7 @@ def environment(
         svg=lambda plot: Markup(plot.svg),  # noqa: S704 (names in it were escaped as it was drawn)
         p_value=n.p_value,
         score=n.score,
+        significant=n.significant,
         unbroken=lambda text: inseparable.sub("\u00a0", text),
         **filters,
     )

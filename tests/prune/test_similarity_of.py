@@ -278,5 +278,5 @@ class Pooled(nn.Module):
 
 
 def test_an_output_without_an_axis_for_the_frames():
-    with pytest.raises(ModelError, match=r"has no axis for the frames: 2 give shape \(2, 16\), 9 give \(2, 16\)"):
+    with pytest.raises(ModelError, match=r"has no axis for the frames: 5 give shape \(2, 16\), 9 give \(2, 16\)"):
         compare(Pooled(), chain_of("pool"), frames(9))
