@@ -109,9 +109,11 @@ def training(result: Training) -> Plot:
 
     def paint(figure: "Figure") -> None:
         loss, accuracy = figure.subplots(2, 1, sharex=True)
+        dots = "o" if len(epochs) == 1 else ""  # a line takes two
         train_loss = [epoch.train_loss for epoch in result.epochs]
-        loss.plot(epochs, train_loss, color=canvas.BASELINE, linestyle="--", label="training")
-        loss.plot(epochs, [epoch.validation_loss for epoch in result.epochs], color=canvas.PRUNED, label="validation")
+        validation_loss = [epoch.validation_loss for epoch in result.epochs]
+        loss.plot(epochs, train_loss, color=canvas.BASELINE, linestyle="--", marker=dots, label="training")
+        loss.plot(epochs, validation_loss, color=canvas.PRUNED, marker=dots, label="validation")
         loss.set_ylabel("loss")
         loss.legend(loc="upper center", ncols=2)
         top1 = [100 * epoch.validation_top1 for epoch in result.epochs]

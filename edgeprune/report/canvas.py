@@ -137,7 +137,7 @@ def whole_numbers(axis: "Axis") -> None:
     """Ticks at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _inline(svg: str, name: str) -> str:
