@@ -24,7 +24,7 @@ class Evidence:
         report: What report.json holds.
         source: Its path, as it was given.
         rounds: Every single time in ms, one array a round, of the models whose samples are there.
-        notes: What could not be verified, one sentence each.
+        notes: What could not be verified or means nothing, one sentence each.
     """
 
     report: Report
@@ -98,4 +98,7 @@ def read(path: Path) -> Evidence:
             notes.append(f"{summary.samples_path} is not beside the report: its latencies could not be verified")
     verify.artifacts(report, folder)
     verify.stages(report, folder)
+    replay = (report.device or {}).get("replay")
+    if replay:
+        notes.append(f"replay of the recorded board {replay}: no device was measured, its times and power mean nothing")
     return Evidence(report, str(path), rounds, tuple(notes))

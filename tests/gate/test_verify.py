@@ -37,6 +37,12 @@ def test_missing_samples_are_said(copy):
     assert found.notes == ("samples-pruned.npz is not beside the report: its latencies could not be verified",)
 
 
+def test_a_replayed_board_is_said(tmp_path):
+    found = evidence.read(made_runs.write(tmp_path, device__replay="orin-nano-jp62"))
+    (note,) = found.notes
+    assert note.startswith("replay of the recorded board orin-nano-jp62: no device was measured")
+
+
 EDITS = {
     "latency.pruned.median_ms": 0.1512,
     "latency.pruned.mean_ms": 0.1,
