@@ -126,7 +126,7 @@ def parse(text: str, *, now_s: float | None = None, replay: str | None = None) -
         onnxruntime=_first(r"^onnxruntime (\S+)", found["python"]),
         numpy=_first(r"^numpy (\S+)", found["python"]),
         sudo=_line(found["sudo"]) == "yes",
-        replay=replay,
+        replay=replay or _first(r"^([a-z0-9-]{1,64})$", found["replay"]),
     )
 
 

@@ -183,7 +183,7 @@ def open_board(name: str) -> ReplayTransport:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "edgeprune" / "replay" / "+".join([board, *sorted(set(faults))])
     try:
-        _set_up(folder, recording, sorted(set(faults)))
+        _set_up(folder, board, recording, sorted(set(faults)))
     except OSError as error:
         raise ConfigError(
             f"cannot set up {name} in {folder}: {error.strerror}", "Set XDG_CACHE_HOME elsewhere"
@@ -191,12 +191,12 @@ def open_board(name: str) -> ReplayTransport:
     return ReplayTransport(name, board, folder, frozenset(faults))
 
 
-def _set_up(folder: Path, recording: Recording, faults: list[str]) -> None:
+def _set_up(folder: Path, board: str, recording: Recording, faults: list[str]) -> None:
     """Lay out a board's files and programs, unless they are there already; a board that changed begins anew."""
     plain = {**recording.model_dump(mode="json"), "faults": faults}
     programs = {file.name: file.read_text(encoding="utf-8") for file in sorted((_BOARDS / "programs").iterdir())}
     played_by = {file.name: file_sha256(file) for file in sorted(_BOARDS.glob("*.py"))}
-    stamp = canonical_sha256([plain, programs, played_by])
+    stamp = canonical_sha256([board, plain, programs, played_by])
     if (folder / "stamp").is_file() and (folder / "stamp").read_text(encoding="ascii") == stamp:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -207,6 +207,7 @@ def _set_up(folder: Path, recording: Recording, faults: list[str]) -> None:
         "packages": _lines(recording.packages),
         "faults": "".join(f"{fault}\n" for fault in faults),
         "stamp": stamp,
+        "root/etc/edgeprune-replay": f"{board}\n",
         **{f"root/{path}": text for path, text in recording.files.items()},
         **_programs(programs, faults),
     }

@@ -119,6 +119,7 @@ def test_without_a_device_it_leaves_a_bundle_that_is_run_by_hand_and_collected(j
     collected = run("device", "collect", folder, tmp_path / "result.tar", "--json")
     assert collected.code == 0, collected.err
     check_measured(collected.json)
+    assert collected.json["device"]["replay"] == "orin-nano-jp62"
     assert json.loads((folder / "report.json").read_text()) == collected.json
     assert job(folder, "--json").json["latency"] == collected.json["latency"]
 

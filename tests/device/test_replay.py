@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edgeprune.device import replay
-from edgeprune.device.probe import probe
+from edgeprune.device.probe import SCRIPT, parse, probe
 from edgeprune.errors import ConfigError, DeviceError
 from edgeprune.protocols import LinkLost, Transport
 from edgeprune.runtimes.trtexec import runtime
@@ -49,6 +49,14 @@ def test_a_board_is_probed_like_a_device(board, name):
 def test_a_board_is_a_transport_and_says_that_it_is_a_replay(board):
     transport: Transport = board("nano-jp46")[0]
     assert (transport.name, transport.replay) == ("replay:nano-jp46", "nano-jp46")
+    transport.close()
+
+
+def test_a_board_says_so_whoever_asks(board):
+    transport: Transport = board("nano-jp46")[0]
+    said = transport.run(SCRIPT.read_text(), 60).stdout.decode()
+    assert parse(said).replay == "nano-jp46"
+    assert parse(said.replace("\nnano-jp46\n", "\n<b>nano</b>\n")).replay is None
     transport.close()
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import made_runs
 import numpy as np
@@ -38,7 +39,8 @@ def test_missing_samples_are_said(copy):
 
 
 def test_a_replayed_board_is_said(tmp_path):
-    found = evidence.read(made_runs.write(tmp_path, device__replay="orin-nano-jp62"))
+    played = replace(made_runs.SETUP, device={**made_runs.DEVICE, "replay": "orin-nano-jp62"})
+    found = evidence.read(made_runs.write(tmp_path, setup=played))
     (note,) = found.notes
     assert note.startswith("replay of the recorded board orin-nano-jp62: no device was measured")
 

@@ -20,6 +20,7 @@ section hostname; uname -n
 section machine; uname -m
 section kernel; uname -r
 section os; text "$root/etc/os-release"
+section replay; text "$root/etc/edgeprune-replay"
 section cpus; getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /proc/cpuinfo
 section memory; text "$root/proc/meminfo" | grep '^MemTotal'
 section disk; df -Pk "${NEAR:-.}" 2>/dev/null
