@@ -82,19 +82,20 @@ def precisions(model: Checkpoint, parts: dict[Split, Frames], test: Frames, plac
 
 
 def strategies(
-    model: Checkpoint, path: Path, data: Path, parts: dict[Split, Frames], test: Frames, place: Path, target: str
+    model: Checkpoint, path: Path, chosen: argparse.Namespace, parts: dict[Split, Frames], test: Frames, place: Path
 ) -> dict[str, Any]:
-    """int8 with frames chosen by each strategy."""
+    """int8 with frames chosen by each strategy; that by entropy asks the model about every frame of the train split."""
     found = {}
-    for strategy in STRATEGIES:
+    for strategy in chosen.strategies:
         asked = path if strategy == "entropy" else None
         wanted = data_calib.Calibration(
             CALIBRATION_FRAMES, strategy, SPLIT_SEED, "auto", split_seed_of(model), asked, None
         )
         folder, file = place / strategy, place / f"{strategy}.onnx"
         folder.mkdir()
-        manifest = data_calib.store(wanted, data, Reading(), folder, Silence())
-        export_checked(model, parts, targets.get(target), file, Lowered("int8", calibration=folder), 1, Silence())
+        manifest = data_calib.store(wanted, chosen.data, Reading(), folder, Silence())
+        lowered = Lowered("int8", calibration=folder)
+        export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, Silence())
         found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}
         print(f"{model.name} int8 calibrated on {strategy} frames: {found[strategy]['top1']:.2%}")
     return found
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--target", default="nvidia-gpu", help="One that runs every precision.")
     parser.add_argument("--frames", type=int, default=11_000, help="Of the test split.")
+    parser.add_argument("--strategies", nargs="*", choices=STRATEGIES, default=STRATEGIES, metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("docs/results/precision"))
     arguments = parser.parse_args()
     for path in arguments.models:
@@ -123,7 +125,7 @@ def main() -> None:
                 "calibration_frames": CALIBRATION_FRAMES,
                 "onnxruntime": onnxruntime.__version__,
                 "precisions": precisions(model, parts, test, place, arguments.target),
-                "strategies": strategies(model, path, arguments.data, parts, test, place, arguments.target),
+                "strategies": strategies(model, path, arguments, parts, test, place),
             }
             result["seconds"] = time.perf_counter() - began
         arguments.out.mkdir(parents=True, exist_ok=True)

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune import registry
+from edgeprune.bench.stats import MIN_ROUNDS
 from edgeprune.device.bundle import Manifest, pack
 from edgeprune.device.probe import needs_of
-from edgeprune.errors import DataError, DeviceError
+from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.measurement import KNOWN_FRAMES, Assignment, Role, answering_file, frames_file, model_file
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames
@@ -87,7 +88,7 @@ def assign(
         progress: Told while the host answers.
 
     Raises:
-        ConfigError: `folder` cannot be written, or the target does not allow what is wished.
+        ConfigError: `folder` cannot be written, the target does not allow what is wished, or too few rounds are.
         DataError: There are fewer frames than a batch holds.
         ModelError: A model cannot be run here.
         DeviceError: The target is no device.
@@ -96,6 +97,7 @@ def assign(
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
     if len(frames) < wishes.batch:
         raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller --batch")
+    _require_rounds(target, len(models), wishes.rounds or target.bench.rounds)
     if target.runtime == "trtexec":
         _parse(models, progress)
     if stored(frames):
@@ -141,6 +143,16 @@ def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
     parsers = {parse_if_installed(path) for path in files}
     for parser in parsers - {None}:
         progress.note(f"{parser} reads the {len(files)} files")
+
+
+def _require_rounds(target: Target, models: int, rounds: int) -> None:
+    builds = target.builds if target.runtime == "trtexec" else 1
+    if models > 1 and rounds < MIN_ROUNDS * builds:
+        each = f", each engine built {builds} times," if builds > 1 else ""
+        raise ConfigError(
+            f"rounds is {rounds}; comparing two models{each} takes at least {MIN_ROUNDS * builds}",
+            "Give more with --rounds, or in the target's [bench]",
+        )
 
 
 def _assignment(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune import registry
-from edgeprune.bench import protocol
+from edgeprune.bench import protocol, stats
 from edgeprune.device import telemetry
 from edgeprune.device.bundle import Manifest
 from edgeprune.device.probe import parse, refuse, tool_version
@@ -82,6 +82,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     meters = {each.step: _meters(folder, each.step, target) for each in measured.rounds}
     discarded = _discarded(measured.rounds, meters, target.hot_c)
     rounds = [each for each in measured.rounds if _number(each, measured.rounds) not in discarded]
+    _require_enough(measured.rounds, rounds, discarded)
     setup = protocol.Setup(
         runtime=registry.get("runtimes", manifest.runtime).name,
         mode=measured.mode,
@@ -177,6 +178,17 @@ def _discarded(rounds: Sequence[TimedRound], meters: Mapping[str, telemetry.Summ
         _number(rounds[index], rounds): f"round {_number(rounds[index], rounds)} does not count: {reason}"
         for index, reason in reasons.items()
     }
+
+
+def _require_enough(all_rounds: Sequence[TimedRound], rounds: Sequence[TimedRound], lost: Mapping[int, str]) -> None:
+    """Raises DeviceError where so many rounds of a build were lost that nothing can be compared."""
+    roles = {each.role for each in all_rounds}
+    left = {build: sum(each.build == build for each in rounds) for build in {each.build for each in all_rounds}}
+    if lost and len(roles) > 1 and min(left.values()) < stats.MIN_ROUNDS * len(roles):
+        raise DeviceError(
+            f"too few rounds are left to compare the models: {len(lost)} were lost, as {next(iter(lost.values()))}",
+            "Measure more rounds, lock the clocks, or cool the board",
+        )
 
 
 def _replayed(facts: DeviceFacts) -> list[str]:

@@ -142,6 +142,9 @@ def test_bench_and_build_on_a_device(run, world, finished, tmp_path):
     measured = run("bench", *pair, *target, "--out", tmp_path / "bench", "--json")
     assert measured.json["speedup"] > 1
     assert measured.json["rounds"] == 6
+    few = run("bench", *pair, "--target", "jetson-orin", "--device", BOARD, "--rounds", 8, "--out", tmp_path / "few")
+    assert few.code == 2
+    assert "rounds is 8; comparing two models, each engine built 2 times, takes at least 12" in few.err
     alone = run("bench", pair[0], *target, "--out", tmp_path / "alone", "--json")
     assert "speedup" not in {key for key, value in alone.json.items() if value is not None}
     built = run("build", pair[1], *target, "--out", tmp_path / "pruned.engine", "--json")

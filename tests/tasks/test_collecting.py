@@ -131,6 +131,15 @@ def test_a_round_in_which_the_clock_moved_is_lost_to_both_models(world):
     assert outcome.discarded[0] in outcome.bench.warnings
 
 
+def test_so_many_lost_rounds_that_nothing_can_be_compared_are_a_device_error_with_the_reason(world):
+    for number in (2, 5):
+        (world.steps / f"time-{number:03d}-pruned.tegrastats").write_text(meters(5.0) + meters(5.0, clock_mhz=300))
+    with pytest.raises(DeviceError, match=r"2 were lost, as round 2 does not count: .*clock") as caught:
+        world()
+    assert caught.value.hint
+    assert not (world.folder / "samples-pruned.npz").exists()
+
+
 def test_accuracy_is_counted_from_the_answers_and_held_against_the_host(world):
     accuracy = world().accuracy
     assert accuracy.comparison.baseline.top1 == 1.0
