@@ -2,8 +2,6 @@
 
 import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,12 +59,12 @@ def _judge(
     Ends with 0 when all holds, 1 when something does not, 5 when that cannot be said. `edgeprune check calibrate` finds
     out how noisy a device is.
     """
-    with _starting_fast():
-        from edgeprune.cli import _check_outputs
-        from edgeprune.errors import ConfigError
-        from edgeprune.gate import budget as budgets
-        from edgeprune.gate import evidence, matrix
-        from edgeprune.gate import noise as noises
+    _hurry()
+    from edgeprune.cli import _check_outputs
+    from edgeprune.errors import ConfigError
+    from edgeprune.gate import budget as budgets
+    from edgeprune.gate import evidence, matrix
+    from edgeprune.gate import noise as noises
 
     if Path(_CALIBRATE) in reports and not Path(_CALIBRATE).exists():
         raise ConfigError(
@@ -97,18 +95,13 @@ def _judge(
         raise click.exceptions.Exit(verdict.exit_code)
 
 
-@contextmanager
-def _starting_fast() -> Iterator[None]:
-    """For the imports: without what is not used, and without looking for garbage, of which they make none."""
+def _hurry() -> None:
+    """Start without what is not used, and do not look for garbage, of which so short a command makes little."""
     for variable, value in _UNUSED.items():
         os.environ.setdefault(variable, value)
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+    if gc.isenabled():
+        gc.disable()
+        click.get_current_context().call_on_close(gc.enable)
 
 
 def _older(folder: Path | None) -> "list[Evidence]":
