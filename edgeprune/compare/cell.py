@@ -3,6 +3,7 @@
 A `Workshop` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune import targets
@@ -18,7 +20,7 @@ from edgeprune.compare import released
 from edgeprune.compare.counting import cost_of
 from edgeprune.compare.frames import frames_of
 from edgeprune.compare.results import CellPlan, Job, Shape, Tested
-from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of, softens
+from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of, soft_epochs, softens
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import export
 from edgeprune.frames import fit_to
@@ -32,7 +34,12 @@ from edgeprune.tasks.handling import Handling, data_ref, handling_of, reading_of
 from edgeprune.tasks.inputs import SPLIT_SEED, at_most, splits_of, spread, stored, tell_skipped
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
-from edgeprune.train.finetune import train
+from edgeprune.train.finetune import Recipe, train
+
+SOFT_STATE = ".soft"
+"""Suffix of the state of the soft half of a training."""
+
+_UNTRAINED = TrainingResult(0, 0.0, (), "fp32", False)
 
 
 class Workshop:
@@ -128,30 +135,43 @@ class Workshop:
     def train(self, source: Path, keep_macs: int | None, out: Path, state: Path, key: str) -> TrainingResult:
         """Train the network in a file and write it to another; interrupted, it continues from the state.
 
-        Soft filter pruning drops its channels after that.
+        Soft filter pruning trains softly for half of the epochs, drops its channels, and is trained on like the others.
         """
         torch.manual_seed(self.cell.seed)
         pruned, recipe = checkpoints.load(source, self.model.trusted), recipe_of(self.job)
-        result = TrainingResult(0, 0.0, (), "fp32", False)
-        if recipe.epochs:
-            data = training.training_data(self._training_parts(), pruned.input)
-            teacher = self.model.model if distills(self.job) else None
-            soft = width.soften(pruned.model, pruned.input, self._share(keep_macs)) if softens(self.cell) else None
-            result = train(
-                pruned.model,
-                data,
-                recipe,
-                self.progress,
-                teacher=teacher,
-                state_path=state,
-                state_key=f"{key}{', streamed' if stored(self.parts['train']) else ''}",
-                after_epoch=soft,
-            )
+        result = _UNTRAINED
         if softens(self.cell):
-            pruned = self._narrowed(pruned, keep_macs)
-        about = {"training": to_plain(result), "recipe": to_plain(recipe)}
+            half = soft_epochs(recipe)
+            soften = width.soften(pruned.model, pruned.input, self._share(keep_macs))
+            softly = replace(recipe, epochs=half)
+            result = self._learn(pruned, softly, state.with_suffix(SOFT_STATE), f"{key}, softly", soften)
+            pruned, recipe = self._narrowed(pruned, keep_macs), replace(recipe, epochs=recipe.epochs - half)
+        result = _joined(result, self._learn(pruned, recipe, state, key))
+        about = {"training": to_plain(result), "recipe": to_plain(recipe_of(self.job))}
         checkpoints.save(out, replace(pruned, metrics=about))
         return result
+
+    def _learn(
+        self,
+        pruned: Checkpoint,
+        recipe: Recipe,
+        state: Path,
+        key: str,
+        after_epoch: Callable[[nn.Module], None] | None = None,
+    ) -> TrainingResult:
+        """Train a network in place."""
+        if not recipe.epochs:
+            return _UNTRAINED
+        return train(
+            pruned.model,
+            training.training_data(self._training_parts(), pruned.input),
+            recipe,
+            self.progress,
+            teacher=self.model.model if distills(self.job) else None,
+            state_path=state,
+            state_key=f"{key}{', streamed' if stored(self.parts['train']) else ''}",
+            after_epoch=after_epoch,
+        )
 
     def _training_parts(self) -> dict[Split, Frames]:
         parts = dict(at_most(self.parts, self.job.training.frames))
@@ -217,3 +237,12 @@ def with_fresh_weights(pruned: Checkpoint) -> Checkpoint:
         raise ModelError(f"{pruned.name} came with its weights, so that there is no untrained network to begin with")
     untrained = checkpoints.build(pruned.arch)
     return replace(pruned, model=checkpoints.rebuilt(untrained, pruned.plan, pruned.widths, pruned.input).eval())
+
+
+def _joined(first: TrainingResult, then: TrainingResult) -> TrainingResult:
+    """Two trainings of one network as one."""
+    before = len(first.epochs)
+    if not then.epochs:
+        return first
+    curve = (*first.epochs, *(replace(each, epoch=each.epoch + before) for each in then.epochs))
+    return replace(then, best_epoch=then.best_epoch + before, epochs=curve)

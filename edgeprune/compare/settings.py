@@ -51,3 +51,8 @@ def chooses_on_test(cell: Cell) -> bool:
 def softens(cell: Cell) -> bool:
     """Whether the channels are zeroed in training and dropped after it (soft filter pruning)."""
     return cell.method is not None and cell.method.kind == "channels" and cell.method.criterion == "sfp"
+
+
+def soft_epochs(recipe: Recipe) -> int:
+    """How many of its epochs soft filter pruning trains before it drops channels."""
+    return recipe.epochs // 2

@@ -12,9 +12,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from edgeprune import targets
-from edgeprune.compare.cell import Workshop
+from edgeprune.compare.cell import SOFT_STATE, Workshop
 from edgeprune.compare.results import CellPlan, Finished, Job, Shape, Tested
-from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, read_otherwise, recipe_of
+from edgeprune.compare.settings import (
+    chooses_on_test,
+    distills,
+    plan_settings,
+    read_otherwise,
+    recipe_of,
+    soft_epochs,
+    softens,
+)
 from edgeprune.protocols import Progress
 from edgeprune.records import OnnxModel, TrainingResult
 from edgeprune.silence import Silence
@@ -114,6 +122,8 @@ class CellWork:
             "distill": distills(self.job),
             "on_test": chooses_on_test(self.cell),
         }
+        if softens(self.cell):
+            inputs["soft_epochs"] = soft_epochs(recipe_of(self.job))
         state = self._file(_STATE)
 
         def make() -> TrainingResult:
@@ -123,6 +133,7 @@ class CellWork:
         result = self._stage(TRAIN, TrainingResult, inputs, make, (PRUNED,))
         if not self.dry:
             state.unlink(missing_ok=True)
+            state.with_suffix(SOFT_STATE).unlink(missing_ok=True)
         return result
 
     def _test(self, final: str, made_from: Mapping[str, Any]) -> Tested:

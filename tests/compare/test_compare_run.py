@@ -249,6 +249,32 @@ def test_channels_find_out_what_they_are_matched_to_and_come_after_layers_too(fi
     assert 0.95 * 0.8 <= found["both"].cost.macs / layers.cost.macs <= 0.8
 
 
+def test_soft_pruning_is_soft_for_half_of_the_epochs_and_continues_from_either_half(place, tmp_path, monkeypatch):
+    real, saved = finetune.save, []
+
+    def stop_after(path, key, state, parts):
+        real(path, key, state, parts)
+        saved.append(("soft" if "softly" in key else "cut", state.epoch))
+        if len(saved) in stops:
+            raise KeyboardInterrupt
+
+    grid = small(place, methods=["sfp"], networks=None, training={"epochs": 5, "batch_size": 32, "learning_rate": 0.01})
+    stops = ()
+    whole = compare(grid, tmp_path / "whole").cells[0]
+    monkeypatch.setattr(finetune, "save", stop_after)
+    stops = (1, 3)  # in the soft half, and after the cut
+    for _ in stops:
+        with pytest.raises(KeyboardInterrupt):
+            compare(grid, tmp_path / "resumed")
+    resumed = compare(grid, tmp_path / "resumed").cells[0]
+    folder = tmp_path / "resumed" / "cells" / resumed.id
+    assert saved == [("soft", 1), ("soft", 2), ("cut", 1), ("cut", 2), ("cut", 3)]
+    assert [each.epoch for each in resumed.curve] == [1, 2, 3, 4, 5]
+    assert [each.train_loss for each in resumed.curve] == [each.train_loss for each in whole.curve]
+    assert resumed.cost == whole.cost
+    assert not list(folder.glob("training.s*"))
+
+
 def test_the_released_choice_of_the_epoch_is_the_best_on_the_test_split(place, tmp_path):
     methods = [{"name": "theirs", "released": ["choice"]}]
     (figures, _) = compare(small(place, methods=methods), tmp_path).cells
