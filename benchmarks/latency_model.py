@@ -24,7 +24,7 @@ from edgeprune.records import Arch, InputSpec
 from edgeprune.runtimes.onnxruntime import runtime
 from edgeprune.silence import Silence
 from edgeprune.store import write_json
-from edgeprune.tasks.costs import fitted, kinds_of, probes_of, work_of
+from edgeprune.tasks.costs import fitted, kinds_of, probed, work_of
 from edgeprune.tasks.stopwatch import Stopwatch
 
 TARGET = 0.10
@@ -47,20 +47,21 @@ def predicted_and_measured(name: str, sets: int, folder: Path) -> list[dict[str,
     chain = layers_of(model.model, SHAPE, model.sha256)
     routes, kinds = routes_of(model.model, chain, SHAPE), kinds_of(chain)
     droppable = list(chain.droppable)
-    probes = probes_of(kinds, routes)
     rng = np.random.default_rng(1)
     chosen: list[frozenset[int]] = []
     sizes = np.linspace(len(droppable) - 1, max(1, SMALLEST * len(droppable)), sets).round().astype(int)
     for size in sizes:
         kept = frozenset(rng.choice(droppable, size, replace=False).tolist())
-        if routes.loads(kept) is not None and kept not in (*probes, *chosen):
+        if routes.loads(kept) is not None and kept not in chosen:
             chosen.append(kept)
     frames = rng.standard_normal((16, SHAPE.channels, SHAPE.length), dtype=np.float32)
     target = targets.get("host-cpu")
     rows: list[dict[str, Any]] = []
     with Stopwatch(model, chain, frames, target, "fp32", 1, folder) as stopwatch:
-        costs = fitted({kept: stopwatch.time(kept, Silence()) for kept in probes}, kinds, routes)
-        for kept in chosen:
+        probes = probed(lambda kept: stopwatch.time(kept, Silence()), kinds, routes)
+        print(f"{name:12} costs fitted to {len(probes)} networks", flush=True)
+        costs = fitted(probes, kinds, routes)
+        for kept in (kept for kept in chosen if kept not in probes):
             predicted = costs.latency(work_of(kept, kinds, routes))
             timing = stopwatch.time(kept, Silence())
             error = predicted / timing.ratio - 1

@@ -9,6 +9,7 @@ All of it is in units of the unpruned network's latency, measured in turns with 
 of what the machine did meanwhile.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,11 +60,15 @@ class CostModel:
         costs: Of each kind.
         measured: Networks, one a row, as `_place` sees them.
         pull: What each adds to the logarithm of the factor of networks where it is.
+        covariance: Of their left-over with each other, timing errors included.
+        spread: Standard deviation of what the costs left over of the logarithms of their latencies.
     """
 
     costs: Costs
     measured: Floats
     pull: Floats
+    covariance: Floats
+    spread: float
 
     def latency(self, work: Sequence[float]) -> float:
         """Predicted latency of a network with so many units of each kind."""
@@ -71,7 +76,21 @@ class CostModel:
 
     def factor(self, work: Sequence[float]) -> float:
         """Its latency over what its costs amount to."""
-        return float(np.exp(_kernel(_place(self.costs, work)[None], self.measured)[0] @ self.pull))
+        return float(np.exp(self._alike(work) @ self.pull))
+
+    def doubt(self, work: Sequence[float]) -> float:
+        """Standard deviation of the logarithm of a predicted latency: small near what was measured.
+
+        That of kriging, scaled by how far off the costs were.
+        """
+        alike = self._alike(work)
+        explained = float(alike @ np.linalg.solve(self.covariance, alike)) / _SYSTEMATIC**2
+        return self.spread * math.sqrt(max(0.0, 1.0 - explained))
+
+    def _alike(self, work: Sequence[float]) -> Floats:
+        """Covariance with each measured network."""
+        alike: Floats = _kernel(_place(self.costs, work)[None], self.measured)[0]
+        return alike
 
 
 def fit(observations: Sequence[Observation]) -> CostModel:
@@ -99,7 +118,9 @@ def fit(observations: Sequence[Observation]) -> CostModel:
     places = np.array([_place(costs, observation.work) for observation in observations])
     left_over = np.log(measured / np.maximum(design @ solution, np.finfo(float).tiny))
     covariance = _kernel(places, places) + _TIMING**2 * np.eye(len(places))
-    return CostModel(costs, places, np.linalg.solve(covariance, left_over))
+    free = max(1, len(measured) - int((solution > 0).sum()))
+    spread = float(np.sqrt(np.square(left_over).sum() / free))
+    return CostModel(costs, places, np.linalg.solve(covariance, left_over), covariance, spread)
 
 
 def _place(costs: Costs, work: Sequence[float]) -> Floats:

@@ -1,6 +1,8 @@
 """What each kind of unit of a network costs, from a few networks that keep some of its units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
 
 from edgeprune.bench.cost_model import CostModel, Observation, fit
 from edgeprune.choices import Timing
@@ -9,6 +11,12 @@ from edgeprune.records import LayerChain
 
 Kept = frozenset[int]
 """Droppable units that a network keeps."""
+
+MOST_DOUBTED = 5
+"""Networks that are timed because the model is not sure of them."""
+
+_SURE = 0.03
+_DRAWN = 200
 
 
 def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
@@ -39,6 +47,47 @@ def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
             without = (everything - frozenset(kind), everything - frozenset(kind[::2]))
             found += [kept for kept in without if routes.loads(kept) is not None][:1]
     return [kept for kept in dict.fromkeys(found) if kept != everything]
+
+
+def probed(time: Callable[[Kept], Timing | None], kinds: Sequence[Sequence[int]], routes: Routes) -> dict[Kept, Timing]:
+    """Time the networks that tell what units cost, and then some of those whose latency is least sure by them.
+
+    Args:
+        time: Times the network that keeps some units; None where it cannot.
+        kinds: Droppable units that cost the same.
+        routes: What a network does that keeps some of them.
+    """
+    tried = {kept: time(kept) for kept in probes_of(kinds, routes)}
+    drawn = _drawn(kinds, routes)
+    for _ in range(MOST_DOUBTED):
+        model = fitted(_timed(tried), kinds, routes)
+        doubted = _least_sure(model, kinds, routes, [kept for kept in drawn if kept not in tried])
+        if doubted is None:
+            break
+        tried[doubted] = time(doubted)
+    return _timed(tried)
+
+
+def _timed(tried: Mapping[Kept, Timing | None]) -> dict[Kept, Timing]:
+    return {kept: timing for kept, timing in tried.items() if timing is not None}
+
+
+def _drawn(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
+    """Sets of units that a network can keep, of all sizes, at random; always the same."""
+    units = sorted(unit for kind in kinds for unit in kind)
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(0, len(units), _DRAWN).tolist()
+    drawn = (frozenset(rng.choice(units, size, replace=False).tolist()) for size in sizes)
+    return [kept for kept in dict.fromkeys(drawn) if routes.loads(kept) is not None]
+
+
+def _least_sure(
+    model: CostModel, kinds: Sequence[Sequence[int]], routes: Routes, among: Collection[Kept]
+) -> Kept | None:
+    """The set whose latency the model doubts most; None where it is sure enough of all."""
+    doubts = {kept: model.doubt(work_of(kept, kinds, routes)) for kept in among}
+    worst = max(doubts, key=doubts.__getitem__, default=None)
+    return None if worst is None or doubts[worst] <= _SURE else worst
 
 
 def work_of(kept: Kept, kinds: Sequence[Sequence[int]], routes: Routes) -> tuple[float, ...]:

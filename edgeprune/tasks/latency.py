@@ -1,7 +1,8 @@
 """Choosing the units that stay under a latency budget: time a few networks, fit what units cost, choose, and measure.
 
-The costs come from networks that keep only one kind of units each. The set that is worth most under the budget is
-chosen exactly, measured, and counted for the costs as well; then the choice is made again, until it holds.
+The costs come from networks that keep only one kind of units each, and from those whose latency is least sure by these.
+The set that is worth most under the budget is chosen exactly, measured, and counted for the costs as well; then the
+choice is made again, until it holds.
 """
 
 from collections.abc import Iterable
@@ -22,7 +23,7 @@ from edgeprune.prune.selection import select_within, worth_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import planning
-from edgeprune.tasks.costs import Kept, fitted, kinds_of, probes_of, work_of
+from edgeprune.tasks.costs import Kept, fitted, kinds_of, probed, work_of
 from edgeprune.tasks.inputs import frames_for, writable
 from edgeprune.tasks.planning import PlanSettings
 from edgeprune.tasks.stopwatch import Stopwatch
@@ -156,11 +157,7 @@ class _Search:
                 f"the unpruned network takes {self.baseline_ms:.3g} ms, which is within the budget: nothing is dropped"
             )
             return self._plan(self.everything, self.baseline_ms, Costs(self.timed[self.routes.fewest].ratio, ()))
-        for kept in probes_of(self.kinds, self.routes)[1:]:
-            try:
-                self._time(kept)
-            except ModelError as error:
-                self.progress.note(f"not timed: {error.message}")
+        probed(self._timed_if_it_can, self.kinds, self.routes)
         for _ in range(MOST_CANDIDATES):
             model = self._fitted()
             chosen = self._choice(model)
@@ -185,6 +182,13 @@ class _Search:
     def _time(self, kept: Kept) -> Timing:
         self.timed[kept] = self.timer.time(kept, self.progress)
         return self.timed[kept]
+
+    def _timed_if_it_can(self, kept: Kept) -> Timing | None:
+        try:
+            return self.timed.get(kept) or self._time(kept)
+        except ModelError as error:
+            self.progress.note(f"not timed: {error.message}")
+            return None
 
     def _require_possible(self) -> None:
         fewest = self.routes.fewest

@@ -103,6 +103,11 @@ def test_what_the_costs_leave_over_is_smoothed_as_by_a_gaussian_process():
         expected = np.exp(process.predict([place(row)])[0])
         assert model.factor(row.tolist()) == pytest.approx(expected, rel=1e-6)
         assert model.latency(row.tolist()) == pytest.approx(model.costs.total(row.tolist()) * expected, rel=1e-6)
+        _, doubt = process.predict([place(row)], return_std=True)
+        assert model.doubt(row.tolist()) == pytest.approx(model.spread * doubt[0] / cost_model._SYSTEMATIC, rel=1e-4)
+    left = np.log(np.array([each.latency for each in observed]) / totals)
+    parameters = np.count_nonzero([model.costs.fixed, *model.costs.each])
+    assert model.spread == pytest.approx(np.sqrt((left**2).sum() / (len(left) - parameters)))
 
 
 def test_where_costs_do_not_add_up_the_factor_comes_nearer_than_costs_alone():

@@ -11,8 +11,8 @@ from edgeprune.prune.selection import worth_of
 from edgeprune.records import LayerChain, Scores, Segmentation, Unit
 from edgeprune.silence import Silence
 from edgeprune.targets import Target
-from edgeprune.tasks import latency
-from edgeprune.tasks.costs import kinds_of, probes_of
+from edgeprune.tasks import costs, latency
+from edgeprune.tasks.costs import fitted, kinds_of, probed, probes_of, work_of
 from edgeprune.tasks.latency import Budget, plan_within
 
 UNPRUNED_MS = 2.0
@@ -96,7 +96,8 @@ def test_costs_are_those_of_the_clock_in_milliseconds():
     assert (plan.baseline_ms, plan.budget_ms, plan.target) == (UNPRUNED_MS, 1.0, "made-up")
 
 
-def test_where_units_in_a_crowd_cost_more_the_choice_is_made_again_until_it_holds():
+def test_where_units_in_a_crowd_cost_more_the_choice_is_made_again_until_it_holds(monkeypatch):
+    monkeypatch.setattr(costs, "MOST_DOUBTED", 0)
     clock = Clock(crowd=0.03)
     plan = search(clock, 1.2)
     assert plan.candidates[0].median_ms > 1.2
@@ -165,6 +166,40 @@ def test_probes_keep_one_kind_each_and_are_joined_by_their_opposites_where_loads
         {1},
         {2},
     ]
+
+
+class Cache(Clock):
+    """A target whose units of one kind slow each other down: each kind's time grows with the square of its number."""
+
+    def ratio(self, kept):
+        low, high = (sum(self.costs[number] for index in kept if (index > 4) == number) for number in (0, 1))
+        return 0.1 + low**2 + high**2 + 1.2 * low * high
+
+
+def largest_error(clock):
+    """Of the latencies predicted for all networks, with the number of networks timed for it."""
+    kinds = kinds_of(CHAIN)
+    timed = probed(lambda kept: clock.time(kept, Silence()), kinds, ROUTES)
+    model = fitted(timed, kinds, ROUTES)
+    sets = [frozenset(kept) for size in range(8) for kept in itertools.combinations(range(1, 8), size)]
+    errors = [model.latency(work_of(kept, kinds, ROUTES)) / clock.ratio(kept) - 1 for kept in sets]
+    return max(map(abs, errors)), len(timed)
+
+
+def test_what_the_costs_do_not_tell_is_asked_of_the_networks_that_are_least_sure(monkeypatch):
+    clock = Cache()
+    with_doubted, timed = largest_error(clock)
+    assert 3 < timed <= 3 + costs.MOST_DOUBTED
+    monkeypatch.setattr(costs, "MOST_DOUBTED", 0)
+    without, few = largest_error(clock)
+    assert few == 3
+    assert with_doubted < 0.6 * without
+
+
+def test_costs_that_tell_all_are_not_doubted():
+    error, timed = largest_error(Clock())
+    assert timed == 3
+    assert error < 1e-9
 
 
 def test_the_plan_keeps_what_was_chosen_and_says_how_many_of_each_segment():
