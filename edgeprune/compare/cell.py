@@ -68,7 +68,8 @@ class Workshop:
         """The frames of each split."""
         tell_skipped(self._frames, self.progress)
         fitting = fit_to(self._frames, self.model.classes, self.model.input)
-        return splits_of(fitting, self.handling.seed, self.handling.method, self.job.checked)
+        parts = splits_of(fitting, self.handling.seed, self.handling.method, self.job.checked)
+        return at_most(parts, self.job.test_frames, "test")
 
     @cached_property
     def handling(self) -> Handling:
@@ -174,7 +175,8 @@ class Workshop:
         )
 
     def _training_parts(self) -> dict[Split, Frames]:
-        parts = dict(at_most(self.parts, self.job.training.frames))
+        given = self.job.training
+        parts = at_most(at_most(dict(self.parts), given.frames), given.validation_frames, "validation")
         if chooses_on_test(self.cell):
             parts["validation"] = parts["test"]
         return parts

@@ -64,7 +64,17 @@ def baseline_job(
 
 def _job(cell: Cell, folder: Path, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None) -> Job:
     asked = asked_of(grid.data)
-    return Job(cell, folder, grid.training, grid.bench, split_seed, options, asked=asked, checked=checked)
+    return Job(
+        cell,
+        folder,
+        grid.training,
+        grid.bench,
+        split_seed,
+        options,
+        asked=asked,
+        checked=checked,
+        test_frames=grid.data.test_frames,
+    )
 
 
 def reference_of(cell: Cell, methods: Sequence[Method]) -> Cell:

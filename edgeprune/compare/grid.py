@@ -60,6 +60,9 @@ class Data(Part):
     sample_rate_hz: float | None = Field(default=None, gt=0, description="Recordings are resampled to it.")
     skip_bad_files: bool = Field(default=False, description="Leave out recordings that cannot be read.")
     stream: bool | None = Field(default=None, description="Read frames while they are used, or all before.")
+    test_frames: int | None = Field(
+        default=None, ge=1, description="Most frames of the test split to judge by, spread over it."
+    )
 
 
 class Training(Part):
@@ -70,6 +73,9 @@ class Training(Part):
     learning_rate: float = Field(default=0.1, gt=0, description="Peak of the one-cycle schedule.")
     weight_decay: float = Field(default=5e-4, ge=0)
     frames: int | None = Field(default=None, ge=2, description="Most frames to train on, spread over the train split.")
+    validation_frames: int | None = Field(
+        default=None, ge=1, description="Most frames to choose the epoch by, spread over the validation split."
+    )
     distill: bool = Field(default=True, description="Learn from the unpruned model too.")
 
 

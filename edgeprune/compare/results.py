@@ -67,6 +67,7 @@ class Job:
         reference: The cell whose MACs a channel method is to match, or None.
         asked: How frames are read and split otherwise than when the model was trained.
         checked: Sha256 of their split, where it is known that no frame is in two parts.
+        test_frames: Most frames of the test split to judge by, or None for all.
     """
 
     cell: Cell
@@ -78,6 +79,7 @@ class Job:
     reference: "Job | None" = None
     asked: Asked = AS_TRAINED
     checked: str | None = None
+    test_frames: int | None = None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeprune.compare.grid import Data
+from edgeprune.compare.grid import Data, Training
 from edgeprune.compare.results import Cell, Job
 from edgeprune.tasks.handling import Asked
 from edgeprune.tasks.planning import PlanSettings
@@ -23,9 +23,17 @@ def asked_of(data: Data) -> Asked:
     return Asked(data.split, said, data.stream)
 
 
-def read_otherwise(asked: Asked) -> list[Any]:
-    """What of it makes other frames or another split, as plain values; nothing where nothing is asked for."""
-    return [asked.split, dict(asked.reading)] if asked.split or asked.reading else []
+def read_otherwise(job: Job) -> list[Any]:
+    """What a grid asks for that makes other frames or another split, as plain values; nothing where it asks nothing."""
+    asked = job.asked
+    otherwise: list[Any] = [asked.split, dict(asked.reading)] if asked.split or asked.reading else []
+    return otherwise if job.test_frames is None else [*otherwise, {"test": job.test_frames}]
+
+
+def taught_with(training: Training) -> Any:
+    """How many frames train and choose, as a plain value."""
+    few = training.validation_frames
+    return training.frames if few is None else [training.frames, few]
 
 
 def recipe_of(job: Job) -> Recipe:

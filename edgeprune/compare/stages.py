@@ -22,6 +22,7 @@ from edgeprune.compare.settings import (
     recipe_of,
     soft_epochs,
     softens,
+    taught_with,
 )
 from edgeprune.protocols import Progress
 from edgeprune.records import OnnxModel, TrainingResult
@@ -118,7 +119,7 @@ class CellWork:
         inputs = {
             "pruned": shape.sha256,
             "recipe": to_plain(recipe_of(self.job)),
-            "frames": self.job.training.frames,
+            "frames": taught_with(self.job.training),
             "distill": distills(self.job),
             "on_test": chooses_on_test(self.cell),
         }
@@ -166,7 +167,7 @@ class CellWork:
         """The record of a stage, reused or made. `inputs` are plain values; model and data count for every stage."""
         model = self.cell.model
         hashes = {name: canonical_sha256(value) for name, value in inputs.items()}
-        hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job.asked)])
+        hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job)])
         hashes["model"] = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
 
         def begun() -> Record:

@@ -192,13 +192,13 @@ def in_memory(frames: Frames, count: int, seed: int) -> Frames:
     return spread(frames, count, seed) if stored(frames) else frames
 
 
-def at_most(parts: dict[Split, Frames], count: int | None) -> dict[Split, Frames]:
-    """The same splits with at most so many frames to train on, spread over all; None leaves them."""
+def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train") -> dict[Split, Frames]:
+    """The same splits, one of them with at most so many frames, spread over all of it; None leaves them."""
     if count is None:
         return parts
-    train = parts["train"]
-    few = take(train, _evenly(train, count)) if stored(train) else spread(train, count, SPLIT_SEED)
-    return {**parts, "train": few}
+    whole = parts[split]
+    few = take(whole, _evenly(whole, count)) if stored(whole) else spread(whole, count, SPLIT_SEED)
+    return {**parts, split: few}
 
 
 def tell_skipped(frames: Frames, progress: Progress) -> None:

@@ -249,6 +249,17 @@ def test_channels_find_out_what_they_are_matched_to_and_come_after_layers_too(fi
     assert 0.95 * 0.8 <= found["both"].cost.macs / layers.cost.macs <= 0.8
 
 
+def test_fewer_frames_to_choose_and_to_judge_by(place, tmp_path):
+    data = {"path": ["frames.npz"], "test_frames": 16}
+    training = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01, "validation_frames": 8}
+    comparison = compare(small(place, data=data, training=training), tmp_path)
+    assert [cell.frames for cell in (*comparison.unpruned, *comparison.cells)] == [16] * 3
+    for each in comparison.cells:
+        assert each.top1 * 16 == pytest.approx(round(each.top1 * 16))
+        assert [epoch.validation_top1 * 8 % 1 for epoch in each.curve] == [0, 0]
+        assert len(np.load(tmp_path / "cells" / each.id / stages.RIGHT)) == 16
+
+
 def test_soft_pruning_is_soft_for_half_of_the_epochs_and_continues_from_either_half(place, tmp_path, monkeypatch):
     real, saved = finetune.save, []
 

@@ -1,6 +1,7 @@
 """The [data] of a grid: frames are read and split as `edgeprune train` reads and splits them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import synthetic
 from edgeprune import datasets
 from edgeprune.compare.agenda import agenda_of
 from edgeprune.compare.cell import Workshop
+from edgeprune.compare.grid import Training
 from edgeprune.compare.gridfile import parse
 from edgeprune.compare.run import compare
-from edgeprune.compare.settings import asked_of, read_otherwise
+from edgeprune.compare.settings import asked_of, read_otherwise, taught_with
 from edgeprune.compare.workers import Crew
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.model_file import ModelOptions
@@ -102,9 +104,15 @@ def test_a_streamed_comparison_runs_through(frames_h5, place, tmp_path):
 
 def test_what_is_not_asked_for_leaves_finished_cells_as_they_are(place):
     """Cells are found again by a hash of what they were made from."""
-    plain, cut = (asked_of(grid_of(place, data=data).data) for data in ({"stream": True}, {"hop": 16}))
-    assert read_otherwise(plain) == []
-    assert read_otherwise(cut) == [None, {"hop": 16}]
+
+    def job(**data):
+        return SimpleNamespace(asked=asked_of(grid_of(place, data=data).data), test_frames=data.get("test_frames"))
+
+    assert read_otherwise(job(stream=True)) == []
+    assert read_otherwise(job(hop=16)) == [None, {"hop": 16}]
+    assert read_otherwise(job(test_frames=5)) == [{"test": 5}]
+    assert taught_with(Training(frames=9)) == 9
+    assert taught_with(Training(frames=9, validation_frames=3)) == [9, 3]
 
 
 def test_a_split_that_does_not_exist_is_named_with_those_known(place):
