@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edgeprune.errors import ConfigError
 from edgeprune.targets import Precision, Target
-from edgeprune.tasks.assigning import Wishes
+from edgeprune.tasks.assigning import Wishes, require_rounds
 from edgeprune.tasks.latency import Budget
 from edgeprune.tasks.lowering import Lowered
 from edgeprune.tasks.narrowing import Width
@@ -94,6 +94,8 @@ class Settings:
                 f"{self.target.name} is measured on this machine, and --device names {self.host.name}",
                 "Give a --target whose models run on a device: edgeprune targets list",
             )
+        if self.target.on_device:
+            require_rounds(self.target, self.wishes)
         if self.latency_budget_ms is not None and self.target.on_device:
             raise ConfigError(
                 f"--latency-budget plans with timings on this machine; {self.target.name} is a device",

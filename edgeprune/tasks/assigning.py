@@ -97,7 +97,7 @@ def assign(
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
     if len(frames) < wishes.batch:
         raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller --batch")
-    _require_rounds(target, len(models), wishes.rounds or target.bench.rounds)
+    require_rounds(target, wishes, len(models))
     if target.runtime == "trtexec":
         _parse(models, progress)
     if stored(frames):
@@ -145,7 +145,13 @@ def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
         progress.note(f"{parser} reads the {len(files)} files")
 
 
-def _require_rounds(target: Target, models: int, rounds: int) -> None:
+def require_rounds(target: Target, wishes: Wishes, models: int = 2) -> None:
+    """Find out before any work whether the rounds are enough to compare models on a device.
+
+    Raises:
+        ConfigError: They are too few.
+    """
+    rounds = wishes.rounds or target.bench.rounds
     builds = target.builds if target.runtime == "trtexec" else 1
     if models > 1 and rounds < MIN_ROUNDS * builds:
         each = f", each engine built {builds} times," if builds > 1 else ""

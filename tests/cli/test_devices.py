@@ -152,6 +152,13 @@ def test_bench_and_build_on_a_device(run, world, finished, tmp_path):
     assert built.json["sha256"] == file_sha256(tmp_path / "pruned.engine")
 
 
+def test_too_few_rounds_are_refused_before_any_work(run, world, tmp_path):
+    few = run(*arguments(world, tmp_path / "few", "--rounds", 4))
+    assert few.code == 2
+    assert "rounds is 4; comparing two models takes at least 6" in few.err
+    assert not list((tmp_path / "few").glob("*.json"))
+
+
 def test_bench_on_an_accelerator(run, world, finished, tmp_path):
     target = ("--target", world / "quick-orin.toml", "--device", "replay:orin-nx-jp62")
     ended = run("bench", finished / "pruned.onnx", *target, "--dla", 0, "--out", tmp_path / "bench", "--json")
