@@ -153,9 +153,11 @@ def test_bench_and_build_on_a_device(run, world, finished, tmp_path):
 
 
 def test_too_few_rounds_are_refused_before_any_work(run, world, tmp_path):
-    few = run(*arguments(world, tmp_path / "few", "--rounds", 4))
+    target = tmp_path / "quick-orin.toml"
+    target.write_text(TARGET.replace("builds = 1", "builds = 2"))
+    few = run(*arguments(world, tmp_path / "few", "--target", target))
     assert few.code == 2
-    assert "rounds is 4; comparing two models takes at least 6" in few.err
+    assert "rounds is 6; comparing two models, each engine built 2 times, takes at least 12" in few.err
     assert not list((tmp_path / "few").glob("*.json"))
 
 
