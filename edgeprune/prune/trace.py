@@ -3,6 +3,7 @@
 The network is a chain of pieces, from one tensor that the whole flow passes through to the next (`flow.cut`).
 """
 
+import inspect
 from dataclasses import dataclass
 
 import networkx as nx
@@ -58,6 +59,7 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
         NotExportedError: It cannot be exported.
         ModelError: It has several inputs or outputs.
     """
+    _require_one_input(model)
     example = torch.zeros(_BATCH, channels, length)
     try:
         with unheard():
@@ -97,6 +99,20 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
         )
         for _, inside in parts
     )
+
+
+def _require_one_input(model: nn.Module) -> None:
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # code that tells no signature
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [each.name for each in parameters if each.kind in positional and each.default is inspect.Parameter.empty]
+    if len(needed) > 1:
+        raise ModelError(
+            f"the network takes {len(needed)} inputs ({', '.join(needed)}), and a chain of layers needs one",
+            "Join them within the network's own code, from the one frame that it is given",
+        )
 
 
 def _node(

@@ -312,7 +312,14 @@ class TestRefused:
             def forward(self, x, y):
                 return x + y
 
-        assert "cannot be traced: missing a required argument: 'y'" in refused(TwoInputs())
+        assert "takes 2 inputs (x, y), and a chain of layers needs one" in refused(TwoInputs())
+
+    def test_a_second_input_that_can_be_left_out_is_none(self):
+        class Optional(Doing):
+            def forward(self, x, mask=None):
+                return self.a(x) if mask is None else self.a(x * mask)
+
+        assert len(chain_of(Optional(None, a=conv(2, 2))).units) == 1
 
     def test_two_outputs(self):
         message = refused(Doing(lambda self, x: (self.a(x), x), a=conv(2, 4)))
