@@ -42,7 +42,7 @@ def untrained(name: str) -> Checkpoint:
 
 
 def predicted_and_measured(name: str, sets: int, folder: Path) -> list[dict[str, Any]]:
-    """A row for each set of units that was predicted and then measured."""
+    """A row for each set of units that was predicted and then measured, then those that the costs were fitted to."""
     model = untrained(name)
     chain = layers_of(model.model, SHAPE, model.sha256)
     routes, kinds = routes_of(model.model, chain, SHAPE), kinds_of(chain)
@@ -81,6 +81,7 @@ def predicted_and_measured(name: str, sets: int, folder: Path) -> list[dict[str,
                     "error": error,
                 }
             )
+        rows += [{"model": name, "kept": sorted(kept), "measured": each.ratio} for kept, each in probes.items()]
     return rows
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
             found = predicted_and_measured(name, arguments.sets, Path(folder))
-        errors = np.abs([row["error"] for row in found])
+        errors = np.abs([row["error"] for row in found if "error" in row])
         results[name] = {"mean_error": float(errors.mean()), "largest_error": float(errors.max())}
         met = "met" if errors.mean() <= TARGET else "missed"
         print(f"{name}: mean error {errors.mean():.1%}, largest {errors.max():.1%}; target, mean {TARGET:.0%}: {met}\n")

@@ -9,7 +9,8 @@ from edgeprune.records import LayerChain
 class Timing:
     """A network that keeps some units, timed in turns with the unpruned one; `samples_path` holds every single time.
 
-    `ratio` is its latency over the unpruned network's. `predicted_ms` was said before it was measured, if anything.
+    `ratio` is its latency over the unpruned network's: both are loaded anew several times, and the ratio in the middle
+    counts; its interval reaches over all of them. `predicted_ms` was said before it was measured, if anything.
     """
 
     kept: tuple[int, ...]

@@ -60,11 +60,8 @@ def _judge(
     out how noisy a device is.
     """
     _hurry()
-    from edgeprune.cli import _check_outputs
     from edgeprune.errors import ConfigError
     from edgeprune.gate import budget as budgets
-    from edgeprune.gate import evidence, matrix
-    from edgeprune.gate import noise as noises
 
     if Path(_CALIBRATE) in reports and not Path(_CALIBRATE).exists():
         raise ConfigError(
@@ -76,6 +73,11 @@ def _judge(
         raise ConfigError(f"no such file: {noise}", "Make it with: edgeprune check calibrate")
     asked = budgets.read(budget)
     asked = asked.only(targets) if targets else asked
+
+    from edgeprune.cli import _check_outputs  # these take NumPy, which is not needed to find a fault in what was typed
+    from edgeprune.gate import evidence, matrix
+    from edgeprune.gate import noise as noises
+
     judged = [each for each in map(evidence.read, reports) if not targets or each.report.target in targets]
     older = _older(history)
     against = matrix.Against(

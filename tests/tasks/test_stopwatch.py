@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import synthetic
 
-from edgeprune.bench import protocol, samples
+from edgeprune.bench import protocol, samples, stats
 from edgeprune.edits import apply_edits
 from edgeprune.prune.layers import layers_of
 from edgeprune.records import Edit
@@ -69,6 +69,17 @@ def test_says_what_was_timed_and_keeps_every_time(timed):
     assert timing.predicted_ms is None
 
 
+def test_the_session_in_the_middle_counts_and_the_interval_reaches_over_all(tmp_path, monkeypatch):
+    """One load in three lies badly in memory and runs at half the speed."""
+    speedups = iter([2.0, 4.0, 2.2])
+    told = iter([stats.Speedup(1 / each, (0.9 / each, 1.1 / each)) for each in speedups])
+    monkeypatch.setattr(stopwatch, "_ratio", lambda *_: next(told))
+    timing = watch(tmp_path / "latency")
+    assert timing.ratio == pytest.approx(1 / 2.2)
+    assert timing.ratio_ci95 == pytest.approx((0.9 / 4.0, 1.1 / 2.0))
+    assert timing.samples_path.split("/")[-2] == "session-3"
+
+
 def test_leaves_no_network_behind(timed):
     folder, _ = timed
     assert not list(folder.glob("**/*.onnx"))
@@ -91,6 +102,6 @@ def test_is_done_again_when_its_samples_are_gone(timed, tmp_path, monkeypatch):
     real = protocol.measure
     monkeypatch.setattr(protocol, "measure", lambda *a, **k: asked.append(1) or real(*a, **k))
     assert watch(elsewhere).kept == timing.kept
-    assert asked == [1]
+    assert asked == [1] * stopwatch._SESSIONS
     assert json.loads((elsewhere / record.name).read_text())["artifacts"]
     assert file_sha256(tmp_path / timing.samples_path)
