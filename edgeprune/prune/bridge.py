@@ -8,7 +8,9 @@ channel where the layer has no bias, since the normalisation after such a layer 
 size than before, the old output is averaged or repeated to fit it.
 """
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from edgeprune.names import Bridge
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
 _MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save
 _FRAMES_AT_ONCE = 64
+_MOST_PARTS = 8  # with 64 of them the bridges of VGG16 were no better
 _ROWS_A_FEATURE = 50  # equations for each unknown; more hardly move the solution
 
 
@@ -44,8 +47,11 @@ def bridge(
             for path in paths:
                 _draw(pruned.get_submodule(path))
     elif how == "least-squares":
-        for path in paths:
-            _fit(unpruned, pruned, path, batches)
+        fitting = [path for path in paths if _can_be_fitted(pruned.get_submodule(path))]
+        parts = [part for whole in batches for part in torch.split(whole, _FRAMES_AT_ONCE)][:_MOST_PARTS]
+        wanted = _old_outputs(unpruned, pruned, fitting, parts)
+        for path in fitting:
+            _fit(pruned, path, parts, wanted[path])
     return paths
 
 
@@ -73,28 +79,49 @@ def _draw(module: nn.Module) -> None:
         module.bias.zero_()
 
 
+def _can_be_fitted(layer: nn.Module) -> bool:
+    return _features(layer) <= _MOST_FEATURES and getattr(layer, "groups", 1) == 1
+
+
+def _features(layer: nn.Module) -> int:
+    """Unknowns of each output channel."""
+    return _weight(layer)[0].numel() + 1
+
+
 @torch.no_grad()
-def _fit(unpruned: nn.Module, pruned: nn.Module, path: str, batches: Sequence[Tensor]) -> None:
+def _old_outputs(
+    unpruned: nn.Module, pruned: nn.Module, paths: Sequence[str], parts: Sequence[Tensor]
+) -> dict[str, list[Tensor]]:
+    """What came out of each layer in the unpruned network, for as many parts as its equations take.
+
+    The unpruned network is the slow one: it sees each part once.
+    """
+    rows = {path: _ROWS_A_FEATURE * _features(pruned.get_submodule(path)) for path in paths}
+    made: dict[str, list[Tensor]] = {path: [] for path in paths}
+    for part in parts:
+        asked = [path for path in paths if rows[path] > 0]
+        if not asked:
+            break
+        for path, (_, output) in _passing(unpruned, asked, part).items():
+            made[path].append(output)
+            rows[path] -= output.numel() // len(_weight(unpruned.get_submodule(path)))
+    return made
+
+
+@torch.no_grad()
+def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Tensor]) -> None:
     """Ridge regression of a layer's old output on its new input; left as it is where the two do not line up."""
-    layer = pruned.get_submodule(path)
-    features = _weight(layer)[0].numel() + 1
-    if features > _MOST_FEATURES or getattr(layer, "groups", 1) != 1:
-        return
+    layer, features = pruned.get_submodule(path), _features(pruned.get_submodule(path))
     gram = torch.zeros(features, features, dtype=torch.float64)
     cross = torch.zeros(features, len(_weight(layer)), dtype=torch.float64)
-    seen = 0
-    for batch in (part for whole in batches for part in torch.split(whole, _FRAMES_AT_ONCE)):
-        inputs, made = _passing(pruned, path, batch)
-        _, wanted = _passing(unpruned, path, batch)
+    for part, wanted in zip(parts, old, strict=False):
+        inputs, made = _passing(pruned, [path], part)[path]
         if wanted.dim() != made.dim() or (isinstance(layer, nn.Linear) and wanted.shape != made.shape):
             return
         rows, answers = _rows(layer, inputs), _answers(layer, wanted, made.shape[2:])
         rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1).double()  # few digits are left once it is solved
         gram += rows.T @ rows
         cross += rows.T @ answers.double()
-        seen += len(rows)
-        if seen > _ROWS_A_FEATURE * features:
-            break
     ridge = _RIDGE * gram.diagonal().mean()
     solved = torch.linalg.solve(gram + ridge * torch.eye(features, dtype=torch.float64), cross)
     weight = _weight(layer)
@@ -103,17 +130,19 @@ def _fit(unpruned: nn.Module, pruned: nn.Module, path: str, batches: Sequence[Te
         layer.bias.copy_(solved[-1])
 
 
-def _passing(model: nn.Module, path: str, batch: Tensor) -> tuple[Tensor, Tensor]:
-    """What goes into a layer and what comes out of it, on one batch."""
-    seen: list[tuple[Tensor, Tensor]] = []
+def _passing(model: nn.Module, paths: Sequence[str], batch: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """What goes into each of some layers and what comes out of it, on one batch; of a shared layer, the first time."""
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
 
-    def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen.append((inputs[0], output))
+    def note(path: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.setdefault(path, (inputs[0], output))
 
-    handle = model.get_submodule(path).register_forward_hook(note)
-    with handle, evaluating(model):
+    with contextlib.ExitStack() as hooks:
+        for path in paths:
+            hooks.enter_context(model.get_submodule(path).register_forward_hook(partial(note, path)))
+        hooks.enter_context(evaluating(model))
         model(batch)
-    return seen[0]
+    return seen
 
 
 def _rows(layer: nn.Module, inputs: Tensor) -> Tensor:
