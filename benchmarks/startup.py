@@ -29,7 +29,7 @@ def measured(check: list[str], rounds: int) -> dict[str, Any]:
         "click alone": [sys.executable, "-c", "import click"],
         "NumPy alone": [sys.executable, "-c", "import numpy"],
         "--help": [sys.executable, "-m", "edgeprune", "--help"],
-        "check, until it begins": [sys.executable, "-m", "edgeprune", *check[:-1], "missing.toml"],
+        "check, until it has its budget": [sys.executable, "-m", "edgeprune", *check[:-1], "missing.toml"],
         "check": [sys.executable, "-m", "edgeprune", *check],
     }
     seconds: dict[str, list[float]] = {name: [] for name in commands}
