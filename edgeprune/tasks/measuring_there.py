@@ -18,6 +18,7 @@ from edgeprune.measurement import OUT, Assignment, EngineFile, Role, model_file
 from edgeprune.outcome import DeviceOutcome
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames
+from edgeprune.store import replacing
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.assigning import ModelFiles, Wishes, assign
 from edgeprune.tasks.collecting import collect, facts_of
@@ -150,6 +151,7 @@ def _take_models(bundle: Path, manifest: Manifest, folder: Path) -> None:
     """Put the models of a bundle beside its result: what runs on a DLA is a share of their operators."""
     with tarfile.open(bundle) as tar:
         for role in manifest.assignment.roles:
-            member = tar.getmember(f"{manifest.folder}/{model_file(role)}")
-            member.name = model_file(role)
-            tar.extract(member, folder, filter="data")
+            packed = tar.extractfile(f"{manifest.folder}/{model_file(role)}")
+            assert packed is not None
+            with packed, replacing(folder / model_file(role)) as file:
+                shutil.copyfileobj(packed, file)
