@@ -30,6 +30,7 @@ _CHECKED_FRAMES = 16
 # Short rounds: what else the machine does changes within a second, and must hit both networks of a pair alike.
 _ROUNDS, _ROUND_MS, _WARMUP_MS = 12, 10.0, 100.0
 _SESSIONS = 3
+_PLACES = tuple(f"session-{number}" for number in range(1, _SESSIONS + 1))
 _FAST = 0.1
 
 
@@ -90,8 +91,7 @@ class Stopwatch:
             "how": canonical_sha256([self.precision, self.batch, _SESSIONS, _ROUNDS, _ROUND_MS]),
             "machine": canonical_sha256(machine.identity()),
         }
-        sessions = [f"{name}/session-{number}" for number in range(1, _SESSIONS + 1)]
-        left = tuple(f"{each}/samples-{role}.npz" for each in sessions for role in ("baseline", "pruned"))
+        left = tuple(f"{name}/{place}/samples-{role}.npz" for place in _PLACES for role in ("baseline", "pruned"))
         return RunFolder(self.folder).reuse_or_make(
             name, Timing, inputs, left, lambda: self._timed(units, self.folder / name, progress)
         )
@@ -111,8 +111,7 @@ class Stopwatch:
                 round_ms=min(bench.round_ms, _ROUND_MS),
                 warmup_ms=min(bench.warmup_ms, _WARMUP_MS),
             )
-            places = [out_dir / f"session-{number}" for number in range(1, _SESSIONS + 1)]
-            timings = [self._session(units, unpruned, pruned, settings, place) for place in places]
+            timings = [self._session(units, unpruned, pruned, settings, out_dir / place) for place in _PLACES]
             if pruned != unpruned:  # a network may have a hundred megabytes, and there are many
                 pruned.unlink()
             middle = sorted(timings, key=lambda timing: timing.ratio)[_SESSIONS // 2]
@@ -135,7 +134,7 @@ class Stopwatch:
             baseline_ms=report.baseline.median_ms,
             ratio=found.ratio,
             ratio_ci95=found.ci95,
-            samples_path=str((place / report.pruned.samples_path).relative_to(self.folder.parent)),
+            samples_path=(place / report.pruned.samples_path).relative_to(self.folder.parent).as_posix(),
         )
 
     def _exported(self, units: tuple[int, ...]) -> Path:
