@@ -83,11 +83,11 @@ class Workshop:
     def _frames(self) -> Frames:
         return frames_of(self.cell.data, self.handling.reading, self.handling.stream)
 
-    def plan(self) -> CellPlan:
-        """Choose the layers that stay."""
+    def plan(self, judged: planning.Judged) -> CellPlan:
+        """Choose the layers that stay; `judged` keeps what plans of the same model and frames share."""
         method, settings = self.cell.method, plan_settings(self.cell)
         assert method is not None
-        planned = planning.decide(self.model, self.parts, settings, self.progress)
+        planned = planning.decide(self.model, self.parts, settings, self.progress, judged)
         if {"traceback", "probe"} & set(method.released):
             subject = planning.subject(self.model, planned.chain, self.parts, settings, self.progress)
             planned = replace(planned, plan=released.plan(planned, subject, settings, method.released))
@@ -117,9 +117,9 @@ class Workshop:
         saved = checkpoints.save(out, pruned)
         return Shape(saved.sha256, cost_of(saved.model, saved.input))
 
-    def planned_macs(self) -> int:
+    def planned_macs(self, judged: planning.Judged) -> int:
         """MACs that this cell's plan leaves."""
-        pruned = self._reassembled(self.plan())
+        pruned = self._reassembled(self.plan(judged))
         return cost_of(pruned.model, pruned.input).macs
 
     def _reassembled(self, plan: CellPlan) -> Checkpoint:

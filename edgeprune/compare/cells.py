@@ -46,7 +46,7 @@ def job_of(
     cell: Cell, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
 ) -> Job:
     """The work on a cell in the run folder `out`."""
-    job = _job(cell, out / "cells" / cell.id, grid, split_seed, options, checked)
+    job = _job(cell, out, "cells", grid, split_seed, options, checked)
     if cell.method is None or cell.method.kind != "channels":
         return job
     reference = reference_of(cell, grid.methods)
@@ -59,14 +59,17 @@ def baseline_job(
     """The work on the unpruned network itself: what it takes, its accuracy, its export."""
     model, data = pair
     cell = Cell(f"{_readable(model.name)}--{_readable(data.name)}", model, None, data, None, None, 0)
-    return _job(cell, out / "baselines" / cell.id, grid, split_seed, options, checked)
+    return _job(cell, out, "baselines", grid, split_seed, options, checked)
 
 
-def _job(cell: Cell, folder: Path, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None) -> Job:
+def _job(
+    cell: Cell, out: Path, among: str, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None
+) -> Job:
     asked = asked_of(grid.data)
     return Job(
         cell,
-        folder,
+        out / among / cell.id,
+        out / "judged",
         grid.training,
         grid.bench,
         split_seed,

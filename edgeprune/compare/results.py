@@ -60,6 +60,7 @@ class Job:
     Attributes:
         cell: Which cell.
         folder: Of the cell.
+        shelf: Folder of what cells of the same model and data share.
         training: How to train.
         bench: How it will be measured, which says how to export.
         split_seed: Of the data's split.
@@ -72,6 +73,7 @@ class Job:
 
     cell: Cell
     folder: Path
+    shelf: Path
     training: Training
     bench: Bench
     split_seed: int

@@ -84,7 +84,7 @@ class CellWork:
     def _plan(self) -> CellPlan:
         assert self.cell.method is not None
         inputs = {"settings": to_plain(plan_settings(self.cell)), "released": self.cell.method.released}
-        return self._stage(PLAN, CellPlan, inputs, self.shop.plan)
+        return self._stage(PLAN, CellPlan, inputs, lambda: self.shop.plan(self._judged))
 
     def _prune(self, plan: CellPlan | None) -> Shape:
         method, network = self.cell.method, self.cell.network
@@ -113,7 +113,8 @@ class CellWork:
         if there is not None:
             return there
         settings = to_plain(plan_settings(reference.cell))
-        return self._stage(MATCH, int, {"settings": settings}, Workshop(reference, self.progress).planned_macs)
+        shop = Workshop(reference, self.progress)
+        return self._stage(MATCH, int, {"settings": settings}, lambda: shop.planned_macs(self._judged))
 
     def _train(self, shape: Shape) -> TrainingResult:
         inputs = {
@@ -153,6 +154,19 @@ class CellWork:
             EXPORT, OnnxModel, inputs, lambda: self.shop.export(self._file(final), self._file(ONNX)), (ONNX,)
         )
 
+    def _judged(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
+        """What plans of this model and these frames are made from, kept once for all cells of the comparison."""
+        assert self.cell.model is not None
+        shelf = RunFolder(self.job.shelf / f"{self.cell.model.sha256[:12]}-{self.cell.data.sha256[:12]}")
+        return shelf.reuse_or_make(name, kind, self._model_and_data, (), make)
+
+    @property
+    def _model_and_data(self) -> dict[str, str]:
+        model = self.cell.model
+        data = [self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job)]
+        known = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
+        return {"data": canonical_sha256(data), "model": known}
+
     def _file(self, name: str) -> Path:
         return self.job.folder / name
 
@@ -165,10 +179,7 @@ class CellWork:
         artifacts: tuple[str, ...] = (),
     ) -> Record:
         """The record of a stage, reused or made. `inputs` are plain values; model and data count for every stage."""
-        model = self.cell.model
-        hashes = {name: canonical_sha256(value) for name, value in inputs.items()}
-        hashes["data"] = canonical_sha256([self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job)])
-        hashes["model"] = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
+        hashes = {name: canonical_sha256(value) for name, value in inputs.items()} | self._model_and_data
 
         def begun() -> Record:
             if self.dry:

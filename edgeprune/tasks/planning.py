@@ -1,8 +1,9 @@
 """Planning: similarity, segments and scores of a model's layers, and the plan that follows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import torch
 
@@ -33,6 +34,8 @@ BATCH_NORM_BATCH = 256
 STORED_FRAMES = 1 << 14  # that a criterion is given of frames in a file; none takes more than a few thousand
 MOST_SEGMENTS = 7
 KEEP_RATIO = 0.33
+
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -136,8 +139,34 @@ class Planned:
     plan: PrunePlan
 
 
-def decide(model: Checkpoint, parts: dict[Split, Frames], settings: PlanSettings, progress: Progress) -> Planned:
+class Judged(Protocol):
+    """Gives back what another plan of the same model and frames was made from, or makes it."""
+
+    def __call__(self, name: str, kind: type[Record], make: Callable[[], Record], /) -> Record:
+        """The record of that name."""
+        ...
+
+
+def judged_anew(_name: str, _kind: type[Record], make: Callable[[], Record]) -> Record:
+    """Make it: nothing is kept of other plans."""
+    return make()
+
+
+def decide(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    settings: PlanSettings,
+    progress: Progress,
+    judged: Judged = judged_anew,
+) -> Planned:
     """Find, compare, segment and score the units of a model, and choose those that stay.
+
+    Args:
+        model: The network.
+        parts: The frames of each split.
+        settings: How to choose.
+        progress: Told of long work.
+        judged: Keeps similarity and scores, which do not depend on how many units stay.
 
     Raises:
         ConfigError: A name is unknown or a number impossible.
@@ -147,12 +176,16 @@ def decide(model: Checkpoint, parts: dict[Split, Frames], settings: PlanSettings
     progress.stage(f"find and compare the layers of {model.name}")
     chain = layers_of(model.model, model.input, model.sha256)
     kept_units(chain, settings)
-    similar = similarity(model, chain, parts["train"], settings, progress)
+    similar = judged(
+        f"similarity-{settings.metric}",
+        Similarity,
+        lambda: similarity(model, chain, parts["train"], settings, progress),
+    )
     cut = segmentation(similar, chain, settings)
     progress.stage(f"score them by {settings.criterion}")
-    judged = subject(model, chain, parts, settings, progress)
-    scored = scores(judged, settings)
-    return Planned(chain, similar, cut, scored, choose(judged, cut, scored, settings))
+    given = subject(model, chain, parts, settings, progress)
+    scored = judged(f"scores-{settings.criterion}-s{settings.seed}", Scores, lambda: scores(given, settings))
+    return Planned(chain, similar, cut, scored, choose(given, cut, scored, settings))
 
 
 def write_plan(

@@ -66,6 +66,17 @@ def finished(place, tmp_path_factory, exported_as_placeholders):
     return compare(grid_of(place), out), out
 
 
+def test_layers_are_compared_and_scored_once_for_all_ratios(place, tmp_path, monkeypatch):
+    asked = []
+    for what in ("similarity", "scores"):
+        made = getattr(planning, what)
+        monkeypatch.setattr(planning, what, lambda *given, what=what, made=made: asked.append(what) or made(*given))
+    grid = small(place, ratios=[0.25, 0.5, 0.75], methods=["edgeprune", "block-influence"], networks=None)
+    comparison = compare(grid, tmp_path / "run")
+    assert sorted(asked) == ["scores", "scores", "similarity"]
+    assert len({each.cost.params for each in comparison.cells if each.method == "edgeprune"}) == 3
+
+
 def test_every_cell_has_its_figures_and_only_the_diverged_ones_have_none(finished):
     comparison, out = finished
     assert [each.id for each in comparison.cells] == [
