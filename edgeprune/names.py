@@ -8,4 +8,6 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Role = Literal["baseline", "pruned"]
 Drop = Literal["identity", "shortcut", "adapter"]
+CRITERION = "block-influence"
+"""Scores layers where nothing else is asked for: the best found, see docs/method.md."""
 CHANNEL_METHODS = ("rfp", "fpgm", "l1", "sfp", "bnp")

@@ -8,7 +8,7 @@ import click
 
 from edgeprune.cli._completion import plugin_names
 from edgeprune.cli._options import seed_option
-from edgeprune.names import BRIDGES
+from edgeprune.names import BRIDGES, CRITERION
 
 if TYPE_CHECKING:
     from edgeprune.names import Bridge
@@ -53,7 +53,7 @@ _OPTIONS = (
     click.option(
         "--criterion",
         shell_complete=plugin_names("criteria"),
-        default="synflow",
+        default=CRITERION,
         show_default=True,
         help="Scores layers.",
     ),

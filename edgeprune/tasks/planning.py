@@ -12,7 +12,7 @@ from edgeprune import registry
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan
 from edgeprune.errors import ConfigError
-from edgeprune.names import Bridge
+from edgeprune.names import CRITERION, Bridge
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
@@ -57,7 +57,7 @@ class PlanSettings:
     keep_ratio: float | None = None
     segments: int | Literal["auto"] = "auto"
     metric: str = "cka-unbiased"
-    criterion: str = "synflow"
+    criterion: str = CRITERION
     profile: Literal["rows", "column-sums"] = "rows"
     bridge: Bridge = "least-squares"
     seed: int = 0
