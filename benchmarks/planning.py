@@ -17,6 +17,7 @@ import torch
 
 from edgeprune import registry
 from edgeprune.checkpoint import build
+from edgeprune.names import CRITERION
 from edgeprune.protocols import Labelled, Subject
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.segmentation import segment
@@ -36,7 +37,7 @@ def main() -> None:
     model = build(Arch("resnet110", {"channels": 2, "length": 128, "classes": 11})).eval()
     batches = list(torch.randn(FRAMES, 2, 128).split(BATCH))
     chain = layers_of(model, InputSpec(2, 128), "benchmark")
-    metric, criterion = registry.get("similarity", "cka-unbiased"), registry.get("criteria", "synflow")
+    metric, criterion = registry.get("similarity", "cka-unbiased"), registry.get("criteria", CRITERION)
     frames = Labelled(torch.cat(batches), torch.zeros(FRAMES, dtype=torch.int64))
     subject = Subject(model, chain, InputSpec(2, 128), frames, frames, 0, Silence())
 

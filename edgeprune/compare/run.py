@@ -15,6 +15,7 @@ from edgeprune.compare.document import Comparison, FailedCell, Measurement
 from edgeprune.compare.grid import Grid
 from edgeprune.compare.latency import latency_of
 from edgeprune.compare.results import Cell, Finished, Job
+from edgeprune.compare.settings import in_full
 from edgeprune.compare.stages import finished_of
 from edgeprune.compare.table import rows_of
 from edgeprune.compare.workers import Crew, Piece, work
@@ -146,8 +147,9 @@ def _comparison(
 
 
 def _named(grid: Grid) -> dict[str, Any]:
-    """The grid with the names of its files: where they were is of no use elsewhere, and their hashes are kept."""
+    """The grid in full, with the names of its files: where they were is of no use elsewhere; hashes are kept."""
     plain = grid.model_dump(mode="json", exclude_none=True)
+    plain["methods"] = [in_full(method) for method in grid.methods]
     plain["models"] = [path.name for path in grid.models]
     plain["data"] = grid.data.model_dump(mode="json", exclude_defaults=True)
     if grid.data.path:

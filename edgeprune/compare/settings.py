@@ -2,19 +2,29 @@
 
 from typing import Any
 
-from edgeprune.compare.grid import Data, Training
+from edgeprune.compare.grid import Data, Method, Training
 from edgeprune.compare.results import Cell, Job
+from edgeprune.store import to_plain
 from edgeprune.tasks.handling import Asked
 from edgeprune.tasks.planning import PlanSettings
 from edgeprune.train.finetune import Recipe
+
+_OF_A_PLAN = {"criterion", "metric", "segments", "profile", "bridge"}
 
 
 def plan_settings(cell: Cell) -> PlanSettings:
     """How a cell's layers are chosen; what its method does not say is as `edgeprune plan` has it."""
     assert cell.method is not None
     assert cell.ratio is not None
-    said = cell.method.model_dump(include={"criterion", "metric", "segments", "profile", "bridge"}, exclude_none=True)
+    said = cell.method.model_dump(include=_OF_A_PLAN, exclude_none=True)
     return PlanSettings(keep_ratio=round(1 - cell.ratio, 9), seed=cell.seed, **said)
+
+
+def in_full(method: Method) -> dict[str, Any]:
+    """A method as plain values, with all that it leaves to the defaults of a plan."""
+    said = method.model_dump(mode="json", exclude_none=True)
+    defaults = to_plain(PlanSettings())
+    return said if method.kind != "layers" else {**{key: defaults[key] for key in _OF_A_PLAN}, **said}
 
 
 def asked_of(data: Data) -> Asked:

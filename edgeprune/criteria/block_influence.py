@@ -18,7 +18,7 @@ from edgeprune.modes import evaluating
 from edgeprune.protocols import Subject
 from edgeprune.taps import read, taps_of
 
-FRAMES = 1024
+FRAMES = 128
 
 
 class BlockInfluence:
@@ -58,7 +58,7 @@ class _Passing:
         """Sum over frames of the cosine between the output (n, ...) of the next unit and what went into it."""
         before, self.before = self.before, output.clone()  # a later layer may work in place
         first, second = comparable(before, self.before)
-        return cosine_similarity(first.double(), second.double(), dim=1).sum()
+        return cosine_similarity(first.float(), second.float(), dim=1).double().sum()
 
 
 def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -71,7 +71,7 @@ def test_layers_are_compared_and_scored_once_for_all_ratios(place, tmp_path, mon
     for what in ("similarity", "scores"):
         made = getattr(planning, what)
         monkeypatch.setattr(planning, what, lambda *given, what=what, made=made: asked.append(what) or made(*given))
-    grid = small(place, ratios=[0.25, 0.5, 0.75], methods=["edgeprune", "block-influence"], networks=None)
+    grid = small(place, ratios=[0.25, 0.5, 0.75], methods=["edgeprune", "synflow"], networks=None)
     comparison = compare(grid, tmp_path / "run")
     assert sorted(asked) == ["scores", "scores", "similarity"]
     assert len({each.cost.params for each in comparison.cells if each.method == "edgeprune"}) == 3
@@ -87,6 +87,10 @@ def test_every_cell_has_its_figures_and_only_the_diverged_ones_have_none(finishe
     assert [cell.id for cell in comparison.failed] == [f"lstm2--frames--trained--s{seed}" for seed in (0, 1)]
     assert all("training diverged in epoch 1" in cell.reason for cell in comparison.failed)
     assert {row.method for row in comparison.rows} == {"unpruned", "train-on", "edgeprune", "l1", "scratch", "gru2"}
+    layers = [method for method in comparison.grid["methods"] if method["kind"] == "layers"]
+    assert {(method["criterion"], method["metric"], method["segments"]) for method in layers} == {
+        ("block-influence", "cka-unbiased", "auto")
+    }
     assert {"compare.json", "compare.md", "compare.tex", "compare.html", "pareto.svg"} <= {
         f.name for f in out.iterdir()
     }
