@@ -125,7 +125,7 @@ class CellWork:
             "on_test": chooses_on_test(self.cell),
         }
         if softens(self.cell):
-            inputs["soft_epochs"] = soft_epochs(recipe_of(self.job))
+            inputs |= {"soft_epochs": soft_epochs(recipe_of(self.job)), "macs": self._macs_to_match}
         state = self._file(_STATE)
 
         def make() -> TrainingResult:

@@ -77,6 +77,17 @@ def test_layers_are_compared_and_scored_once_for_all_ratios(place, tmp_path, mon
     assert len({each.cost.params for each in comparison.cells if each.method == "edgeprune"}) == 3
 
 
+def test_softly_pruned_channels_follow_a_reference_that_leaves_fewer(place, tmp_path):
+    def macs(**reference):
+        methods = [{"name": "edgeprune", **reference}, "sfp"]
+        comparison = compare(small(place, methods=methods, networks=None), tmp_path / "run")
+        return {each.method: each.cost.macs for each in comparison.cells}
+
+    before, after = macs(), macs(then_width=0.5)
+    assert after["edgeprune"] < before["edgeprune"]
+    assert after["sfp"] < before["sfp"]
+
+
 def test_every_cell_has_its_figures_and_only_the_diverged_ones_have_none(finished):
     comparison, out = finished
     assert [each.id for each in comparison.cells] == [
