@@ -18,7 +18,7 @@ from edgeprune.modes import evaluating
 from edgeprune.protocols import Subject
 from edgeprune.taps import read, taps_of
 
-FRAMES = 128
+FRAMES = 64
 
 
 class BlockInfluence:

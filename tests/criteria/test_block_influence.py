@@ -34,7 +34,8 @@ def test_the_influence_of_a_turn_is_one_minus_its_cosine():
     assert found == pytest.approx({0: 0.0, 1: 0.5, 2: 1.0, 3: 2.0}, abs=1e-6)
 
 
-def test_a_residual_network_against_scikit_learn():
+def test_a_residual_network_against_scikit_learn(monkeypatch):
+    monkeypatch.setattr("edgeprune.criteria.block_influence.FRAMES", 1024)
     model = trained()
     found = criterion.scores(subject_of(model, BLOCKS))
     with torch.no_grad():
