@@ -23,8 +23,9 @@ def plan_settings(cell: Cell) -> PlanSettings:
 def in_full(method: Method) -> dict[str, Any]:
     """A method as plain values, with all that it leaves to the defaults of a plan."""
     said = method.model_dump(mode="json", exclude_none=True)
-    defaults = to_plain(PlanSettings())
-    return said if method.kind != "layers" else {**{key: defaults[key] for key in _OF_A_PLAN}, **said}
+    if method.kind != "layers":
+        return said
+    return {key: value for key, value in to_plain(PlanSettings()).items() if key in _OF_A_PLAN} | said
 
 
 def asked_of(data: Data) -> Asked:
