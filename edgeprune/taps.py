@@ -73,7 +73,10 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
             reason = str(error).partition("\n")[0]
             shape = tuple(frames.shape[1:])
             raise DataError(f"the network fails on frames of shape {shape}: {reason}") from error
-    users = {place: [index for index, options in enumerate(places) if place in options] for place in shapes}
+    users: dict[Place, list[int]] = {place: [] for place in shapes}
+    for index, options in enumerate(places):
+        for place in dict.fromkeys(options):
+            users[place].append(index)
     taps = []
     for index, (unit, options) in enumerate(zip(chain.units, places, strict=True)):
         turns = {place: _turn(place, users[place], index, len(shapes[place])) for place in options}

@@ -10,6 +10,7 @@ one of the two is all zeros, the cosine counts as 0.
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot, vector_norm
 from torch.nn.functional import cosine_similarity, pad
 
 from edgeprune.criteria._dropping import droppable
@@ -19,6 +20,7 @@ from edgeprune.protocols import Subject
 from edgeprune.taps import read, taps_of
 
 FRAMES = 64
+_SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class BlockInfluence:
@@ -52,13 +54,23 @@ class _Passing:
     """What passes through the network, compared from one unit to the next."""
 
     def __init__(self, frames: Tensor) -> None:
-        self.before = frames.clone()
+        self.before = _unit_length(frames)
 
     def cosines(self, output: Tensor) -> Tensor:
         """Sum over frames of the cosine between the output (n, ...) of the next unit and what went into it."""
-        before, self.before = self.before, output.clone()  # a later layer may work in place
-        first, second = comparable(before, self.before)
-        return cosine_similarity(first.float(), second.float(), dim=1).double().sum()
+        before, self.before = self.before, _unit_length(output)
+        if before.shape == output.shape:
+            cosines: Tensor = vecdot(before.flatten(1), self.before.flatten(1))
+        else:
+            cosines = cosine_similarity(*comparable(before, self.before), dim=1)
+        return cosines.double().sum()
+
+
+def _unit_length(activations: Tensor) -> Tensor:
+    """A float32 copy of activations (n, ...), as later layers may work in place; each frame of length 1, or 0."""
+    rows = activations.flatten(1).float()
+    lengths: Tensor = vector_norm(rows, dim=1, keepdim=True)
+    return (rows / lengths.clamp_min(_SMALLEST)).reshape(activations.shape)
 
 
 def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
