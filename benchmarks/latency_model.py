@@ -32,6 +32,7 @@ from edgeprune.tasks.latency import Budget, choose_within
 from edgeprune.tasks.stopwatch import Stopwatch
 
 GOAL = 0.10
+JUDGED = {"budgets": "largest_error", "random": "mean_error"}
 TARGET = targets.get("host-cpu")
 MODELS = ("resnet56-1d", "vgg16", "mcldnn")
 SHAPE, CLASSES = InputSpec(2, 128), 11
@@ -139,11 +140,11 @@ def main() -> None:
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
             found = {"budgets": chosen(name, Path(folder)), "random": random(name, arguments.sets, Path(folder))}
-        results[name] = {how: errors_of(each) for how, each in found.items()}
-        for how, value in (("budgets", "largest_error"), ("random", "mean_error")):
-            error = results[name][how][value]
+        results[name] = {how: errors_of(each) for how, each in found.items() if any("error" in row for row in each)}
+        for how, errors in results[name].items():
+            error = errors[JUDGED[how]]
             met = "met" if error <= GOAL else "missed"
-            print(f"{name}: {how}: {value.replace('_', ' ')} {error:.1%}; target, {GOAL:.0%}: {met}")
+            print(f"{name}: {how}: {JUDGED[how].replace('_', ' ')} {error:.1%}; target, {GOAL:.0%}: {met}")
         rows += [{"how": how, **row} for how, each in found.items() for row in each]
     if arguments.out:
         plain = {"benchmark": "latency_model", "target": GOAL, "results": results, "networks": rows}
