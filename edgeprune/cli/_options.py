@@ -74,6 +74,31 @@ training_frames_option = click.option(
     "--frames", type=click.IntRange(2), help="Most frames to train on, spread over all.  [default: all]"
 )
 
+mix_option = click.option(
+    "--mix",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="R",
+    help="Share of the frames that get another on top, which only the teacher can judge: each epoch takes longer, and "
+    "with many epochs more is learnt.",
+)
+
+
+def require_teacher(mixed: float, taught: bool) -> None:
+    """Mixed frames have no label.
+
+    Raises:
+        ConfigError: Some are to be mixed, and there is nobody to judge them.
+    """
+    if mixed and not taught:
+        from edgeprune.errors import ConfigError
+
+        raise ConfigError(
+            f"--mix {mixed:g} makes frames without a label, and there is no teacher to say what they are",
+            "Leave out --mix, or distil: --teacher FILE with finetune, no --no-distill with prune-and-export",
+        )
+
 
 def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ...]:
     """The options that say how frames are cut; without a length of their own they are only what differs from before."""

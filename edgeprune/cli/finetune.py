@@ -9,7 +9,9 @@ from edgeprune.cli._options import (
     FILE,
     asked_options,
     data_option,
+    mix_option,
     model_options,
+    require_teacher,
     seed_option,
     subcommand,
     training_frames_option,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@mix_option
 @training_frames_option
 @seed_option
 @asked_options("--split", "--split-method")
@@ -42,6 +45,7 @@ def command(
     epochs: int,
     batch_size: int,
     learning_rate: float,
+    mix: float,
     frames: int | None,
     seed: int,
     asked: "Asked",
@@ -57,9 +61,10 @@ def command(
     from edgeprune.tasks.training import finetune_model
     from edgeprune.train.finetune import Recipe
 
+    require_teacher(mix, teacher is not None)
     loaded = checkpoints.load(model, options)
     tutor = checkpoints.load(teacher) if teacher else None
-    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mix=mix, seed=seed)
     saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, asked, frames, console)
     if console.as_json:
         console.json(

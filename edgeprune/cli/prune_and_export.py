@@ -12,7 +12,9 @@ from edgeprune.cli._options import (
     FILE,
     FOLDER,
     data_option,
+    mix_option,
     model_options,
+    require_teacher,
     subcommand,
     target_option,
 )
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
+@mix_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
@@ -79,6 +82,7 @@ def command(
     epochs: int,
     learning_rate: float,
     distill: bool,
+    mix: float,
     precision: str | None,
     calibration: dict[str, Any],
     qat: int | None,
@@ -110,6 +114,7 @@ def command(
     from edgeprune.tasks.narrowing import Width
     from edgeprune.train.finetune import Recipe
 
+    require_teacher(mix, distill)
     chosen, choose = targets.get(target), precision == "auto"
     wanted = precision_of(chosen, None if choose else precision)
     most = AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop
@@ -118,7 +123,7 @@ def command(
         target=chosen,
         data=find_data(loaded, data),
         planning=planning,
-        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, seed=planning.seed),
+        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=planning.seed),
         distill=distill,
         lowered=Lowered(wanted, max_drop=most, qat_epochs=qat, **calibration),
         batch=batch,

@@ -77,6 +77,9 @@ class Training(Part):
         default=None, ge=1, description="Most frames to choose the epoch by, spread over the validation split."
     )
     distill: bool = Field(default=True, description="Learn from the unpruned model too.")
+    mix: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the frames that get another on top, in cells that distil."
+    )
 
 
 class Bench(Part):

@@ -51,7 +51,7 @@ def recipe_of(job: Job) -> Recipe:
     """How a cell is trained."""
     given, network = job.training, job.cell.network
     peak = network.learning_rate if network is not None and network.learning_rate is not None else given.learning_rate
-    return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, seed=job.cell.seed)
+    return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, mix=given.mix, seed=job.cell.seed)
 
 
 def distills(job: Job) -> bool:

@@ -84,8 +84,6 @@ def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         Both as (n, p): averaged down to the lesser length along each axis after the channels, an axis that only one of
         them has being averaged away; then the channels of the smaller padded with zeros.
     """
-    if first.shape[1:] == second.shape[1:]:
-        return first.flatten(1), second.flatten(1)
     first, second = (x if x.dim() > 1 else x.unsqueeze(1) for x in (first, second))
     shared = min(first.dim(), second.dim())
     lengths = tuple(map(min, first.shape[2:shared], second.shape[2:shared]))

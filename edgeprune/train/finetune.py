@@ -8,6 +8,7 @@ random number of an epoch comes from a generator seeded with (seed, epoch), so a
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,10 +21,11 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.errors import DataError, ModelError
+from edgeprune.modes import evaluating
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
 from edgeprune.train import precision
-from edgeprune.train.augment import QUARTERS, rotate
+from edgeprune.train.augment import QUARTERS, mix, rotate
 from edgeprune.train.feed import INFERENCE_BATCH, Feed
 from edgeprune.train.state import State, restore, save
 
@@ -43,7 +45,9 @@ class Recipe:
         rotate: Turn every frame by a random quarter.
         temperature: Of the distillation.
         distill_weight: Share of the teacher in the loss; the labels have the rest.
-        seed: Of the order of frames and the rotations.
+        mix: Share of the frames that get another of the batch on top. Such have no label: where any do, the teacher
+            alone is learnt from. Without a teacher none do.
+        seed: Of all that is random.
     """
 
     epochs: int
@@ -53,6 +57,7 @@ class Recipe:
     rotate: bool = True
     temperature: float = 2.0
     distill_weight: float = 0.9
+    mix: float = 0.0
     seed: int = 0
 
 
@@ -103,7 +108,8 @@ def train(
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     feed = data.on(device)
     models = (model,) if teacher is None else (model, teacher)
-    with precision.fast_layout(*models):
+    judging = nullcontext() if teacher is None else evaluating(teacher)
+    with precision.fast_layout(*models), judging:
         taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         state = _reached(state_path, state_key, parts)
@@ -169,12 +175,15 @@ class _Loop:
         for step, (chosen, iq, labels) in enumerate(islice(data.batches(order, recipe.batch_size), steps)):
             turn = turns[chosen]
             frames = rotate(iq, turn) if recipe.rotate else iq
+            if tutor is not None and recipe.mix:
+                frames = mix(frames, recipe.mix, generator)
             with self.accelerator.autocast():
                 logits = self.model(frames)
             loss = functional.cross_entropy(logits.float(), labels)
             if tutor is not None:
                 taught = _distillation(logits.float(), tutor(chosen, turn, frames), recipe.temperature)
-                loss = (1 - recipe.distill_weight) * loss + recipe.distill_weight * taught
+                weight = 1.0 if recipe.mix else recipe.distill_weight
+                loss = (1 - weight) * loss + weight * taught
             self.accelerator.backward(loss)
             if self.clip:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
@@ -188,16 +197,15 @@ class _Loop:
 
 
 _Tutor = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""A teacher's logits (n, classes), told of the frames' places (n,), their quarter turns (n,) and themselves, turned."""
+"""A teacher's logits (n, classes), told of the frames' places (n,) and quarter turns (n,), and given them as learnt."""
 
 
 def _tutor(teacher: nn.Module, data: Feed, recipe: Recipe, progress: Progress) -> _Tutor:
-    """Frames in memory are shown to the teacher once, in every turn; others each time that they are learnt from."""
+    """Frames in memory are shown to the teacher once, in every turn; others and mixed ones whenever learnt from."""
     resident = data.resident
-    if resident is not None:
+    if resident is not None and not recipe.mix:
         table = _teacher_answers(teacher, resident, recipe, progress)
         return lambda places, turns, _frames: table[turns, places]
-    teacher.eval()
     return lambda _places, _turns, frames: _answers(teacher, frames)
 
 
@@ -221,8 +229,6 @@ def _distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor
 @torch.no_grad()
 def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: Progress) -> Tensor:
     """The teacher's logits for every rotation of every frame, (rotations, N, classes)."""
-    was_training = teacher.training
-    teacher.eval()
     rows = []
     turns = QUARTERS if recipe.rotate else 1
     with progress.track("asking the unpruned model", turns * len(iq)) as advance, precision.autocast(iq.device):
@@ -233,7 +239,6 @@ def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: P
                 parts.append(teacher(rotate(batch, quarters)).float())
                 advance(len(batch), "")
             rows.append(torch.cat(parts))
-    teacher.train(was_training)
     return torch.stack(rows)
 
 

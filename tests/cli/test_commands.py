@@ -8,7 +8,7 @@ import pytest
 import synthetic
 import torch
 
-from edgeprune import store
+from edgeprune import checkpoint, store
 from edgeprune.store import file_sha256
 
 
@@ -37,6 +37,24 @@ def test_train_then_eval_then_finetune(world, tmp_path, run):
     assert np.trace(accuracy["confusion"]) / 30 == pytest.approx(accuracy["top1"])
     better = run("finetune", model, *data, "--teacher", model, "--out", tmp_path / "b.pt", *recipe)
     assert better.json["training"]["distilled"] is True
+
+
+@pytest.mark.parametrize("command", ["finetune", "prune-and-export"])
+def test_mixed_frames_need_a_teacher(world, tmp_path, run, command):
+    given = {"finetune": (), "prune-and-export": ("--target", "host-cpu", "--no-distill")}[command]
+    result = run(command, world / "model.pt", *given, "--mix", 0.5, "--out", tmp_path / "out")
+    assert result.code == 2
+    assert result.err.startswith("error: --mix 0.5 makes frames without a label, and there is no teacher")
+    assert not (tmp_path / "out").exists()
+
+
+def test_mixing_is_part_of_the_recipe(world, tmp_path, run):
+    recipe = ("--data", world / "frames.npz", "--epochs", 1, "--batch-size", 16, "--json")
+    model, tuned = world / "model.pt", [tmp_path / "plain.pt", tmp_path / "mixed.pt"]
+    plain = run("finetune", model, *recipe, "--teacher", model, "--out", tuned[0])
+    mixed = run("finetune", model, *recipe, "--teacher", model, "--mix", 1, "--out", tuned[1])
+    assert mixed.json["training"]["epochs"][0]["train_loss"] != plain.json["training"]["epochs"][0]["train_loss"]
+    assert [checkpoint.load(path).metrics["recipe"]["mix"] for path in tuned] == [0.0, 1.0]
 
 
 def test_training_on_few_frames_learns_from_those_alone(world, tmp_path, run):

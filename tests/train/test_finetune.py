@@ -25,6 +25,18 @@ def linear(bias=False):
     return nn.Sequential(nn.Flatten(), nn.Linear(32, 3, bias=bias))
 
 
+class Watching(nn.Module):
+    """Keeps the frames that it is trained on, and those it is asked about in evaluation mode."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.learnt, self.judged = inner, [], []
+
+    def forward(self, x):
+        (self.learnt if self.training else self.judged).append(x.clone())
+        return self.inner(x)
+
+
 def trained(data, recipe=RECIPE, **options):
     """A fresh network, trained; its weights and its curve without the times."""
     model = synthetic.small_network()
@@ -152,22 +164,27 @@ class TestOneStep:
         assert [metrics.train_loss for metrics in result.epochs] == pytest.approx([0, 0], abs=1e-6)
         torch.testing.assert_close(model.state_dict(), linear().state_dict(), rtol=0, atol=1e-6)
 
+    def test_mixed_frames_are_learnt_from_the_teacher_alone(self, data, single_precision):
+        recipe = dataclasses.replace(self.RECIPE, mix=0.5, temperature=3.0)
+        torch.manual_seed(5)
+        teacher, student = Watching(nn.Sequential(nn.Flatten(), nn.Linear(32, 3))), Watching(linear())
+        result = train(student, data, recipe, synthetic.Silent(), teacher=teacher)
+        (mixed,) = student.learnt
+        assert torch.equal(mixed, torch.cat(teacher.judged))
+        untouched = [frame for frame in mixed if any(torch.equal(frame, each) for each in data.train_iq)]
+        assert 10 < len(untouched) < 44  # of 54
+        with torch.no_grad():
+            taught, answered = ((logits / 3).log_softmax(1) for logits in (teacher.inner(mixed), linear()(mixed)))
+        divergence = 9.0 * (taught.exp() * (taught - answered)).sum(1).mean()
+        assert result.epochs[0].train_loss == pytest.approx(divergence.item(), rel=1e-5)
+
+    def test_nothing_is_mixed_without_a_teacher(self, data):
+        assert_same(trained(data), trained(data, dataclasses.replace(RECIPE, mix=0.5)))
+
     def test_every_frame_is_turned_by_a_quarter_of_its_own(self, data, single_precision):
-        seen = []
-
-        class Watching(nn.Module):
-            def __init__(self):
-                super().__init__()
-                self.inner = linear()
-
-            def forward(self, x):
-                if self.training:
-                    seen.append(x.clone())
-                return self.inner(x)
-
-        recipe = Recipe(epochs=1, batch_size=18)
-        train(Watching(), data, recipe, synthetic.Silent())
-        turned = torch.cat(seen)
+        model = Watching(linear())
+        train(model, data, Recipe(epochs=1, batch_size=18), synthetic.Silent())
+        turned = torch.cat(model.learnt)
         assert len(turned) == 54
         counts = [0] * 4
         found = set()
@@ -214,10 +231,12 @@ def test_every_step_is_nesterovs_under_a_one_cycle_schedule(data, single_precisi
 
 
 class TestTeacher:
-    def test_is_untouched(self, data):
+    @pytest.mark.parametrize("mix", [0.0, 0.5])
+    def test_is_untouched(self, data, mix):
         teacher = synthetic.shaken(ResNet(1, 1, 3)).train()
         before = synthetic.frozen(teacher)
-        trained(data, teacher=teacher)
+        trained(data, dataclasses.replace(RECIPE, mix=mix), teacher=teacher)
+        assert teacher.training
         assert synthetic.unchanged(teacher, before)
         assert all(parameter.grad is None for parameter in teacher.parameters())
 
@@ -232,14 +251,16 @@ class TestInterruption:
     def teacher(self):
         return synthetic.shaken(ResNet(1, 1, 3))
 
+    @pytest.mark.parametrize("mix", [0.0, 0.5])
     @pytest.mark.parametrize("stop_at", ["epoch 1, step 1", "epoch 2, step 1", "epoch 4, step 1", "loss"])
-    def test_a_continued_training_ends_as_if_it_had_not_stopped(self, data, teacher, tmp_path, stop_at):
-        whole = trained(data, teacher=teacher)
-        path = tmp_path / "state"
+    def test_a_continued_training_ends_as_if_it_had_not_stopped(self, data, teacher, tmp_path, stop_at, mix):
+        recipe = dataclasses.replace(RECIPE, mix=mix)
+        whole = trained(data, recipe, teacher=teacher)
+        kept = {"state_path": tmp_path / "state", "state_key": "k"}
         with pytest.raises(KeyboardInterrupt):
-            trained(data, teacher=teacher, state_path=path, state_key="k", progress=synthetic.Silent(stop_at))
+            trained(data, recipe, teacher=teacher, progress=synthetic.Silent(stop_at), **kept)
         progress = synthetic.Silent()
-        continued = trained(data, teacher=teacher, state_path=path, state_key="k", progress=progress)
+        continued = trained(data, recipe, teacher=teacher, progress=progress, **kept)
         assert_same(whole, continued)
         done = {"epoch 1": 0, "epoch 2": 1, "epoch 4": 3, "loss": 1}[stop_at.split(",")[0]]
         assert sum(text.startswith("loss") for _, text in progress.said) == RECIPE.epochs - done
