@@ -35,6 +35,7 @@ class Method(Part):
         default="inherited", description="Whether the kept units start from trained or from fresh weights."
     )
     distill: bool | None = Field(default=None, description="In place of that of [training].")
+    mix: float | None = Field(default=None, ge=0, le=1, description="In place of that of [training].")
     released: tuple[Deviation, ...] = Field(default=(), description="What to do as the authors' released code does it.")
 
 

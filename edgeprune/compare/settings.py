@@ -49,9 +49,10 @@ def taught_with(training: Training) -> Any:
 
 def recipe_of(job: Job) -> Recipe:
     """How a cell is trained."""
-    given, network = job.training, job.cell.network
+    given, method, network = job.training, job.cell.method, job.cell.network
+    mix = given.mix if method is None or method.mix is None else method.mix
     peak = network.learning_rate if network is not None and network.learning_rate is not None else given.learning_rate
-    return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, mix=given.mix, seed=job.cell.seed)
+    return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, mix=mix, seed=job.cell.seed)
 
 
 def distills(job: Job) -> bool:

@@ -90,7 +90,7 @@ class CellWork:
         method, network = self.cell.method, self.cell.network
         inputs = {
             "plan": None if plan is None else record_sha256(plan),
-            "method": None if method is None else method.model_dump(exclude={"name", "distill"}),
+            "method": None if method is None else method.model_dump(exclude={"name", "distill", "mix"}),
             "network": None if network is None else network.name,
             "seed": self.cell.seed,
             "macs": self._macs_to_match,

@@ -324,21 +324,21 @@ def test_no_epochs_leave_the_network_as_it_was_pruned(place, tmp_path):
     assert comparison.cells[0].curve == ()
 
 
-def test_distillation_and_frames_are_as_the_grid_says(place, tmp_path):
-    methods = ["edgeprune", {"name": "alone", "distill": False}]
-    training = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01, "frames": 64}
+def test_distillation_frames_and_mixing_are_as_the_grid_says(place, tmp_path):
+    methods = ["edgeprune", {"name": "alone", "distill": False}, {"name": "mixed", "mix": 0.25}]
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 0.01, "frames": 64, "mix": 0.75}
     grid = small(place, methods=methods, training=training)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
         real = finetune._Loop.epoch
 
         def epoch(self, data, tutor, recipe, number):
-            seen.append((data.frames, tutor is not None))
+            seen.append((data.frames, tutor is not None, recipe.mix))
             return real(self, data, tutor, recipe, number)
 
         patch.setattr(finetune._Loop, "epoch", epoch)
         compare(grid, tmp_path)
-    assert seen == [(64, True), (64, False), (64, False)]
+    assert seen == [(64, True, 0.75), (64, False, 0.75), (64, True, 0.25), (64, False, 0.75)]
 
 
 def test_a_plug_in_that_raises_costs_its_own_cell_and_its_traceback_is_kept(place, tmp_path, monkeypatch):
