@@ -17,6 +17,7 @@ from edgeprune.cli._options import (
     require_teacher,
     subcommand,
     target_option,
+    training_frames_option,
 )
 from edgeprune.cli._planning import plan_options
 from edgeprune.cli._precision import lowering_options
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
 @mix_option
+@training_frames_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
@@ -83,6 +85,7 @@ def command(
     learning_rate: float,
     distill: bool,
     mix: float,
+    frames: int | None,
     precision: str | None,
     calibration: dict[str, Any],
     qat: int | None,
@@ -135,5 +138,6 @@ def command(
         host=host,
         wishes=Wishes(batch, **power),
         choose_precision=choose,
+        frames=frames,
     )
     work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{chosen.name}"), fresh, dry_run)

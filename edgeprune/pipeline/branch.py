@@ -15,6 +15,7 @@ from edgeprune.prune.layers import layers_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation, Similarity, Split, TrainingResult
 from edgeprune.store import record_sha256, to_plain
 from edgeprune.tasks import planning, training
+from edgeprune.tasks.inputs import at_most
 from edgeprune.tasks.latency import choose_within, every_unit, plan_within
 from edgeprune.tasks.narrowing import narrow_model
 from edgeprune.tasks.planning import PlanSettings
@@ -33,6 +34,10 @@ class Work:
     def split(self, name: Split) -> Frames:
         """The frames of one split."""
         return self.parts()[name]
+
+    def lessons(self) -> dict[Split, Frames]:
+        """The frames of each split, those to train on at most as many as the settings say."""
+        return at_most(self.parts(), self.settings.frames)
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,7 @@ class Branch:
         inputs = {
             "reassembled": after.model_sha256,
             "data": self.work.split("train").sha256,
+            "frames": settings.frames,
             "recipe": to_plain(settings.recipe),
             "distill": settings.distill,
         }
@@ -192,8 +198,8 @@ class Branch:
         def make() -> TrainingResult:
             pruned = checkpoints.load(path / start, self.work.model.trusted)
             teacher = self.work.model if settings.distill else None
-            key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
-            parts = self.work.parts()
+            key = f"{pruned.sha256} {self.work.split('train').sha256} {settings.frames} {teacher is not None}"
+            parts = self.work.lessons()
             fitted, result = training.fit(pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress)
             checkpoints.save(path / PRUNED, fitted)
             return result

@@ -59,11 +59,12 @@ class Delivery:
         if epochs is None:
             return
         seed, state = work.settings.recipe.seed, ledger.path / _STATE
-        inputs = {"finetune": self._made_from, "data": work.split("train").sha256, "epochs": epochs, "seed": seed}
+        data, most = work.split("train").sha256, work.settings.frames
+        inputs = {"finetune": self._made_from, "data": data, "frames": most, "epochs": epochs, "seed": seed}
 
         def make() -> TrainingResult:
             tuned = self.branch.tuned()
-            trained, result = lowering.train_for_int8(tuned, work.parts(), epochs, seed, state, ledger.progress)
+            trained, result = lowering.train_for_int8(tuned, work.lessons(), epochs, seed, state, ledger.progress)
             checkpoints.save(ledger.path / TRAINED_FOR_INT8, trained)
             return result
 

@@ -147,6 +147,7 @@ class Job:
             "planning": to_plain(settings.planning),
             "width": None if settings.width is None else to_plain(settings.width),
             "data": self.parts["train"].sha256,
+            "frames": settings.frames,
             "recipe": to_plain(settings.recipe),
             "distill": settings.distill,
             "bound": most,

@@ -59,6 +59,7 @@ class Settings:
         wishes: How to measure on a device.
         choose_precision: Measure the pruned network in each of the target's precisions and take the fastest that is
             accurate enough, instead of the one in `lowered`.
+        frames: Most frames to fine-tune on, spread over the train split, or None for all of it.
     """
 
     target: Target
@@ -76,6 +77,7 @@ class Settings:
     host: Host | None = None
     wishes: Wishes = field(default_factory=Wishes)
     choose_precision: bool = False
+    frames: int | None = None
 
     def check(self) -> None:
         """Find out before any work what cannot be done.

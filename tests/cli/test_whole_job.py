@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from edgeprune import checkpoint as checkpoints
+from edgeprune import datasets
 from edgeprune.bench import protocol
 from edgeprune.frames import split_frames
 from edgeprune.pipeline import job as whole_job
@@ -79,8 +80,6 @@ def test_accuracy_is_that_of_the_test_split_counted_by_hand(finished, world):
     pruned = checkpoints.load(finished / "pruned.pt")
     with np.load(world / "frames.npz") as data:
         iq, labels = data["iq"], data["labels"]
-    from edgeprune import datasets
-
     test = split_frames(datasets.read(world / "frames.npz"), 2016)["test"]
     power = np.sqrt((iq[test] ** 2).sum(axis=1).mean(axis=1))[:, None, None]
     with torch.no_grad():
@@ -119,12 +118,31 @@ def test_dry_run_of_a_new_job_writes_nothing(world, tmp_path, run):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_changed_setting_redoes_only_what_follows_from_it(finished, world, tmp_path, run):
+@pytest.mark.parametrize("changed", [("--epochs", 3), ("--frames", 12), ("--mix", 0.5)])
+def test_a_changed_setting_redoes_only_what_follows_from_it(finished, world, tmp_path, run, changed):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)
-    outcome = run(*job(world, folder, "--epochs", 3, "--dry-run", "--json"))
+    outcome = run(*job(world, folder, *changed, "--dry-run", "--json"))
     redone = [name for name, what in outcome.json["stages"].items() if what == "run"]
     assert redone == STAGES[6:]
+
+
+def test_at_most_so_many_frames_are_learnt_from_and_as_many_as_before_judged_by(
+    finished, world, tmp_path, run, monkeypatch
+):
+    folder, seen, real = tmp_path / "run", [], finetune._Loop.epoch
+    shutil.copytree(finished, folder)
+
+    def epoch(self, data, tutor, recipe, number):
+        seen.append((data.frames, sum(len(labels) for _, labels in data.validation())))
+        return real(self, data, tutor, recipe, number)
+
+    monkeypatch.setattr(finetune._Loop, "epoch", epoch)
+    assert run(*job(world, folder, "--frames", 12)).code == 0
+    parts = split_frames(datasets.read(world / "frames.npz"), 2016)
+    assert len(parts["train"]) > 12
+    assert seen == [(12, len(parts["validation"]))] * 2
+    assert json.loads((folder / "report.json").read_text())["accuracy"]["frames"] == len(parts["test"])
 
 
 def test_a_damaged_file_is_made_again(finished, world, tmp_path, run):
