@@ -106,8 +106,7 @@ def command(
 
     Run again, it goes on where it stopped. Exit code 1 when the latency budget or the bound on accuracy does not hold.
     """
-    from edgeprune import checkpoint as checkpoints
-    from edgeprune import targets
+    from edgeprune import checkpoint, targets
     from edgeprune.cli._job import work
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.assigning import Wishes
@@ -121,7 +120,7 @@ def command(
     chosen, choose = targets.get(target), precision == "auto"
     wanted = precision_of(chosen, None if choose else precision)
     most = AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop
-    loaded = checkpoints.load(model, options)
+    loaded = checkpoint.load(model, options)
     settings = Settings(
         target=chosen,
         data=find_data(loaded, data),

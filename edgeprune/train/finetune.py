@@ -108,8 +108,7 @@ def train(
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     feed = data.on(device)
     models = (model,) if teacher is None else (model, teacher)
-    judging = nullcontext() if teacher is None else evaluating(teacher)
-    with precision.fast_layout(*models), judging:
+    with precision.fast_layout(*models), nullcontext() if teacher is None else evaluating(teacher):
         taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         state = _reached(state_path, state_key, parts)
