@@ -198,7 +198,7 @@ class Branch:
         def make() -> TrainingResult:
             pruned = checkpoints.load(path / start, self.work.model.trusted)
             teacher = self.work.model if settings.distill else None
-            key = f"{pruned.sha256} {self.work.split('train').sha256} {settings.frames} {teacher is not None}"
+            key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
             parts = self.work.lessons()
             fitted, result = training.fit(pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress)
             checkpoints.save(path / PRUNED, fitted)

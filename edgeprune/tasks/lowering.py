@@ -136,6 +136,6 @@ def train_for_int8(
     """
     recipe = Recipe(epochs=epochs, learning_rate=_LEARNING_RATE, seed=seed)
     learner = replace(model, model=copy.deepcopy(model.model))
-    key = f"int8 {model.sha256} {parts['train'].sha256} {len(parts['train'])}"
+    key = f"int8 {model.sha256} {parts['train'].sha256}"
     with fake_quantised(learner.model):
         return training.fit(learner, parts, recipe, model, state, key, progress)

@@ -47,7 +47,7 @@ def train_new(
         plan=None,
         metrics={},
     )
-    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)} {most}", progress)
+    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)}", progress)
 
 
 def finetune_model(
@@ -73,7 +73,7 @@ def finetune_model(
     parts = at_most(frames_for(model, data, handling), most)
     tell_skipped(parts["train"], progress)
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
-    key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None} {most}"
+    key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"
     model = replace(model, data=data_ref(str(data), parts["train"], handling))
     return _trained(model, parts, out, recipe, teacher, key, progress)
 
@@ -121,7 +121,7 @@ def fit(
         recipe: How.
         teacher: Distil from it, or None. Frames in memory are shown to it once, in every turn; streamed ones each time.
         state: Where the training is kept after each epoch, to be continued from.
-        key: Names model and data; a state of another key or recipe is not continued.
+        key: Names model and data; a state of another key, number of train frames or recipe is not continued.
         progress: Told of every epoch.
     """
     result = train(
@@ -131,7 +131,7 @@ def fit(
         progress,
         teacher=teacher.model if teacher else None,
         state_path=state,
-        state_key=f"{key} {recipe}",
+        state_key=f"{key} {len(parts['train'])} {recipe}",
     )
     return replace(model, metrics={"training": to_plain(result), "recipe": to_plain(recipe)}), result
 
