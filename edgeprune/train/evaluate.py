@@ -19,13 +19,17 @@ _BATCH = 1024
 def predict(
     model: nn.Module, iq: npt.NDArray[np.float32], shape: InputSpec, progress: Progress, label: str
 ) -> npt.NDArray[np.float32]:
-    """Logits (N, classes) of raw frames (N, channels, length), in float32; what is in a file is read ahead."""
+    """Logits (N, classes) of raw frames (N, channels, length), in float32.
+
+    What is in a file is read ahead; frames go where the network is.
+    """
     model.eval()
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     parts = []
     reads = (partial(iq.__getitem__, slice(start, start + _BATCH)) for start in range(0, len(iq), _BATCH))
     with progress.track(label, len(iq)) as advance:
         for raw in ahead(reads):
-            batch = torch.from_numpy(raw)
+            batch = torch.from_numpy(raw).to(device)
             parts.append(model(normalise(batch, shape.normalisation)).float().cpu().numpy())
             advance(len(batch), "")
     return np.concatenate(parts)

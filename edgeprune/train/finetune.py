@@ -7,8 +7,8 @@ random number of an epoch comes from a generator seeded with (seed, epoch), so a
 """
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -108,8 +108,8 @@ def train(
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     feed = data.on(device)
     models = (model,) if teacher is None else (model, teacher)
-    with precision.fast_layout(*models), nullcontext() if teacher is None else evaluating(teacher):
-        taught = None if teacher is None else _tutor(teacher.to(device), feed, recipe, progress)
+    with precision.fast_layout(*models), nullcontext() if teacher is None else _lent(teacher, device):
+        taught = None if teacher is None else _tutor(teacher, feed, recipe, progress)
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         state = _reached(state_path, state_key, parts)
         with progress.track("training", recipe.epochs) as advance:
@@ -138,6 +138,18 @@ def train(
         precision=accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
         distilled=teacher is not None,
     )
+
+
+@contextmanager
+def _lent(teacher: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put a teacher on a device, in evaluation mode, and give it back where and as it was."""
+    home = next((parameter.device for parameter in teacher.parameters()), device)
+    with evaluating(teacher):
+        try:
+            teacher.to(device)
+            yield
+        finally:
+            teacher.to(home)
 
 
 def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:
