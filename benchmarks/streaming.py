@@ -151,7 +151,11 @@ def main() -> None:
         print(f"training from HDF5 / from memory: {speed['ratio']:.3f} of its throughput, target {TARGET_RATIO}")
         size = large(folder, chosen.gigabytes, chosen.frames) if chosen.gigabytes else None
     if chosen.out:
-        about = {"precision": precision.mixed(), "threads": torch.get_num_threads(), "target_ratio": TARGET_RATIO}
+        about = {
+            "precision": precision.mixed(torch.device("cpu")),
+            "threads": torch.get_num_threads(),
+            "target_ratio": TARGET_RATIO,
+        }
         peaks = {"large": size, "target_peak_gb": TARGET_PEAK_GB} if size else {}
         write_json(chosen.out, {**speed, **peaks, **about})
 

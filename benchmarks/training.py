@@ -76,7 +76,7 @@ def main() -> None:
         "ratios": ratios,
         "frames_per_s": {name: EPOCHS * TRAIN / statistics.median(times) for name, times in seconds.items()},
         "seconds": seconds,
-        "precision": precision.mixed(),
+        "precision": precision.mixed(torch.device("cpu")),
         "threads": torch.get_num_threads(),
     }
     print(f"trainer / bare loop: {result['ratio']:.3f} of its throughput (median of {arguments.rounds})")

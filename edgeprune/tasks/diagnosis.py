@@ -51,12 +51,9 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
 
 
 def _compute() -> str:
-    import torch
+    from edgeprune.network.cards import choose
 
-    from edgeprune.train import precision
-
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    return f"{device}; mixed precision: {precision.mixed()}"
+    return choose().sentence
 
 
 def _runtime(name: str) -> str:

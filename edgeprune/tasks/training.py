@@ -9,6 +9,7 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Progress
 from edgeprune.records import Arch, Frames, InputSpec, Split, TrainingResult
@@ -112,6 +113,7 @@ def fit(
     state: Path,
     key: str,
     progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train a model in place; its metrics say how.
 
@@ -123,16 +125,20 @@ def fit(
         state: Where the training is kept after each epoch, to be continued from.
         key: Names model and data; a state of another key, number of train frames or recipe is not continued.
         progress: Told of every epoch.
+        compute: Where.
     """
-    result = train(
-        model.model,
-        training_data(parts, model.input),
-        recipe,
-        progress,
-        teacher=teacher.model if teacher else None,
-        state_path=state,
-        state_key=f"{key} {len(parts['train'])} {recipe}",
-    )
+    tutor = None if teacher is None else teacher.model
+    with compute.lent(model.model, tutor):
+        result = train(
+            model.model,
+            training_data(parts, model.input),
+            recipe,
+            progress,
+            teacher=tutor,
+            state_path=state,
+            state_key=f"{key} {len(parts['train'])} {recipe}",
+        )
+    model.model.eval()
     return replace(model, metrics={"training": to_plain(result), "recipe": to_plain(recipe)}), result
 
 

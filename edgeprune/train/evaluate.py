@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from edgeprune.network.compute import beside
 from edgeprune.normalisation import normalise
 from edgeprune.prefetch import ahead
 from edgeprune.protocols import Progress
@@ -24,12 +25,11 @@ def predict(
     What is in a file is read ahead; frames go where the network is.
     """
     model.eval()
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     parts = []
     reads = (partial(iq.__getitem__, slice(start, start + _BATCH)) for start in range(0, len(iq), _BATCH))
     with progress.track(label, len(iq)) as advance:
         for raw in ahead(reads):
-            batch = torch.from_numpy(raw).to(device)
+            batch = beside(model, torch.from_numpy(raw))
             parts.append(model(normalise(batch, shape.normalisation)).float().cpu().numpy())
             advance(len(batch), "")
     return np.concatenate(parts)

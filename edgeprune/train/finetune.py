@@ -7,8 +7,8 @@ random number of an epoch comes from a generator seeded with (seed, epoch), so a
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import device_of
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
 from edgeprune.train import precision
@@ -72,14 +73,14 @@ def train(
     state_key: str = "",
     after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> TrainingResult:
-    """Train a model in place and leave it with its best weights on validation, in eval mode on the CPU.
+    """Train a model in place, where it is, and leave it with its best weights on validation, in eval mode.
 
     Args:
         model: The network; takes normalised frames.
         data: What to learn and what to choose by.
         recipe: How.
         progress: Told of every epoch.
-        teacher: Distil from it, or None.
+        teacher: Distil from it, or None; it is where the model is.
         state_path: Written after each epoch and continued from if its key matches; None to keep nothing.
         state_key: Names what is trained on what; a state with another key is ignored.
         after_epoch: Changes the network in place after the last step of each epoch and before it is validated, so that
@@ -91,8 +92,8 @@ def train(
     """
     if data.frames < 2:
         raise DataError(f"training takes at least 2 frames, not {data.frames}")
-    accelerator = Accelerator(mixed_precision=precision.mixed(), cpu=not torch.cuda.is_available())
-    device = accelerator.device
+    device = device_of(model)
+    accelerator = Accelerator(mixed_precision=precision.mixed(device), cpu=device.type == "cpu")
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=recipe.learning_rate,
@@ -108,7 +109,7 @@ def train(
     wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
     feed = data.on(device)
     models = (model,) if teacher is None else (model, teacher)
-    with precision.fast_layout(*models), nullcontext() if teacher is None else _lent(teacher, device):
+    with precision.fast_layout(*models), nullcontext() if teacher is None else evaluating(teacher):
         taught = None if teacher is None else _tutor(teacher, feed, recipe, progress)
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
         state = _reached(state_path, state_key, parts)
@@ -129,7 +130,7 @@ def train(
                     save(state_path, state_key, state, parts)
                 advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
     accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    model.to("cpu").load_state_dict(state.best_weights)
+    model.load_state_dict(state.best_weights)
     model.eval()
     return TrainingResult(
         best_epoch=state.best_epoch,
@@ -138,18 +139,6 @@ def train(
         precision=accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
         distilled=teacher is not None,
     )
-
-
-@contextmanager
-def _lent(teacher: nn.Module, device: torch.device) -> Iterator[None]:
-    """Put a teacher on a device, in evaluation mode, and give it back where and as it was."""
-    home = next((parameter.device for parameter in teacher.parameters()), device)
-    with evaluating(teacher):
-        try:
-            teacher.to(device)
-            yield
-        finally:
-            teacher.to(home)
 
 
 def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:

@@ -1,4 +1,4 @@
-"""Which mixed precision this machine computes fast in, and the layout of weights that goes with it."""
+"""Mixed precision for training, and the layout of weights that goes with it."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -7,19 +7,18 @@ from typing import Literal
 import torch
 from torch import nn
 
+from edgeprune.network.compute import device_of, training_precision
 
-def mixed() -> Literal["no", "fp16", "bf16"]:
-    """bf16 on a GPU or CPU that computes in it, fp16 on other GPUs, otherwise none."""
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    capabilities = torch.cpu.get_capabilities()
-    fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16")
-    return "bf16" if fast else "no"
+
+def mixed(device: torch.device) -> Literal["no", "fp16", "bf16"]:
+    """Mixed precision for training on a device, as accelerate names it."""
+    how = training_precision(device)
+    return "no" if how == "fp32" else how
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
     """Mixed precision for forward passes on a device."""
-    how = mixed()
+    how = mixed(device)
     if how == "no":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16 if how == "bf16" else torch.float16)
@@ -31,7 +30,7 @@ def fast_layout(*models: nn.Module) -> Iterator[None]:
 
     Kernels for bf16 and fp16 work on channels that lie side by side; without this every layer turns its input around.
     """
-    if mixed() == "no":
+    if all(mixed(device_of(model)) == "no" for model in models):
         yield
         return
     try:

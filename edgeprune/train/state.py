@@ -53,7 +53,7 @@ def restore(path: Path, key: str, parts: dict[str, Any]) -> State | None:
     """The state in a file, loaded into the parts; or None, and the parts as they were."""
     before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
-        saved = cast(dict[str, Any], torch.load(path, weights_only=True))
+        saved = cast(dict[str, Any], torch.load(path, weights_only=True, map_location="cpu"))
         if saved["key"] != key:
             return None
         for name, part in parts.items():

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from edgeprune.train import precision
 def machine(monkeypatch):
     """Pretend to be another machine."""
 
-    def pretend(gpu=False, gpu_bf16=False, cpu=()):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    def pretend(gpu_bf16=False, cpu=()):
+        monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: gpu_bf16)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(cpu, True) | {"avx2": True})
 
@@ -17,20 +19,20 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("has", "expected"),
+    ("device", "has", "expected"),
     [
-        ({"gpu": True, "gpu_bf16": True}, "bf16"),
-        ({"gpu": True}, "fp16"),
-        ({"gpu": True, "cpu": ("avx512_bf16",)}, "fp16"),
-        ({}, "no"),
-        ({"cpu": ("avx512_bf16",)}, "bf16"),
-        ({"cpu": ("amx_bf16",)}, "bf16"),
-        ({"cpu": ("bf16",)}, "bf16"),  # Arm
+        ("cuda:0", {"gpu_bf16": True}, "bf16"),
+        ("cuda:0", {}, "fp16"),
+        ("cuda:0", {"cpu": ("avx512_bf16",)}, "fp16"),
+        ("cpu", {"gpu_bf16": True}, "no"),
+        ("cpu", {"cpu": ("avx512_bf16",)}, "bf16"),
+        ("cpu", {"cpu": ("amx_bf16",)}, "bf16"),
+        ("cpu", {"cpu": ("bf16",)}, "bf16"),  # Arm
     ],
 )
-def test_precision_is_what_the_machine_computes_fast_in(machine, has, expected):
+def test_precision_is_what_the_device_computes_fast_in(machine, device, has, expected):
     machine(**has)
-    assert precision.mixed() == expected
+    assert precision.mixed(torch.device(device)) == expected
 
 
 @pytest.mark.parametrize(("cpu", "dtype"), [((), torch.float32), (("amx_bf16",), torch.bfloat16)])
@@ -41,7 +43,7 @@ def test_forward_passes_are_computed_in_it(machine, cpu, dtype):
 
 
 def test_this_machine_has_one():
-    assert precision.mixed() in ("no", "fp16", "bf16")
+    assert precision.mixed(torch.device("cpu")) in ("no", "fp16", "bf16")
 
 
 @pytest.mark.parametrize(("cpu", "expected"), [((), torch.contiguous_format), (("amx_bf16",), torch.channels_last)])
