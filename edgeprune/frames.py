@@ -25,6 +25,7 @@ def checked(
     split: npt.NDArray[np.generic] | None = None,
     recordings: npt.NDArray[np.generic] | None = None,
     starts: npt.NDArray[np.generic] | None = None,
+    groups: npt.NDArray[np.generic] | None = None,
     source: str,
     sha256: str,
 ) -> Frames:
@@ -38,6 +39,7 @@ def checked(
         split: Index into SPLITS for each frame, (N,), or None.
         recordings: Which recording each frame was cut from, (N,), or None.
         starts: Place of its first sample there, (N,), or None.
+        groups: Number of the group of frames that are not independent of it, (N,), or None.
         source: File name for messages.
         sha256: Of the file.
 
@@ -46,7 +48,7 @@ def checked(
             out of range, a class whose samples are all zero.
     """
     samples = checked_samples(iq, source)
-    places = {"split": split, "recordings": recordings, "starts": starts}
+    places = {"split": split, "recordings": recordings, "starts": starts, "groups": groups}
     table = checked_table(len(iq), samples.shape[1:], names, label_of, snrs, source=source, **places)
     refuse_silent_classes(table, (samples != 0).any(axis=(1, 2)))
     return framed(table, samples, sha256)
@@ -62,6 +64,7 @@ def checked_table(
     split: npt.NDArray[np.generic] | None = None,
     recordings: npt.NDArray[np.generic] | None = None,
     starts: npt.NDArray[np.generic] | None = None,
+    groups: npt.NDArray[np.generic] | None = None,
     source: str,
 ) -> FrameTable:
     """What is known of `count` frames of a shape (channels, length), checked; the rest as for `checked`.
@@ -69,7 +72,8 @@ def checked_table(
     Raises:
         DataError: A value that is not whole, lengths that differ, a label out of range.
     """
-    given = {"labels": label_of, "SNRs": snrs, "split": split, "recordings": recordings, "starts": starts}
+    places = {"recordings": recordings, "starts": starts, "groups": groups}
+    given = {"labels": label_of, "SNRs": snrs, "split": split, **places}
     for what, array in given.items():
         if array is not None and array.shape != (count,):
             raise DataError(f"{source} holds {count} frames but {what} of shape {array.shape}")
@@ -99,6 +103,7 @@ def checked_table(
         shape=(shape[0], shape[1]),
         recordings=None if recordings is None else np.asarray(recordings, dtype=np.int64),
         starts=None if starts is None else np.asarray(starts, dtype=np.int64),
+        groups=None if groups is None else np.asarray(groups, dtype=np.int64),
     )
 
 
@@ -165,6 +170,7 @@ def framed(table: FrameTable, samples: npt.NDArray[np.float32], sha256: str) -> 
         sha256=sha256,
         recordings=table.recordings,
         starts=table.starts,
+        groups=table.groups,
     )
 
 
@@ -179,6 +185,7 @@ def table_of(frames: Frames) -> FrameTable:
         shape=(frames.iq.shape[1], frames.iq.shape[2]),
         recordings=frames.recordings,
         starts=frames.starts,
+        groups=frames.groups,
     )
 
 
@@ -225,6 +232,7 @@ def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:
         split=None if table.split is None else table.split[indices],
         recordings=None if table.recordings is None else table.recordings[indices],
         starts=None if table.starts is None else table.starts[indices],
+        groups=None if table.groups is None else table.groups[indices],
     )
 
 

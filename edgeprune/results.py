@@ -8,7 +8,7 @@ from edgeprune.names import Split
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of frames with its 95 % Wilson interval."""
+    """A share of frames with its 95 % Wilson interval, where frames are in groups at their effective number."""
 
     top1: float
     ci95: tuple[float, float]
@@ -17,7 +17,11 @@ class Rate:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How one network does on one split. `confusion[i][j]` counts frames of class i called class j."""
+    """How one network does on one split. `confusion[i][j]` counts frames of class i called class j.
+
+    `groups` is how many groups of frames that are not independent there are, `design_effect` how much larger that makes
+    the variance of top-1; both None where nobody knows which frames belong together.
+    """
 
     split: Split
     frames: int
@@ -26,6 +30,8 @@ class Accuracy:
     by_snr: dict[str, Rate]
     by_class: dict[str, Rate]
     confusion: tuple[tuple[int, ...], ...]
+    groups: int | None = None
+    design_effect: float | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,8 @@ class Frames:
         starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
         split_sha256: Of the split that these frames are a part of, or None.
         skipped: Files that were left out in reading, each with the reason.
+        groups: Number of the group of each frame, int64 (N,): frames of one group share a stream, a transmitter or a
+            channel and are not independent; None when nobody knows.
     """
 
     iq: "npt.NDArray[np.float32]"
@@ -41,6 +43,7 @@ class Frames:
     starts: "npt.NDArray[np.int64] | None" = None
     split_sha256: str | None = None
     skipped: tuple[str, ...] = ()
+    groups: "npt.NDArray[np.int64] | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -61,6 +64,7 @@ class FrameTable:
     shape: tuple[int, int]
     recordings: "npt.NDArray[np.int64] | None" = None
     starts: "npt.NDArray[np.int64] | None" = None
+    groups: "npt.NDArray[np.int64] | None" = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,7 +1,8 @@
 """NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and if there are any `snrs`, `classes`,
-`split`.
+`split`, `groups`.
 
-`labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame.
+`labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame,
+`groups` a whole number that frames of one transmission or recording share.
 """
 
 from pathlib import Path
@@ -48,6 +49,7 @@ class Arrays:
             indices,
             found.get("snrs"),
             split=found.get("split"),
+            groups=found.get("groups"),
             source=path.name,
             sha256=file_sha256(path),
         )

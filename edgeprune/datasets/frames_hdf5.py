@@ -1,7 +1,8 @@
 """edgeprune's own HDF5: what other formats are converted to, read from disk in any order at its full rate.
 
 `iq` float32 (N, 2, L) unchunked and uncompressed, `labels` (N,) counting in `classes`, and if there are any `snrs` in
-dB, `split` (0, 1, 2), `recordings` and `starts`, (N,) each. The attribute `provenance` is JSON: where they are from.
+dB, `split` (0, 1, 2), `recordings`, `starts` and `groups`, (N,) each. The attribute `provenance` is JSON: where they
+are from.
 """
 
 import json
@@ -22,7 +23,7 @@ from edgeprune.protocols import FrameSource
 from edgeprune.records import FrameTable, Reading
 
 FORMAT = "edgeprune-frames/1"
-_OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64}
+_OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64, "groups": np.int64}
 
 
 class FramesHdf5(Streamed):
@@ -57,6 +58,7 @@ class FramesHdf5(Streamed):
                 split=found.get("split"),
                 recordings=found.get("recordings"),
                 starts=found.get("starts"),
+                groups=found.get("groups"),
                 source=path.name,
             )
             yield Source(table, (path,), _hdf5.block_of(samples, path, lambda block: block))

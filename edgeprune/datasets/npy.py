@@ -1,8 +1,8 @@
 """NumPy arrays: `NAME.npy` with frames (N, 2, L), or complex (N, L), and its labels in a file beside it.
 
 Labels are `NAME_labels.npy` or `labels.npy`: class names, or integers that count in `NAME_classes.txt` or
-`classes.txt`, one name a line. SNRs and a split of its own, if any, are in `NAME_snrs.npy` and `NAME_split.npy`, or
-without the name.
+`classes.txt`, one name a line. SNRs, a split of its own and groups of frames, if any, are in `NAME_snrs.npy`,
+`NAME_split.npy` and `NAME_groups.npy`, or without the name.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Npy(Streamed):
             raise DataError(
                 f"{path} holds {samples.dtype} frames of shape {samples.shape}, not (N, 2, L) or complex (N, L)"
             )
-        files = {what: _beside(path, what, ".npy") for what in ("labels", "snrs", "split")}
+        files = {what: _beside(path, what, ".npy") for what in ("labels", "snrs", "split", "groups")}
         of_labels = files["labels"]
         if of_labels is None:
             raise DataError(f"{path} has no labels beside it", f"Save them as {path.stem}_labels.npy")
@@ -58,6 +58,7 @@ class Npy(Streamed):
             indices,
             found["snrs"],
             split=found["split"],
+            groups=found["groups"],
             source=path.name,
         )
 

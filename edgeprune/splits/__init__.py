@@ -8,6 +8,8 @@ import numpy as np
 from edgeprune.errors import unknown_name
 from edgeprune.records import SPLITS, FrameTable, Split
 from edgeprune.splits.cells import Indices, Parts
+from edgeprune.splits.contiguous import contiguous
+from edgeprune.splits.groups import by_group, runs
 from edgeprune.splits.published import amr_benchmark, authors, itu_2018
 from edgeprune.splits.recordings import by_recording, by_span, recordings_suffice
 from edgeprune.splits.stratified import stratified
@@ -15,8 +17,10 @@ from edgeprune.splits.stratified import stratified
 AUTO = "auto"
 _SPLITTERS: dict[str, Callable[[FrameTable, int], Parts]] = {
     "stratified": stratified,
+    "groups": by_group,
     "recordings": by_recording,
     "spans": by_span,
+    "contiguous": contiguous,
     "authors-800-200": authors,
     "amr-benchmark-2016": amr_benchmark,
     "itu-2018": itu_2018,
@@ -30,9 +34,9 @@ def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
     Args:
         table: Of the frames.
         seed: Of the seeded methods.
-        method: One of METHODS. 'auto' takes the split that the file names; else, for frames of recordings,
-            'recordings' where every class is at every SNR in three or more of them, and 'spans' where not; else
-            'stratified'.
+        method: One of METHODS. 'auto' takes the split that the file names; else 'groups' where the file says which
+            frames belong together; else, for frames of recordings, 'recordings' where every class is at every SNR in
+            three or more of them, and 'spans' where not; else 'stratified'.
 
     Raises:
         ConfigError: No such method.
@@ -45,7 +49,27 @@ def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
     return _SPLITTERS[_chosen(table) if method == AUTO else method](table, seed)
 
 
+def groups_of(table: FrameTable, method: str = AUTO) -> Indices | None:
+    """Number of the group of each frame, (N,), where frames of one group are not independent; None when nobody knows.
+
+    They are those that the file names, else whole recordings. Splits that cut recordings or cells in time have runs of
+    neighbours for groups.
+
+    Args:
+        table: Of the frames.
+        method: How these were split, one of METHODS.
+    """
+    if table.groups is not None:
+        return table.groups
+    used = _chosen(table) if method == AUTO and table.split is None else method
+    if used in ("contiguous", "spans"):
+        return runs(table)
+    return table.recordings
+
+
 def _chosen(table: FrameTable) -> str:
+    if table.groups is not None:
+        return "groups"
     if table.recordings is None:
         return "stratified"
     return "recordings" if recordings_suffice(table) else "spans"

@@ -35,31 +35,46 @@ def by_recording(table: FrameTable, seed: int) -> Parts:
         DataError: A part is left without a class at an SNR.
     """
     recordings, _ = _places(table)
-    _, recording_of = np.unique(recordings, return_inverse=True)
+    return whole_groups(table, recordings, seed)
+
+
+def whole_groups(table: FrameTable, groups: Indices, seed: int) -> Parts:
+    """As `by_recording`, of any groups of frames.
+
+    Args:
+        table: Of the frames.
+        groups: Number of the group of each frame, (N,).
+        seed: Of the order in which groups of one size are shared out.
+
+    Raises:
+        DataError: A part is left without a class at an SNR.
+    """
+    _, group_of = np.unique(groups, return_inverse=True)
     found = list(cells(table))
-    counts = np.zeros((recording_of.max() + 1, len(found)))
+    counts = np.zeros((group_of.max() + 1, len(found)))
     for column, (_, _, cell) in enumerate(found):
-        np.add.at(counts[:, column], recording_of[cell], 1)
+        np.add.at(counts[:, column], group_of[cell], 1)
     shares = np.array([TRAIN_SHARE, VALIDATION_SHARE, 1 - TRAIN_SHARE - VALIDATION_SHARE])
     wanted = shares[:, None] * counts.sum(axis=0)
     given = np.zeros_like(wanted)
     part_of = np.empty(len(counts), dtype=np.int64)
     shuffled = np.random.default_rng(seed).permutation(len(counts))
-    for recording in shuffled[np.argsort(counts[shuffled].sum(axis=1), kind="stable")]:
-        present = counts[recording] > 0
+    for group in shuffled[np.argsort(counts[shuffled].sum(axis=1), kind="stable")]:
+        present = counts[group] > 0
         empty = (given[:, present] == 0).sum(axis=1)
         lacking = np.where(empty > 0, -shares, (wanted - given)[:, present].sum(axis=1))  # the smallest empty one first
-        part_of[recording] = np.lexsort((lacking, empty))[-1]
-        given[part_of[recording]] += counts[recording]
+        part_of[group] = np.lexsort((lacking, empty))[-1]
+        given[part_of[group]] += counts[group]
     short = np.argwhere(given == 0)
     if len(short):
         part, column = short[0]
         name, snr, _ = found[column]
+        what, instead = ("groups", "stratified") if groups is table.groups else ("recordings", "spans")
         raise DataError(
-            f"{table.source}: too few recordings of {name} at {snr} dB for a {SPLITS[part]} split of its own",
-            "Split by 'spans'",
+            f"{table.source}: too few {what} of {name} at {snr} dB for a {SPLITS[part]} split of its own",
+            f"Split by {instead!r}",
         )
-    return {name: np.flatnonzero(part_of[recording_of] == index) for index, name in enumerate(SPLITS)}
+    return {name: np.flatnonzero(part_of[group_of] == index) for index, name in enumerate(SPLITS)}
 
 
 def by_span(table: FrameTable, seed: int) -> Parts:

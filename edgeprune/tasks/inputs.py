@@ -22,7 +22,7 @@ from edgeprune.prefetch import ahead
 from edgeprune.protocols import Progress
 from edgeprune.records import DataRef, Frames, InputSpec, Split
 from edgeprune.resources import shipped
-from edgeprune.splits import AUTO, split_sha256, split_table
+from edgeprune.splits import AUTO, groups_of, split_sha256, split_table
 from edgeprune.store import read_json, replacing
 from edgeprune.tasks.handling import SPLIT_SEED as SPLIT_SEED
 from edgeprune.tasks.handling import Handling, handling_of
@@ -118,7 +118,7 @@ def split_of(model: Checkpoint) -> str:
 
 
 def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None = None) -> dict[Split, Frames]:
-    """The frames of each split.
+    """The frames of each split, with the groups of those that are not independent, where they are known.
 
     Args:
         frames: All of them.
@@ -131,8 +131,10 @@ def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None =
         ConfigError: No such way to split.
         DataError: A split is empty, or a frame is in two of them.
     """
-    indices = split_table(table_of(frames), seed, method)
+    table = table_of(frames)
+    indices = split_table(table, seed, method)
     sha256 = split_sha256(indices)
+    frames = replace(frames, groups=groups_of(table, method))
     if not stored(frames) or sha256 != known:
         refuse_shared_prints(_prints(frames), indices, frames.source)
     parts = {name: replace(take(frames, chosen), split_sha256=sha256) for name, chosen in indices.items()}

@@ -1,18 +1,40 @@
-"""Accuracy with its uncertainty, from the logits of a network; pure."""
+"""Accuracy with its uncertainty, from the logits of a network; pure.
+
+Where it is known which frames belong together, intervals are those for independent frames at the effective number of
+frames; else frames are taken to be independent.
+"""
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from edgeprune.records import Accuracy, AccuracyComparison, Frames, Rate, Split
+from edgeprune.train.design_effect import Effect, Grouping, grouping_of
 
 _Z95 = float(stats.norm.ppf(0.975))
 
 
-def rate(right: int, frames: int) -> Rate:
-    """A share with its 95 % interval (Wilson 1927)."""
-    interval = stats.binomtest(right, frames).proportion_ci(0.95, method="wilson")
-    return Rate(right / frames, (float(interval.low), float(interval.high)), frames)
+def rate(right: int, frames: int, share: float = 1.0) -> Rate:
+    """A share with its 95 % interval (Wilson 1927).
+
+    Args:
+        right: Frames named rightly.
+        frames: Of so many.
+        share: Effective over actual number of frames.
+    """
+    top1, square = right / frames, _Z95**2 / (frames * share)
+    half = np.sqrt(top1 * (1 - top1) * square + square**2 / 4)
+    low, high = ((top1 + square / 2 + side) / (1 + square) for side in (-half, half))
+    return Rate(top1, (max(float(low), 0.0), min(float(high), 1.0)), frames)
+
+
+def _rate_and_effect(right: npt.NDArray[np.bool_], grouping: Grouping | None) -> tuple[Rate, Effect | None]:
+    """Of frames of which these are named rightly, (N,)."""
+    count, frames = int(right.sum()), len(right)
+    if grouping is None:
+        return rate(count, frames), None
+    effect = grouping.effect(right, count / frames * (1 - count / frames))
+    return rate(count, frames, effect.share), effect
 
 
 def accuracy(logits: npt.NDArray[np.float32], frames: Frames, split: Split) -> Accuracy:
@@ -27,17 +49,21 @@ def accuracy(logits: npt.NDArray[np.float32], frames: Frames, split: Split) -> A
     right = called == frames.labels
     classes = len(frames.classes)
     confusion = np.bincount(frames.labels * classes + called, minlength=classes * classes).reshape(classes, classes)
-    overall = rate(int(right.sum()), len(right))
+    grouping = grouping_of(frames)
+    overall, effect = _rate_and_effect(right, grouping)
+
+    def at(chosen: npt.NDArray[np.bool_]) -> Rate:
+        return _rate_and_effect(right[chosen], grouping.at(chosen) if grouping else None)[0]
+
     by_snr = {}
     if frames.snrs is not None:
         for snr in np.unique(frames.snrs):
-            at = right[frames.snrs == snr]
-            by_snr[str(snr)] = rate(int(at.sum()), len(at))
+            by_snr[str(snr)] = at(frames.snrs == snr)
     by_class = {}
     for label, name in enumerate(frames.classes):
-        of = right[frames.labels == label]
-        if len(of):
-            by_class[name] = rate(int(of.sum()), len(of))
+        of = frames.labels == label
+        if of.any():
+            by_class[name] = at(of)
     return Accuracy(
         split=split,
         frames=len(right),
@@ -46,6 +72,8 @@ def accuracy(logits: npt.NDArray[np.float32], frames: Frames, split: Split) -> A
         by_snr=by_snr,
         by_class=by_class,
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
+        groups=len(grouping) if grouping else None,
+        design_effect=effect.design_effect if effect else None,
     )
 
 
@@ -54,7 +82,8 @@ def compare(
 ) -> AccuracyComparison:
     """Two networks on the same frames.
 
-    The interval of the drop is Agresti & Min's (2005) for paired proportions; the test is McNemar's exact one.
+    The interval of the drop is Agresti & Min's (2005) for paired proportions; the test is McNemar's exact one. Of
+    frames in groups both are taken at the effective number of frames.
 
     Args:
         baseline: Logits of the unpruned network, (N, classes).
@@ -64,7 +93,7 @@ def compare(
     """
     before = baseline.argmax(axis=1) == frames.labels
     after = pruned.argmax(axis=1) == frames.labels
-    drop, interval, p_value = paired(before, after)
+    drop, interval, p_value = paired(before, after, grouping_of(frames))
     return AccuracyComparison(
         baseline=accuracy(baseline, frames, split),
         pruned=accuracy(pruned, frames, split),
@@ -74,20 +103,31 @@ def compare(
     )
 
 
-def paired(before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_]) -> tuple[float, tuple[float, float], float]:
+def paired(
+    before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], grouping: Grouping | None = None
+) -> tuple[float, tuple[float, float], float]:
     """Top-1 that was lost between two networks on the same frames, its interval, and the p of McNemar's exact test.
 
     Args:
         before: Which frames the unpruned network named rightly, (N,).
         after: And the other one.
+        grouping: Of the frames, if it is known.
     """
-    lost, gained = int((before & ~after).sum()), int((~before & after).sum())
-    p_value = float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0
-    return (lost - gained) / len(before), paired_interval(lost, gained, len(before)), p_value
+    lost, gained, frames = int((before & ~after).sum()), int((~before & after).sum()), len(before)
+    drop, share = (lost - gained) / frames, 1.0
+    if grouping is not None:
+        change = before.astype(np.int64) - after
+        share = grouping.effect(change, (lost + gained) / frames - drop**2).share
+    interval = paired_interval(lost * share, gained * share, frames * share)
+    fewer, discordant = round(lost * share), round((lost + gained) * share)
+    return drop, interval, float(stats.binomtest(fewer, discordant).pvalue) if discordant else 1.0
 
 
-def paired_interval(lost: int, gained: int, frames: int) -> tuple[float, float]:
-    """95 % interval of a paired difference (Agresti & Min 2005: half a pair more in each of the four cells)."""
+def paired_interval(lost: float, gained: float, frames: float) -> tuple[float, float]:
+    """95 % interval of a paired difference (Agresti & Min 2005: half a pair more in each of the four cells).
+
+    Numbers are whole, but for effective ones.
+    """
     more, less, total = lost + 0.5, gained + 0.5, frames + 2
     difference = (more - less) / total
     half = _Z95 * np.sqrt(more + less - (more - less) ** 2 / total) / total
