@@ -86,7 +86,7 @@ class CellFigures:
         cost: What the network takes.
         frames: Of the test split.
         top1: Accuracy on them.
-        ci95: Its interval (Wilson).
+        ci95: Its interval (Wilson; of frames in groups at their effective number).
         by_snr: Accuracy at each SNR in dB.
         curve: The epochs of its training.
         best_epoch: The one whose weights were kept; absent without training.

@@ -46,7 +46,7 @@ def against_snr(accuracy: AccuracySection) -> Plot:
     return Plot(
         "snr",
         "Accuracy against SNR",
-        "Bars are 95 % Wilson intervals. The two networks saw the same frames.",
+        "Bars are 95 % intervals. The two networks saw the same frames.",
         f"Top-1 accuracy of both networks against SNR. {told}.",
         canvas.draw("snr", (6.4, 4.0), paint),
     )

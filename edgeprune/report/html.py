@@ -79,6 +79,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "speed": verdict.speed(report),
         "tiles": tiles(report),
         "comparison": tables.comparison(report),
+        "intervals": tables.intervals(accuracy) if accuracy else "",
         "by_snr": tables.by_snr(accuracy) if accuracy else [],
         "by_class": tables.by_class(accuracy) if accuracy else [],
         "asked": [*promises.sections(report), *layers.sections(report)],

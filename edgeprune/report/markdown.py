@@ -75,7 +75,7 @@ def _comparison(report: Report) -> str:
         frames = f"{n.count(accuracy.frames)} frames of the {accuracy.split} split"
         parts.append(
             f"Accuracy on {frames}; in brackets 95 % Wilson intervals, and of the paired difference. "
-            f"McNemar's test of the difference: {n.p_value(accuracy.mcnemar_p)}."
+            f"McNemar's test of the difference: {n.p_value(accuracy.mcnemar_p)}. {tables.intervals(accuracy)}"
         )
     return _section("Before and after", *parts)
 

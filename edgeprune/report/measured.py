@@ -52,10 +52,14 @@ def _joined(
 
 
 class AccuracyOf(Part):
-    """One network's share of frames named rightly; intervals are Wilson's."""
+    """One network's share of frames named rightly; intervals are Wilson's, at the effective number of frames."""
 
     top1: Share
     ci95: Interval
+    design_effect: Annotated[float, Field(ge=1)] | None = Field(
+        default=None,
+        description="Variance of top-1 over that of independent frames, where groups are known.",
+    )
     by_snr: dict[str, Share] | None = Field(default=None, description="Keys are labelled SNR in dB.")
     by_snr_ci95: dict[str, Interval] | None = None
     by_snr_frames: dict[str, Count] | None = None
@@ -85,6 +89,9 @@ class AccuracySection(Part):
 
     split: Split
     frames: Count
+    groups: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Groups of frames that are not independent; absent where nobody knows them."
+    )
     baseline: AccuracyOf
     pruned: AccuracyOf
     drop: Annotated[float, Field(ge=-1, le=1)]

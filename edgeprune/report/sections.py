@@ -52,6 +52,7 @@ def accuracy(comparison: AccuracyComparison) -> dict[str, Any]:
     return {
         "split": comparison.baseline.split,
         "frames": comparison.baseline.frames,
+        **({} if comparison.baseline.groups is None else {"groups": comparison.baseline.groups}),
         "baseline": _accuracy_of(comparison.baseline),
         "pruned": _accuracy_of(comparison.pruned),
         "drop": comparison.drop,
@@ -72,6 +73,7 @@ def _accuracy_of(accuracy: Accuracy) -> dict[str, Any]:
     return {
         "top1": accuracy.top1,
         "ci95": list(accuracy.ci95),
+        **({} if accuracy.design_effect is None else {"design_effect": accuracy.design_effect}),
         **(_rates("by_snr", accuracy.by_snr) if accuracy.by_snr else {}),
         **_rates("by_class", accuracy.by_class),
         "confusion": [list(row) for row in accuracy.confusion],

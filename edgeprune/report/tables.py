@@ -60,6 +60,23 @@ def _accuracy_rows(label: str, accuracy: AccuracySection | None) -> list[Row]:
     return [Row(label, _rate(accuracy.baseline), _rate(accuracy.pruned), change)]
 
 
+def intervals(accuracy: AccuracySection) -> str:
+    """What the intervals of accuracy take for independent, in a sentence."""
+    if accuracy.groups is None:
+        return (
+            "Nothing says which frames belong together: the intervals take them for independent, and those of the "
+            "accuracy are too narrow if they are not."
+        )
+    if accuracy.groups == accuracy.frames:
+        return "Every frame is from a stream of its own."
+    effects = [each.design_effect for each in (accuracy.baseline, accuracy.pruned) if each.design_effect is not None]
+    grown = " and ".join(n.significant(effect) for effect in effects)
+    return (
+        f"The frames are in {n.count(accuracy.groups)} groups, whose frames are not independent; the intervals allow "
+        f"for that" + (f" (design effects {grown})." if effects else ".")
+    )
+
+
 def _rate(accuracy: AccuracyOf) -> str:
     return f"{n.percent(accuracy.top1)} ({n.percent_interval(accuracy.ci95)})"
 

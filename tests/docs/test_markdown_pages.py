@@ -125,4 +125,4 @@ def test_the_target_in_the_documentation_is_one_and_has_every_key(tmp_path):
 
 def test_the_changes_of_this_version_are_told():
     titles = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert titles[0] == edgeprune.__version__
+    assert next(title for title in titles if title != "Unreleased") == edgeprune.__version__

@@ -217,3 +217,10 @@ def test_one_model_alone_is_drawn_alone():
     drawn = latency_drawings(alone, Samples(np.concatenate(times(1.42, 1)), None))
     assert "after" not in " ".join(drawn["latency"])
     assert "after" not in drawn["rounds"]
+
+
+def test_groups_of_frames_are_told():
+    plain = document()
+    plain["accuracy"]["groups"] = 110
+    assert "The frames are in 110 groups" in html.render(parse(plain, "test"), None)
+    assert "Nothing says which frames belong together" in html.render(parse(document(), "test"), None)

@@ -126,3 +126,16 @@ def test_hostile_names_leave_the_page_whole():
     elements = rendered(markdown.render(parse(hostile, "test")))
     assert {"script", "b", "img", "a", "em", "strong", "s"} & set(elements.names) == set()
     assert elements.names.count("table") == 6
+
+
+def test_whether_frames_are_taken_for_independent_is_said(page: str):
+    assert "Nothing says which frames belong together: the intervals take them for independent" in page
+    plain = document()
+    plain["accuracy"]["groups"] = 110
+    plain["accuracy"]["baseline"]["design_effect"] = 2.517
+    plain["accuracy"]["pruned"]["design_effect"] = 3.0
+    grouped = markdown.render(parse(plain, "test"))
+    assert "The frames are in 110 groups" in grouped
+    assert "design effects 2.52 and 3" in grouped
+    plain["accuracy"]["groups"] = plain["accuracy"]["frames"]
+    assert "Every frame is from a stream of its own." in markdown.render(parse(plain, "test"))
