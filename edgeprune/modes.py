@@ -1,9 +1,11 @@
-"""Ways for a network to compute for a while: in evaluation mode; with every product counted."""
+"""Ways for a network to compute for a while: in evaluation mode; with seeded randomness; with every product counted."""
 
 import contextlib
+import random
 import warnings
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -19,6 +21,33 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators that a network may draw from: torch's, NumPy's and Python's.
+
+    Dropout draws from torch's, on the device that it computes on; networks from elsewhere may draw from the others.
+    Afterwards every generator goes on as if nothing had been drawn.
+
+    Args:
+        seed: 0 to 2^32 - 1, as NumPy wants it.
+        device: Where the network computes; None for the CPU. Generators of other GPUs are not touched.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        random.seed(seed)
+        np.random.set_state(np.random.RandomState(seed).get_state())
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import copy
 import torch
 from torch import nn
 
+from edgeprune.modes import seeded
+
 
 @torch.no_grad()
 def fresh(model: nn.Module, seed: int) -> nn.Module:
@@ -12,15 +14,14 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
     Every module with a `reset_parameters` method gets it: the initialisation that PyTorch gives it, which for batch
     norm resets the running statistics too. All other parameters are drawn from the normal distribution with their own
-    mean and variance. The state of the global random number generator is left as it was.
+    mean and variance. The state of the global random number generators is left as it was.
 
     Args:
         model: The network; left as it is.
         seed: Of the new weights.
     """
     renewed = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for module in renewed.modules():
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):

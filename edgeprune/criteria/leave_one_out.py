@@ -8,12 +8,12 @@ frame, so it never outweighs one.
 
 import math
 
-import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from edgeprune.criteria._dropping import droppable, without
 from edgeprune.criteria._frames import accuracy, answers, batches, log_loss, not_finite, spread
+from edgeprune.modes import seeded
 from edgeprune.protocols import Labelled, Subject
 
 FRAMES = 1024
@@ -55,8 +55,7 @@ def squeezed(growth: float) -> float:
 
 def _settle(model: nn.Module, frames: Labelled, seed: int) -> None:
     """Estimate batch norm's running statistics again; dropout is active meanwhile, and seeded."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         update_bn((batch.iq for batch in batches(frames)), model)
 
 

@@ -9,6 +9,7 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
+from edgeprune.modes import seeded
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Progress
@@ -38,9 +39,10 @@ def train_new(
     parts = at_most(splits_of(frames, handling.seed, handling.method), most)
     progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}{_how(parts)}")
     arguments = {"channels": shape.channels, "length": shape.length, "classes": len(frames.classes)}
-    torch.manual_seed(recipe.seed)
+    with seeded(recipe.seed):
+        network = checkpoints.build(Arch(name, arguments))
     fresh = Checkpoint(
-        model=checkpoints.build(Arch(name, arguments)),
+        model=network,
         arch=Arch(name, arguments),
         classes=frames.classes,
         input=shape,

@@ -3,7 +3,7 @@
 SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a
 teacher's answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
 validation. Gradients are clipped to norm 1 in networks without batch norm, which bounds them where there is one. Every
-random number of an epoch comes from a generator seeded with (seed, epoch), so a resumed training takes the same steps.
+random number of an epoch follows from (seed, epoch), those of dropout too, so a resumed training takes the same steps.
 """
 
 import time
@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.errors import DataError, ModelError
-from edgeprune.modes import evaluating
+from edgeprune.modes import evaluating, seeded
 from edgeprune.network.compute import device_of
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
@@ -118,10 +119,11 @@ def train(
             for epoch in range(state.epoch + 1, recipe.epochs + 1):
                 began = time.perf_counter()
                 loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
-                loss = loop.epoch(feed, taught, recipe, epoch)
-                if after_epoch is not None:
-                    after_epoch(model)
-                validation_loss, top1 = _validate(model, feed)
+                with seeded(_seed_of(recipe.seed, epoch), device):
+                    loss = loop.epoch(feed, taught, recipe, epoch)
+                    if after_epoch is not None:
+                        after_epoch(model)
+                    validation_loss, top1 = _validate(model, feed)
                 if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
                     raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
                 metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
@@ -145,6 +147,11 @@ def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:
     """Where a training of this key stopped before, its parts restored; otherwise the beginning."""
     before = restore(path, key, parts) if path is not None and path.exists() else None
     return before or State(0, [], {}, 0, -1.0)
+
+
+def _seed_of(seed: int, epoch: int) -> int:
+    """The seed of what a network draws in an epoch, 32 bits; not that of the order of its frames."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 def _steps(frames: int, batch_size: int) -> int:
