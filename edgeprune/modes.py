@@ -50,6 +50,12 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
             np.random.set_state(numpy)
 
 
+def drawn_by_python() -> tuple[object, ...]:
+    """Where Python's and NumPy's global generators stand; another value after something was drawn from them."""
+    numpy = np.random.get_state(legacy=False)["state"]
+    return random.getstate(), numpy["pos"], numpy["key"].tobytes()
+
+
 @contextlib.contextmanager
 def countable() -> Iterator[None]:
     """No fused kernels: those of oneDNN and of attention hide their products from PyTorch's counter."""

@@ -93,7 +93,12 @@ class Compute:
                     home.restore()
 
     def _explained(self, error: Exception, networks: list[nn.Module]) -> EdgepruneError | None:
-        """What an error says of the place of a tensor or of the card's memory; None for any other."""
+        """What an error says of the place of a tensor or of the card's memory; None for any other.
+
+        One that says what to do about memory itself is such another.
+        """
+        if isinstance(error, DeviceError):
+            return None
         if out_of_memory(error):
             return DeviceError(
                 f"{self.name} has not enough memory: {reason_of(error)}",
@@ -154,6 +159,11 @@ def _at_work(card: str) -> Iterator[None]:
     finally:
         torch.backends.cudnn.allow_tf32 = convolutions
         torch.backends.cuda.matmul.allow_tf32 = products
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory of a card that nothing has taken; None for the CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -14,8 +14,6 @@ from torch.linalg import vector_norm
 
 QUARTERS = 4
 
-_SIGNS = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [-1.0, -1.0], [1.0, -1.0]])
-
 
 def rotate(iq: Tensor, quarters: Tensor) -> Tensor:
     """Multiply frames by j to the power of `quarters`.
@@ -25,24 +23,40 @@ def rotate(iq: Tensor, quarters: Tensor) -> Tensor:
         quarters: 0..3 for each frame, int64 (N,).
     """
     swapped = torch.where((quarters % 2 == 1)[:, None, None], iq.flip(1), iq)
-    return swapped * _SIGNS.to(iq)[quarters][:, :, None]
+    negative = torch.stack(((quarters + 1) // 2, quarters // 2), dim=1) % 2  # I in quarters 1 and 2, Q in 2 and 3
+    return swapped * (1 - 2 * negative).to(iq.dtype)[:, :, None]
 
 
-def mix(iq: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Put another frame of the batch on top of some frames, each at a level of its own from 0 to 1.
+def draw_mixing(frames: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw which frames of a batch get another on top, with what and how loud.
+
+    Args:
+        frames: Of the batch, N.
+        share: Of the frames that get another on top.
+        generator: On the CPU.
+
+    Returns:
+        Level of every frame itself, 0 to 1, float32 (N,), 1 for those that stay alone; and the place of the other frame
+        in the batch, int64 (N,).
+    """
+    mixed = torch.rand(frames, generator=generator) < share
+    level = torch.where(mixed, torch.rand(frames, generator=generator), 1.0)
+    return level, torch.randperm(frames, generator=generator)
+
+
+def mix(iq: Tensor, other: Tensor, level: Tensor) -> Tensor:
+    """Put another frame on top of each frame.
 
     Args:
         iq: Frames (N, C, L).
-        share: Of the frames that get another on top.
-        generator: On the CPU: which, with what, how loud.
+        other: The frames that are put on top, (N, C, L).
+        level: Of each of `iq`, 0 to 1, (N,); the other frame has what is left to 1.
 
     Returns:
         Frames (N, C, L), each of the power of the one it came from, to within rounding.
     """
-    mixed = torch.rand(len(iq), generator=generator) < share
-    level = torch.where(mixed, torch.rand(len(iq), generator=generator), 1.0).to(iq)[:, None, None]
-    other = torch.randperm(len(iq), generator=generator).to(iq.device)
-    both = level * iq + (1 - level) * iq[other]
+    own = level.to(iq)[:, None, None]
+    both = own * iq + (1 - own) * other
     before, after = (vector_norm(frames, dim=(1, 2), keepdim=True) for frames in (iq, both))
     scaled: Tensor = both * (before / after.clamp_min(torch.finfo(iq.dtype).tiny))
     return scaled

@@ -1,6 +1,6 @@
 """Where the trainer's frames come from: tensors, or a file that is read in blocks while the network learns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
@@ -10,12 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgeprune.network.compute import free_bytes
 from edgeprune.normalisation import normalise
 from edgeprune.prefetch import ahead
 
 INFERENCE_BATCH = 1024
 BLOCK_BYTES = 1 << 18
 WINDOW_BYTES = 1 << 26
+_LARGEST_SHARE = 0.5
+"""Of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Places (n,) int64 of frames among those for training, the normalised frames (n, C, L), and their labels (n,)."""
@@ -31,7 +34,7 @@ class Feed(Protocol):
 
     @property
     def resident(self) -> Tensor | None:
-        """All of them, normalised, where they are in memory; else None."""
+        """All of them, normalised, where they are in the memory of the device; else None."""
         ...
 
     def on(self, device: torch.device) -> "Feed":
@@ -39,16 +42,19 @@ class Feed(Protocol):
         ...
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:
-        """The places of all frames for training in a random order, int64 (N,), for batches of `size`."""
+        """The places of all frames for training in a random order, int64 (N,) on the CPU, for batches of `size`."""
         ...
 
-    def batches(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The frames in that order, `size` at a time."""
+    def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
+        """The frames of each batch, given their places on the CPU."""
         ...
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised frames and labels to choose by, in batches."""
+    def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Normalised frames and labels to choose by, in batches: every one of `parts`, beginning with `part`."""
         ...
+
+
+Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class TrainingData:
     validation_iq: Tensor
     validation_labels: Tensor
     device: torch.device = field(default=torch.device("cpu"))
+    streamed: bool = False
+    """Whether the frames stay in main memory, and are brought to the device a batch at a time."""
 
     @property
     def frames(self) -> int:
@@ -67,33 +75,39 @@ class TrainingData:
         return len(self.train_labels)
 
     @property
-    def resident(self) -> Tensor:
-        """All of them."""
-        return self.train_iq
+    def resident(self) -> Tensor | None:
+        """All of them, unless they do not fit on the device."""
+        return None if self.streamed else self.train_iq
 
     def on(self, device: torch.device) -> "TrainingData":
-        """The frames for training moved there, those for validation when they are used."""
-        return replace(
-            self, train_iq=self.train_iq.to(device), train_labels=self.train_labels.to(device), device=device
-        )
+        """The frames moved there; to a GPU whose memory they would fill, they are brought a batch at a time."""
+        frames, free = [self.train_iq, self.validation_iq], free_bytes(device)
+        fills = free is not None and sum(iq.nbytes for iq in frames) > _LARGEST_SHARE * free
+        streamed = self.streamed or fills
+        if not streamed:
+            frames = [iq.to(device) for iq in frames]
+        labels = [each.to(device) for each in (self.train_labels, self.validation_labels)]
+        return TrainingData(frames[0], labels[0], frames[1], labels[1], device, streamed)
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:  # noqa: ARG002 (of any batch)
         """A random permutation."""
-        return torch.randperm(self.frames, generator=generator).to(self.device)
+        return torch.randperm(self.frames, generator=generator)
 
-    def batches(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The frames in that order, `size` at a time."""
-        for chosen in torch.split(order, size):
-            yield chosen, self.train_iq[chosen], self.train_labels[chosen]
+    def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
+        """The frames of each batch."""
+        if self.streamed:
+            reads = (partial(_pinned, self.train_iq.__getitem__, chosen, self.device) for chosen in places)
+            for chosen, iq in zip(_brought(places, self.device), ahead(reads), strict=True):
+                yield chosen, iq.to(self.device, non_blocking=True), self.train_labels[chosen]
+        else:
+            for chosen in _brought(places, self.device):
+                yield chosen, self.train_iq[chosen], self.train_labels[chosen]
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """The frames to choose by, in order."""
         pairs = (torch.split(each, INFERENCE_BATCH) for each in (self.validation_iq, self.validation_labels))
-        for iq, labels in zip(*pairs, strict=True):
-            yield iq.to(self.device), labels.to(self.device)
-
-
-Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+        for iq, labels in list(zip(*pairs, strict=True))[part::parts]:
+            yield iq.to(self.device), labels
 
 
 @dataclass(frozen=True)
@@ -109,6 +123,10 @@ class Stored:
     read: Read
     labels: Tensor
     frame_bytes: int
+
+    def raw(self, places: Tensor) -> Tensor:
+        """Raw frames (n, C, L) of places (n,) on the CPU."""
+        return torch.from_numpy(self.read(places.numpy()))
 
 
 @dataclass(frozen=True)
@@ -145,36 +163,50 @@ class StreamedData:
         return
 
     def on(self, device: torch.device) -> "StreamedData":
-        """The same, its batches on a device."""
-        return replace(self, device=device)
+        """The same, its batches on a device, where the labels are too."""
+        train, to_validate = (replace(each, labels=each.labels.to(device)) for each in (self.train, self.to_validate))
+        return replace(self, train=train, to_validate=to_validate, device=device)
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:
         """Shuffled blocks, and frames shuffled in windows of them."""
         rows = max(1, self.block_bytes // self.train.frame_bytes)
         blocks = torch.split(torch.arange(self.frames), rows)
         order = torch.cat([blocks[number] for number in torch.randperm(len(blocks), generator=generator)])
-        for window in torch.split(order, self._window(size)):
+        for window in torch.split(order, self._batches(size) * size):
             window.copy_(window[torch.randperm(len(window), generator=generator)])
         return order
 
-    def batches(self, order: Tensor, size: int) -> Iterator[Batch]:
-        """The frames in that order, `size` at a time, read window by window ahead of their use."""
-        windows = torch.split(order, self._window(size))
-        reads = (partial(self.train.read, window.numpy()) for window in windows)
+    def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
+        """The frames of each batch, read window by window ahead of their use."""
+        count = self._batches(max(map(len, places), default=1))
+        windows = [places[first : first + count] for first in range(0, len(places), count)]
+        reads = (partial(_pinned, self.train.raw, torch.cat(tuple(window)), self.device) for window in windows)
+        moved = _brought(places, self.device)
         for window, raw in zip(windows, ahead(reads), strict=True):
-            for chosen, iq in zip(torch.split(window, size), torch.split(torch.from_numpy(raw), size), strict=True):
-                frames = normalise(iq.to(self.device), self.normalisation)
-                yield chosen.to(self.device), frames, self.train.labels[chosen].to(self.device)
+            for iq in torch.split(raw, [len(chosen) for chosen in window]):
+                chosen = next(moved)
+                frames = normalise(iq.to(self.device, non_blocking=True), self.normalisation)
+                yield chosen, frames, self.train.labels[chosen]
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
         """The frames to choose by, in the order of the file."""
-        labels = torch.split(self.to_validate.labels, INFERENCE_BATCH)
-        places = torch.split(torch.arange(len(self.to_validate.labels)), INFERENCE_BATCH)
-        reads = (partial(self.to_validate.read, some.numpy()) for some in places)
+        labels = torch.split(self.to_validate.labels, INFERENCE_BATCH)[part::parts]
+        places = torch.split(torch.arange(len(self.to_validate.labels)), INFERENCE_BATCH)[part::parts]
+        reads = (partial(_pinned, self.to_validate.raw, some, self.device) for some in places)
         for raw, expected in zip(ahead(reads), labels, strict=True):
-            iq = torch.from_numpy(raw).to(self.device)
-            yield normalise(iq, self.normalisation), expected.to(self.device)
+            yield normalise(raw.to(self.device, non_blocking=True), self.normalisation), expected
 
-    def _window(self, size: int) -> int:
-        """Frames of a window: whole batches."""
-        return max(1, self.window_bytes // (self.train.frame_bytes * size)) * size
+    def _batches(self, size: int) -> int:
+        """Batches of a window."""
+        return max(1, self.window_bytes // (self.train.frame_bytes * size))
+
+
+def _pinned(read: Callable[[Tensor], Tensor], places: Tensor, device: torch.device) -> Tensor:
+    """Frames in main memory; in pages that a GPU copies from while the network learns, if they go to one."""
+    frames = read(places)
+    return frames.pin_memory() if device.type == "cuda" else frames
+
+
+def _brought(places: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """The places of each batch, all moved to a device at once."""
+    return iter(torch.split(torch.cat(tuple(places)).to(device), [len(chosen) for chosen in places]))

@@ -8,31 +8,32 @@ random number of an epoch follows from (seed, epoch), those of dropout too, so a
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgeprune.errors import DataError, ModelError
+from edgeprune.errors import DataError, DeviceError, ModelError
 from edgeprune.modes import evaluating, seeded
 from edgeprune.network.compute import device_of
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, mix, rotate
-from edgeprune.train.feed import INFERENCE_BATCH, Feed
+from edgeprune.train.feed import Feed
+from edgeprune.train.lessons import Lesson, draw, steps_of
+from edgeprune.train.parallel import ALONE, Processes
 from edgeprune.train.state import State, restore, save
+from edgeprune.train.step import CapturedStep, EagerStep, Inputs, Learner, recorder_on
+from edgeprune.train.teacher import table_of
 
 _SAY_EVERY = 20
-_LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,55 +91,35 @@ def train(
     Raises:
         ModelError: The loss became NaN or infinite.
         DataError: There are not two frames to learn from.
+        DeviceError: A step does not fit in the memory of the GPU.
     """
     if data.frames < 2:
         raise DataError(f"training takes at least 2 frames, not {data.frames}")
     device = device_of(model)
-    accelerator = Accelerator(mixed_precision=precision.mixed(device), cpu=device.type == "cpu")
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.learning_rate,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
-    )
-    clip = not any(isinstance(module, _BatchNorm) for module in model.modules())
-    steps = _steps(data.frames, recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs + 1
-    )
-    wrapped, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
-    feed = data.on(device)
-    models = (model,) if teacher is None else (model, teacher)
-    with precision.fast_layout(*models), nullcontext() if teacher is None else evaluating(teacher):
-        taught = None if teacher is None else _tutor(teacher, feed, recipe, progress)
-        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    loop = _prepared(model, data.on(device), recipe, teacher, progress, ALONE)
+    parts = loop.parts
+    with ExitStack() as stack:
+        stack.enter_context(precision.fast_layout(*(model,) if teacher is None else (model, teacher)))
+        if teacher is not None:
+            stack.enter_context(evaluating(teacher))
+            loop.ask_teacher(teacher, progress)
         state = _reached(state_path, state_key, parts)
-        with progress.track("training", recipe.epochs) as advance:
-            advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
-            for epoch in range(state.epoch + 1, recipe.epochs + 1):
-                began = time.perf_counter()
-                loop = _Loop(accelerator, wrapped, optimizer, schedule, advance, clip)
-                with seeded(_seed_of(recipe.seed, epoch), device):
-                    loss = loop.epoch(feed, taught, recipe, epoch)
-                    if after_epoch is not None:
-                        after_epoch(model)
-                    validation_loss, top1 = _validate(model, feed)
-                if not all(map(torch.isfinite, map(torch.tensor, (loss, validation_loss)))):
-                    raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
-                metrics = EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
-                state.add(metrics, model)
-                if state_path is not None:
-                    save(state_path, state_key, state, parts)
-                advance(1, f"loss {loss:.4f}, validation {top1:.2%}")
-    accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+        advance = stack.enter_context(progress.track("training", recipe.epochs))
+        advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
+        for epoch in range(state.epoch + 1, recipe.epochs + 1):
+            metrics = loop.epoch(epoch, after_epoch, advance)
+            state.add(metrics, model)
+            if state_path is not None:
+                save(state_path, state_key, state, parts)
+            advance(1, f"loss {metrics.train_loss:.4f}, validation {metrics.validation_top1:.2%}")
     model.load_state_dict(state.best_weights)
     model.eval()
+    how = precision.mixed(device)
     return TrainingResult(
         best_epoch=state.best_epoch,
         best_validation_top1=state.best_top1,
         epochs=tuple(state.curve),
-        precision=accelerator.mixed_precision if accelerator.mixed_precision != "no" else "fp32",
+        precision="fp32" if how == "no" else how,
         distilled=teacher is not None,
     )
 
@@ -149,114 +130,135 @@ def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:
     return before or State(0, [], {}, 0, -1.0)
 
 
-def _seed_of(seed: int, epoch: int) -> int:
-    """The seed of what a network draws in an epoch, 32 bits; not that of the order of its frames."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-
-
-def _steps(frames: int, batch_size: int) -> int:
-    """Steps an epoch: a last batch of one frame is left out, since batch norm needs two."""
-    return frames // batch_size + (frames % batch_size > 1)
-
-
-@dataclass(frozen=True)
-class _Loop:
-    """What takes the steps of an epoch."""
-
-    accelerator: Accelerator
-    model: nn.Module
-    optimizer: Any
-    schedule: Any
-    advance: Advance
-    clip: bool
-
-    def epoch(self, data: Feed, tutor: "_Tutor | None", recipe: Recipe, epoch: int) -> float:
-        """One pass over the training frames; returns the mean loss."""
-        self.model.train()
-        generator = torch.Generator().manual_seed((recipe.seed << 20) + epoch)
-        order = data.order(recipe.batch_size, generator)
-        turns = torch.randint(0, QUARTERS if recipe.rotate else 1, (data.frames,), generator=generator)
-        turns = turns.to(self.accelerator.device)
-        total = torch.zeros((), device=self.accelerator.device)
-        steps = _steps(data.frames, recipe.batch_size)
-        for step, (chosen, iq, labels) in enumerate(islice(data.batches(order, recipe.batch_size), steps)):
-            turn = turns[chosen]
-            frames = rotate(iq, turn) if recipe.rotate else iq
-            if tutor is not None and recipe.mix:
-                frames = mix(frames, recipe.mix, generator)
-            with self.accelerator.autocast():
-                logits = self.model(frames)
-            loss = functional.cross_entropy(logits.float(), labels)
-            if tutor is not None:
-                taught = _distillation(logits.float(), tutor(chosen, turn, frames), recipe.temperature)
-                weight = 1.0 if recipe.mix else recipe.distill_weight
-                loss = (1 - weight) * loss + weight * taught
-            self.accelerator.backward(loss)
-            if self.clip:
-                self.accelerator.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
-            self.optimizer.step()
-            self.schedule.step()
-            self.optimizer.zero_grad()
-            total += loss.detach()
-            if step % _SAY_EVERY == 0:
-                self.advance(0, f"epoch {epoch}, step {step + 1} of {steps}")
-        return float(total) / steps
-
-
-_Tutor = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""A teacher's logits (n, classes), told of the frames' places (n,) and quarter turns (n,), and given them as learnt."""
-
-
-def _tutor(teacher: nn.Module, data: Feed, recipe: Recipe, progress: Progress) -> _Tutor:
-    """Frames in memory are shown to the teacher once, in every turn; others and mixed ones whenever learnt from."""
-    resident = data.resident
-    if resident is not None and not recipe.mix:
-        table = _teacher_answers(teacher, resident, recipe, progress)
-        return lambda places, turns, _frames: table[turns, places]
-    return lambda _places, _turns, frames: _answers(teacher, frames)
-
-
-@torch.no_grad()
-def _answers(teacher: nn.Module, frames: Tensor) -> Tensor:
-    with precision.autocast(frames.device):
-        answers: Tensor = teacher(frames).float()
-    return answers
-
-
-def _distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
-    """KL divergence from the teacher's softened answers, (N, classes) each, times T² (Hinton et al. 2015)."""
-    return temperature**2 * functional.kl_div(
-        functional.log_softmax(logits / temperature, dim=1),
-        functional.log_softmax(answers / temperature, dim=1),
-        reduction="batchmean",
-        log_target=True,
+def _prepared(
+    model: nn.Module, feed: Feed, recipe: Recipe, teacher: nn.Module | None, progress: Progress, processes: Processes
+) -> "_Loop":
+    """What takes the steps: the optimizer with its schedule, and how a step is launched."""
+    device = device_of(model)
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=recipe.learning_rate,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=recipe.weight_decay,
+        fused=device.type == "cuda" or None,  # skips steps whose gradients overflowed without asking the GPU
     )
+    steps = steps_of(feed.frames, recipe.batch_size, processes.count)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=recipe.learning_rate, total_steps=steps * recipe.epochs + 1
+    )
+    learner = Learner(
+        model,
+        optimizer,
+        schedule,
+        torch.amp.GradScaler(device.type, enabled=precision.mixed(device) == "fp16"),
+        teacher,
+        weight=1.0 if recipe.mix else recipe.distill_weight,
+        temperature=recipe.temperature,
+        clip=not any(isinstance(module, _BatchNorm) for module in model.modules()),
+    )
+    recorder = recorder_on(device) if processes.count == 1 else None
+    if recorder is None:
+        return _Loop(learner, EagerStep(learner, processes), feed, recipe, processes)
+    return _Loop(learner, CapturedStep(learner, recorder, progress.note), feed, recipe, processes)
+
+
+@dataclass
+class _Loop:
+    """What takes the steps of an epoch; nothing in it waits for the device before the epoch's end."""
+
+    learner: Learner
+    step: EagerStep | CapturedStep
+    feed: Feed
+    recipe: Recipe
+    processes: Processes
+    answers: Tensor | None = None
+    """A teacher's, (rotations, N, classes), where it is asked once."""
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What must survive an interruption."""
+        learner = self.learner
+        parts = {"model": learner.model, "optimizer": learner.optimizer, "schedule": learner.schedule}
+        return {**parts, "scaler": learner.scaler} if learner.scaler.is_enabled() else parts
+
+    def ask_teacher(self, teacher: nn.Module, progress: Progress) -> None:
+        """Show it the frames on the device once, in every turn; it sees all others whenever they are learnt from."""
+        if self.feed.resident is not None and not self.recipe.mix:
+            self.answers = table_of(teacher, self.feed.resident, QUARTERS if self.recipe.rotate else 1, progress)
+
+    def epoch(self, epoch: int, after_epoch: Callable[[nn.Module], None] | None, advance: Advance) -> EpochMetrics:
+        """Pass over the training frames, then over those for validation.
+
+        Raises:
+            ModelError: The loss became NaN or infinite.
+            DeviceError: A step does not fit in the memory of the GPU.
+        """
+        began, model, size = time.perf_counter(), self.learner.model, self.recipe.batch_size
+        with seeded(_seed_of(self.recipe.seed, epoch, self.processes.rank), device_of(model)):
+            try:
+                trained = self._train(epoch, advance)
+            except torch.OutOfMemoryError as error:
+                raise DeviceError(
+                    f"a step of {size} frames does not fit in the memory of the GPU", f"Try --batch-size {size // 2}"
+                ) from error
+            if after_epoch is not None:
+                after_epoch(model)
+            validation_loss, top1 = _validate(model, self.feed, self.processes)
+        self.processes.add(trained)
+        loss = float(trained) / steps_of(self.feed.frames, size, self.processes.count)
+        if not np.isfinite([loss, validation_loss]).all():
+            raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
+        return EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
+
+    def _train(self, epoch: int, advance: Advance) -> Tensor:
+        """Take the steps; the sum of their losses."""
+        self.learner.model.train()
+        self.step.begin_epoch()
+        recipe, device = self.recipe, device_of(self.learner.model)
+        lessons = draw(
+            self.feed,
+            recipe.batch_size,
+            (recipe.seed << 20) + epoch,
+            rotate=recipe.rotate,
+            mixed=0.0 if self.learner.teacher is None else recipe.mix,
+            device=device,
+            processes=self.processes,
+        )
+        total = torch.zeros((), device=device)
+        batches = self.feed.batches([lesson.places for lesson in lessons.steps])
+        for number, (lesson, (places, iq, labels)) in enumerate(zip(lessons.steps, batches, strict=True)):
+            turns = lessons.turns[places]
+            total += self.step(self._inputs(lesson, places, turns, iq, labels), lesson.share)
+            if number % _SAY_EVERY == 0:
+                advance(0, f"epoch {epoch}, step {number + 1} of {len(lessons.steps)}")
+        return total
+
+    def _inputs(self, lesson: Lesson, places: Tensor, turns: Tensor, iq: Tensor, labels: Tensor) -> Inputs:
+        frames = rotate(iq, turns) if self.recipe.rotate else iq
+        if lesson.other is not None and lesson.level is not None:
+            frames = mix(frames[: lesson.own], frames[lesson.other], lesson.level)
+        labels = labels[: lesson.own]
+        return (frames, labels) if self.answers is None else (frames, labels, self.answers[turns, places])
+
+
+def _seed_of(seed: int, epoch: int, rank: int) -> int:
+    """The seed of what a network draws in an epoch, 32 bits; not that of the order of its frames."""
+    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
 
 @torch.no_grad()
-def _teacher_answers(teacher: nn.Module, iq: Tensor, recipe: Recipe, progress: Progress) -> Tensor:
-    """The teacher's logits for every rotation of every frame, (rotations, N, classes)."""
-    rows = []
-    turns = QUARTERS if recipe.rotate else 1
-    with progress.track("asking the unpruned model", turns * len(iq)) as advance, precision.autocast(iq.device):
-        for turn in range(turns):
-            parts = []
-            for batch in torch.split(iq, INFERENCE_BATCH):
-                quarters = torch.full((len(batch),), turn, dtype=torch.int64, device=iq.device)
-                parts.append(teacher(rotate(batch, quarters)).float())
-                advance(len(batch), "")
-            rows.append(torch.cat(parts))
-    return torch.stack(rows)
-
-
-@torch.no_grad()
-def _validate(model: nn.Module, data: Feed) -> tuple[float, float]:
-    """Mean loss and top-1 on the validation frames."""
+def _validate(model: nn.Module, feed: Feed, processes: Processes) -> tuple[float, float]:
+    """Mean loss and top-1 on the validation frames; waits for the device once."""
     model.eval()
-    loss, right, frames = 0.0, 0, 0
-    for iq, expected in data.validation():
-        logits = model(iq).float()
-        loss += float(functional.cross_entropy(logits, expected, reduction="sum"))
-        right += int((logits.argmax(1) == expected).sum())
-        frames += len(expected)
-    return loss / frames, right / frames
+    device = device_of(model)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)  # of losses, frames named rightly, frames
+    for iq, expected in feed.validation(processes.rank, processes.count):
+        with precision.autocast(device):
+            logits = model(iq).float()
+        right = (logits.argmax(1) == expected).sum()
+        loss = functional.cross_entropy(logits, expected, reduction="sum")
+        sums += torch.stack((loss.double(), right.double(), torch.full_like(loss, len(expected)).double()))
+    processes.add(sums)
+    loss_sum, right_sum, frames = sums.tolist()
+    return loss_sum / frames, right_sum / frames

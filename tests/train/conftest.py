@@ -1,7 +1,6 @@
 import pytest
 import synthetic
 import torch
-from accelerate.state import AcceleratorState
 
 from edgeprune.train import precision
 from edgeprune.train.feed import TrainingData
@@ -10,10 +9,7 @@ from edgeprune.train.feed import TrainingData
 @pytest.fixture
 def single_precision(monkeypatch):
     """Train in float32 whatever this machine computes fast in, so that results can be worked out by hand."""
-    AcceleratorState._reset_state()
-    monkeypatch.setattr(precision, "mixed", lambda: "no")
-    yield
-    AcceleratorState._reset_state()
+    monkeypatch.setattr(precision, "mixed", lambda device: "no")
 
 
 @pytest.fixture

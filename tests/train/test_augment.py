@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeprune.train.augment import QUARTERS, mix, rotate
+from edgeprune.train.augment import QUARTERS, draw_mixing, mix, rotate
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -34,7 +34,8 @@ def test_all_quarters_make_a_whole_turn():
 class TestMix:
     @staticmethod
     def mixed(share, frames, seed=3):
-        return mix(frames, share, torch.Generator().manual_seed(seed))
+        level, other = draw_mixing(len(frames), share, torch.Generator().manual_seed(seed))
+        return mix(frames, frames[other], level)
 
     def test_each_is_a_frame_and_some_of_another_at_the_power_of_the_first(self):
         iq = torch.randn(40, 2, 64, dtype=torch.float64)

@@ -93,7 +93,7 @@ class TestBatches:
     def test_they_are_the_frames_of_the_order_normalised(self, feed):
         iq, labels = frames(101, 0)
         order = order_of(feed, 1)
-        found = list(feed.batches(order, 7))
+        found = list(feed.batches(order.split(7)))
         assert torch.equal(torch.cat([places for places, _, _ in found]), order)
         torch.testing.assert_close(torch.cat([batch for _, batch, _ in found]), normalise(iq, "rms")[order])
         assert torch.equal(torch.cat([of for _, _, of in found]), labels[order])
@@ -102,7 +102,7 @@ class TestBatches:
     def test_no_more_than_the_next_window_is_read_ahead(self):
         file = File(*frames(101, 0))
         feed = StreamedData(file.stored(), file.stored(), "rms", block_bytes=1280, window_bytes=40 * FRAME_BYTES)
-        for taken, _ in enumerate(feed.batches(order_of(feed, 0), 7)):
+        for taken, _ in enumerate(feed.batches(order_of(feed, 0).split(7))):
             assert len(file.reads) <= taken // 5 + 2
         assert max(map(len, file.reads)) <= 40
 

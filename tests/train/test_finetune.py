@@ -76,7 +76,7 @@ class TestLearning:
     def test_the_best_weights_on_validation_are_kept(self, data, monkeypatch):
         scores, seen = iter([0.2, 0.9, 0.4, 0.9]), []
 
-        def scripted(model, _data):
+        def scripted(model, *_):
             seen.append(copy.deepcopy(model.state_dict()))
             return 1.0, next(scores)
 
@@ -201,7 +201,7 @@ class TestOneStep:
 
 def test_every_step_is_nesterovs_under_a_one_cycle_schedule(data, single_precision, monkeypatch):
     tops = iter([0.1, 0.2])
-    monkeypatch.setattr(finetune, "_validate", lambda model, data: (1.0, next(tops)))  # the last is the best
+    monkeypatch.setattr(finetune, "_validate", lambda *_: (1.0, next(tops)))  # the last is the best
     model, seen = linear(bias=True), []
     model.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()) if module.training else None)
     train(model, data, Recipe(2, 6, 0.3, weight_decay=0.02, rotate=False), synthetic.Silent())
