@@ -10,8 +10,13 @@ A message says what was found and what is allowed; the hint says what to do.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 
+from edgeprune.printable import bounded, printable
+
+_MARKS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\[enforce fail at [^\]]*\]\s*\.?\s*")
+"""How ONNX Runtime and PyTorch begin what they say."""
 _NEAR = 0.5  # share of letters in common, from which a name may be a slip
 
 
@@ -60,14 +65,14 @@ class DeviceError(EdgepruneError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What a foreign error says: its first line, or its type when it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    """What a foreign error says: its first line without marks of its library, or its type when it says nothing."""
+    lines = [_MARKS.sub("", line).strip() for line in str(error).strip().splitlines()]
+    return next(filter(None, lines), type(error).__name__)
 
 
 def _one_line(text: str) -> str:
-    """Names and paths from outside may hold line breaks; a message does not."""
-    return " ".join(text.splitlines())
+    """Names and paths from outside may hold line breaks and whole files; a message does not."""
+    return bounded(printable(" ".join(text.splitlines())))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

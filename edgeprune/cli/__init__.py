@@ -13,6 +13,7 @@ import click
 
 from edgeprune import __version__
 from edgeprune.errors import EdgepruneError
+from edgeprune.printable import line
 
 _ORDER = (
     "prune-and-export",
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0  # a command that ends by click's Exit returns its code, others nothing
     except click.ClickException as error:
-        error.show()
+        _report_usage(error)
         code = error.exit_code
     except EdgepruneError as error:
         _report(error.message, error.hint)
@@ -97,14 +98,25 @@ def main() -> None:
     except Exception:
         import traceback
 
-        traceback.print_exc()
+        for text in traceback.format_exc().splitlines():
+            click.echo(line(text), err=True)
         _report("this is a bug of edgeprune", "Please report it with the lines above")
         code = _BUG
     sys.exit(code)
 
 
+def _report_usage(error: click.ClickException) -> None:
+    """What click says, in its words; names that were typed in it may come from files."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    with contextlib.suppress(OSError):
+        if context is not None:
+            hint = f"Try '{context.command_path} {context.help_option_names[0]}' for help."
+            click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
+        click.echo(line(f"Error: {error.format_message()}"), err=True)
+
+
 def _report(message: str, hint: str) -> None:
     with contextlib.suppress(OSError):
-        click.secho(f"error: {message}", fg="red", err=True)
+        click.secho(line(f"error: {message}"), fg="red", err=True)
         if hint:
-            click.echo(f"  {hint}.", err=True)
+            click.echo(line(f"  {hint}."), err=True)

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from edgeprune.cli._verbosity import Verbosity
+from edgeprune.printable import line
 
 if TYPE_CHECKING:
     from edgeprune.protocols import Advance
@@ -49,7 +50,8 @@ class Console:
         self.quiet = verbosity.quiet
         self._out, self._err = _paper(sys.stdout), _paper(sys.stderr)
         level = logging.DEBUG if verbosity.verbose else logging.WARNING
-        logging.basicConfig(level=level, format="%(name)s: %(message)s")
+        logging.basicConfig(level=level, handlers=[_log_handler()])
+        logging.captureWarnings(capture=True)
         self._log: list[str] = []
 
     @property
@@ -59,13 +61,13 @@ class Console:
 
     def stage(self, title: str, reused: bool = False) -> None:
         """Name the stage that begins; a reused one is marked."""
-        self._log.append(f"{title}: reused" if reused else title)
+        self._log.append(line(f"{title}: reused" if reused else title))
         if not self.quiet:
             self._err.stage(title, reused)
 
     def note(self, text: str) -> None:
         """One indented line under the stage."""
-        self._log.append(f"  {text}")
+        self._log.append(line(f"  {text}"))
         if not self.quiet:
             self._err.line(f"  {text}")
 
@@ -75,7 +77,8 @@ class Console:
 
     def json(self, plain: Any) -> None:
         """Print the one JSON object of --json."""
-        sys.stdout.write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(plain, indent=2, allow_nan=False)
+        sys.stdout.write(text.replace("##", "#\\u0023") + "\n")  # runners obey `##[` wherever it stands
 
     def print(self, text: str = "") -> None:
         """Print a line of the result."""
@@ -100,12 +103,12 @@ class _Plain:
         self.line(f"reused  {title}" if reused else f"> {title}")
 
     def line(self, text: str, bold: bool = False) -> None:  # noqa: ARG002 (there is no bold here)
-        self._stream.write(f"{text}\n")
+        self._stream.write(f"{line(text)}\n")
         self._stream.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:  # noqa: ARG002 (tabs)
         for row in (columns, *rows):
-            self._stream.write("\t".join(row) + "\n")
+            self._stream.write(f"{line(*row)}\n")
 
     def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
         return nullcontext(_Counted(self, label, total))
@@ -128,6 +131,20 @@ class _Counted:
 
 def _unsaid(_steps: int, _text: str) -> None:
     """Progress that nobody asked for."""
+
+
+class _Lines(logging.Formatter):
+    """What libraries log and warn of; each line is marked as such."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a record."""
+        return "\n".join(f"| {line(text)}" for text in super().format(record).splitlines())
+
+
+def _log_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Lines("%(name)s: %(message)s"))
+    return handler
 
 
 def _paper(stream: TextIO) -> Paper:

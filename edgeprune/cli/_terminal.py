@@ -9,32 +9,42 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from edgeprune.printable import line as printed_line
+from edgeprune.printable import printable
+
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from edgeprune.protocols import Advance
+
+_WIDE = 10_000
 
 
 class Terminal:
     """A `Paper` that somebody looks at."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        watched = stream.isatty()  # a file that is coloured all the same must not be wrapped
+        self._console = Console(file=stream, highlight=False, soft_wrap=not watched, width=None if watched else _WIDE)
 
     def stage(self, title: str, reused: bool) -> None:
         """The line of a stage."""
         mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] "
-        self._console.print(f"{mark}{escape(title)}")
+        self._console.print(f"{mark}{escape(printable(title))}")
 
     def line(self, text: str, bold: bool = False) -> None:
         """Any other line."""
-        self._console.print(f"[bold]{escape(text)}[/bold]" if bold else escape(text))
+        text = escape(printed_line(text))
+        self._console.print(f"[bold]{text}[/bold]" if bold else text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
         """A table; columns named in `right` are aligned right."""
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
-            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+            side: JustifyMethod = "right" if column in right else "left"
+            table.add_column(escape(printed_line(column)), justify=side, overflow="fold")
         for row in rows:
-            table.add_row(*(escape(cell) for cell in row))
+            table.add_row(*(escape(printed_line(cell)) for cell in row))
         self._console.print(table)
 
     @contextmanager
@@ -51,5 +61,5 @@ class Terminal:
             transient=True,
             auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
         ) as bar:
-            task = bar.add_task(label, total=total, text="")
-            yield lambda steps, text: bar.update(task, advance=steps, text=text, refresh=True)
+            task = bar.add_task(escape(printed_line(label)), total=total, text="")
+            yield lambda steps, text: bar.update(task, advance=steps, text=escape(printable(text)), refresh=True)

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader
 
 from edgeprune.compare import columns, pages, plots
 from edgeprune.compare.document import Comparison
+from edgeprune.printable import printable
 from edgeprune.report import numerals as n
 from edgeprune.report.canvas import Plot
 from edgeprune.report.page import environment
@@ -50,7 +51,8 @@ def standalone(plot: Plot) -> str:
     start, rest = plot.svg.split(">", 1)
     start = start.replace("<svg ", f"<svg {namespaces} ", 1)
     ground = '<rect width="100%" height="100%" fill="var(--card)"/>'
-    return f"{start}>\n<title>{html.escape(plot.title)}</title>\n<style>svg{{{colours}}}</style>\n{ground}{rest}\n"
+    title = html.escape(printable(plot.title))
+    return f"{start}>\n<title>{title}</title>\n<style>svg{{{colours}}}</style>\n{ground}{rest}\n"
 
 
 @cache

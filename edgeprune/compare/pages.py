@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from edgeprune.compare import columns
 from edgeprune.compare.document import Comparison
+from edgeprune.printable import printable
 from edgeprune.report import numerals as n
 from edgeprune.report.markdown import code, escape
 
@@ -69,7 +70,7 @@ def latex(comparison: Comparison) -> str:
 
 def tex(text: str) -> str:
     """Text that LaTeX shows as it is, on one line; what its usual fonts lack becomes a question mark."""
-    flat = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text)
+    flat = printable(re.sub(r"\s+", " ", text))
     return "".join(_TEX.get(char, char if char.isascii() else "?") for char in flat)
 
 
@@ -125,7 +126,7 @@ def _failures(comparison: Comparison) -> list[list[str]]:
 
 
 def _commands(commands: Iterable[str]) -> str:
-    return "\n".join(f"    {' '.join(command.split())}" for command in commands)
+    return "\n".join(f"    {printable(' '.join(command.split()))}" for command in commands)
 
 
 def _tex_row(cells: Sequence[str]) -> str:

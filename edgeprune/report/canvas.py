@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.printable import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -90,7 +92,7 @@ class Plot:
     @property
     def svg(self) -> str:
         """Inline SVG that tells a screen reader what it shows, safe to put into HTML."""
-        return self.drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(self.alt)}" ', 1)
+        return self.drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(self.alt))}" ', 1)
 
 
 def draw(name: str, size: tuple[float, float], paint: "Callable[[Figure], None]") -> str:
@@ -124,7 +126,7 @@ def shades(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def shorten(name: str) -> str:
     """A name that fits beside a plot, on one line."""
-    flat = " ".join("".join(char if char.isprintable() else " " for char in name).split())
+    flat = " ".join(printable(" ".join(name.split())).split())
     return flat if len(flat) <= LONGEST_NAME else f"{flat[: LONGEST_NAME - 1]}…"
 
 

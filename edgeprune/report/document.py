@@ -6,6 +6,7 @@ from typing import Any
 from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, PrecisionChoice
 from edgeprune.measurement import BuiltEngine
 from edgeprune.outcome import DeviceOutcome
+from edgeprune.printable import encodable
 from edgeprune.records import (
     AccuracyComparison,
     BenchReport,
@@ -191,4 +192,4 @@ def _without_none(plain: Any) -> Any:
         return {key: _without_none(value) for key, value in plain.items() if value is not None}
     if isinstance(plain, list | tuple):
         return [_without_none(value) for value in plain]
-    return plain
+    return encodable(plain) if isinstance(plain, str) else plain

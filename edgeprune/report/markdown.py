@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from edgeprune.printable import printable
 from edgeprune.report import layers, promises, tables, verdict
 from edgeprune.report import numerals as n
 from edgeprune.report.exported import exports
@@ -29,19 +30,23 @@ def render(report: Report) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line: names come from files that nobody has vetted."""
-    flat = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+    flat = _flat(text)
     flat = re.sub(r"([\\`*\[\]<>|#~])", r"\\\1", flat)
     flat = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", flat)
-    return re.sub(r"^([-+=]|\d+[.)])(?=\s|$)", r"\\\1", flat)
+    return re.sub(r"^([-+=]|\d+[.)])(?=\s|$)|^(?=::)", r"\\\1", flat)
 
 
 def code(text: str, in_table: bool = False) -> str:
     """Text as a code span, fenced with more backticks than it holds."""
-    flat = re.sub(r"[\s\x00-\x1f\x7f]+", " ", text).strip()
+    flat = _flat(text)
     ticks = "`" * (_longest_run(flat) + 1)
     pad = " " if flat.startswith("`") or flat.endswith("`") else ""
     span = f"{ticks}{pad}{flat}{pad}{ticks}"
     return span.replace("|", r"\|") if in_table else span
+
+
+def _flat(text: str) -> str:
+    return printable(re.sub(r"\s+", " ", text).strip())
 
 
 def _longest_run(text: str) -> int:
@@ -161,7 +166,7 @@ def _files(report: Report) -> str:
 
 
 def _again(report: Report) -> str:
-    lines = "\n".join(report.commands)
+    lines = "\n".join(map(printable, report.commands))
     fence = "`" * max(3, _longest_run(lines) + 1)
     commands = f"{fence}sh\n{lines}\n{fence}" if report.commands else ""
     return _section("To run it again", commands, _pairs(tables.origin(report)))

@@ -7,7 +7,15 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgeprune.printable import line
 from edgeprune.report import numerals as n
+
+
+def _shown(value: Any) -> Any:
+    """What a template prints, its own markup as it is; a page may have line breaks."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "\n".join(line(text) for text in value.split("\n"))
 
 
 def environment(
@@ -24,6 +32,7 @@ def environment(
     made = Environment(
         loader=ChoiceLoader([*([loader] if loader else []), shared]),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,6 +4,7 @@ from typing import Any
 
 from edgeprune.gate.figures import BIGGER_IS_BETTER
 from edgeprune.gate.verdict import Figure, Verdict
+from edgeprune.printable import printable
 from edgeprune.report.numerals import significant
 
 _SPELLED = {"mj": "mJ"}
@@ -21,7 +22,11 @@ def plain(verdict: Verdict) -> list[dict[str, Any]]:
 
 def _entry(label: str, figure: Figure) -> dict[str, Any]:
     name, _, unit = figure.name.rpartition("_")
-    entry: dict[str, Any] = {"name": f"{label}: {name}", "unit": _SPELLED.get(unit, unit), "value": figure.value}
+    entry: dict[str, Any] = {
+        "name": printable(f"{label}: {name}"),
+        "unit": _SPELLED.get(unit, unit),
+        "value": figure.value,
+    }
     if figure.interval is not None:
         low, high = figure.interval
         entry["range"] = f"{significant(low)} to {significant(high)}"

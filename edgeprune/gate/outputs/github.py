@@ -1,6 +1,7 @@
 """Workflow commands of GitHub Actions: an annotation for each check that did not pass."""
 
 from edgeprune.gate.verdict import Check, Verdict
+from edgeprune.printable import printable
 
 _LEVELS = {"fail": "error", "inconclusive": "warning"}
 
@@ -17,7 +18,7 @@ def _line(label: str, check: Check, file: str) -> str:
 
 def _message(text: str) -> str:
     """A value in which nothing begins another command: https://github.com/actions/toolkit, core/src/command.ts."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text).replace("%", "%25")
 
 
 def _property(text: str) -> str:

@@ -1,6 +1,7 @@
 """GitLab's metrics report: OpenMetrics text, which the merge request shows beside the target branch's."""
 
 from edgeprune.gate.verdict import EXIT_CODES, Judgement, Verdict
+from edgeprune.printable import printable
 
 _UNITS = {
     "median_ms": "milliseconds",
@@ -28,5 +29,5 @@ def text(verdict: Verdict) -> str:
 
 
 def _labels(judgement: Judgement) -> str:
-    label = judgement.label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    label = printable(judgement.label).replace("\\", "\\\\").replace('"', '\\"')
     return f'{{report="{label}"}}'

@@ -1,12 +1,11 @@
 """JUnit XML: a test suite a report, a test case a check. An inconclusive check is an error, a failed one a failure."""
 
-import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from edgeprune.gate.verdict import Check, Verdict
+from edgeprune.printable import printable
 
-_NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ELEMENTS = {"fail": "failure", "inconclusive": "error"}
 
 
@@ -23,16 +22,18 @@ def text(verdict: Verdict) -> str:
 
 
 def _suite(root: ElementTree.Element, label: str, checks: Sequence[Check]) -> None:
-    suite = ElementTree.SubElement(root, "testsuite", name=_clean(label))
+    suite = ElementTree.SubElement(root, "testsuite", name=printable(label))
     _count(suite, checks)
     for check in checks:
-        case = ElementTree.SubElement(suite, "testcase", name=_clean(check.name), classname=_clean(label), time="0")
+        case = ElementTree.SubElement(
+            suite, "testcase", name=printable(check.name), classname=printable(label), time="0"
+        )
         if check.outcome in _ELEMENTS:
-            told = ElementTree.SubElement(case, _ELEMENTS[check.outcome], message=_clean(check.text))
+            told = ElementTree.SubElement(case, _ELEMENTS[check.outcome], message=printable(check.text))
             told.set("type", check.outcome)
-            told.text = _clean(check.text)
+            told.text = printable(check.text)
         else:
-            ElementTree.SubElement(case, "system-out").text = _clean(check.text)
+            ElementTree.SubElement(case, "system-out").text = printable(check.text)
 
 
 def _count(element: ElementTree.Element, checks: Sequence[Check]) -> None:
@@ -41,7 +42,3 @@ def _count(element: ElementTree.Element, checks: Sequence[Check]) -> None:
     element.set("failures", str(outcomes.count("fail")))
     element.set("errors", str(outcomes.count("inconclusive")))
     element.set("time", "0")
-
-
-def _clean(text: str) -> str:
-    return _NOT_XML.sub("?", text)
