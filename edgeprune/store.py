@@ -1,29 +1,30 @@
-"""Files that are whole or absent: atomic writes, sha256, and the run folder whose finished stages are reused.
+"""Records and hashes of files, and the run folder whose finished stages are reused.
 
 A run folder holds one `NN-stage.json` a stage. Each names what it was made from (`inputs`, by sha256) and what it left
 (`artifacts`, by sha256); a stage is reused only when all of them still match.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 import edgeprune
 from edgeprune.errors import ConfigError
+from edgeprune.files.run_folder import clear_unfinished as clear_unfinished
+from edgeprune.files.run_folder import held as held
+from edgeprune.files.run_folder import is_record, own_file
+from edgeprune.files.run_folder import unwritable as unwritable
+from edgeprune.files.whole import append_text as append_text
+from edgeprune.files.whole import remove as remove
+from edgeprune.files.whole import replacing as replacing
 
 STAGE_SCHEMA = "edgeprune-stage/1"
-_UNFINISHED = ".*.*.????????"  # a hidden name with the random end that tempfile gives
 Record = TypeVar("Record")
 
 
@@ -65,86 +66,10 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file so that a reader sees the old one or the whole new one, never a part.
-
-    Raises:
-        ConfigError: The place cannot be written: no permission, no space, not a folder.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed had begun to write there."""
-    for leftover in folder.glob(_UNFINISHED):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
-
-
-@contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; it is free again when the process ends, in whatever way.
-
-    Where the file system or the operating system knows no such locks, nothing is held.
-
-    Raises:
-        ConfigError: Another process holds it.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise ConfigError(f"another run is at work in {folder}", "Wait for its end, or choose another --out") from error
-    except OSError:  # a network file system without locks on folders
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
 def write_json(path: Path, plain: Any) -> None:
     """Write a plain value as readable JSON, atomically; NaN and infinity are refused."""
     with replacing(path) as file:
         file.write((json.dumps(plain, indent=2, allow_nan=False) + "\n").encode())
-
-
-def append_text(path: Path, text: str) -> None:
-    """Add text to the end of a file.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 def read_json(path: Path) -> Any:
@@ -159,18 +84,6 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"no such file: {path}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} is not a JSON file: {error}") from error
-
-
-def unwritable(path: Path, error: OSError) -> ConfigError:
-    """The error for a place that cannot be written."""
-    reason = error.strerror or error
-    return ConfigError(f"cannot write {path}: {reason}", "Choose another place with --out, or make room")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @dataclass(frozen=True)
@@ -188,16 +101,18 @@ class RunFolder:
             envelope = read_json(file)
             if envelope["schema"] != STAGE_SCHEMA or envelope["inputs"] != dict(inputs):
                 return None
+            if envelope.get("sha256") not in (None, canonical_sha256(envelope["record"])):  # None: of an older version
+                return None
             for name, sha256 in envelope["artifacts"].items():
-                artifact = self.path / name
-                if not artifact.is_file() or file_sha256(artifact) != sha256:
+                if not own_file(self.path, name) or file_sha256(self.path / name) != sha256:
                     return None
             return from_plain(kind, envelope["record"], str(file))
-        except (ConfigError, KeyError, TypeError, AttributeError):
+        except (ConfigError, OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError):
             return None
 
     def save(self, stage: str, record: Any, inputs: Mapping[str, str], artifacts: tuple[str, ...]) -> None:
         """Mark a stage as finished."""
+        plain = json.loads(json.dumps(to_plain(record), allow_nan=False))  # as it will be read back
         write_json(
             self.path / f"{stage}.json",
             {
@@ -206,9 +121,20 @@ class RunFolder:
                 "created": now(),
                 "inputs": dict(inputs),
                 "artifacts": {name: file_sha256(self.path / name) for name in artifacts},
-                "record": to_plain(record),
+                "sha256": canonical_sha256(plain),
+                "record": plain,
             },
         )
+
+    def forget(self, stage: str) -> None:
+        """Remove the record of a stage; a file of that name that is something else stays.
+
+        Raises:
+            ConfigError: It cannot be removed, or a link lies on the way.
+        """
+        file = self.path / f"{stage}.json"
+        if is_record(file):
+            remove(file)
 
     def reuse_or_make(
         self,

@@ -1,8 +1,5 @@
-import errno
 import hashlib
 import json
-import os
-import stat
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,92 +7,11 @@ import pytest
 from edgeprune import store
 from edgeprune.errors import ConfigError
 from edgeprune.records import Arch, EpochMetrics, InputSpec, PrunePlan, Scores, TrainingResult
-from edgeprune.store import RunFolder, held, replacing
+from edgeprune.store import RunFolder
 
 
 def left_in(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-class TestReplacing:
-    def test_writes_the_file_and_its_folders(self, tmp_path):
-        with replacing(tmp_path / "a" / "b" / "file") as file:
-            file.write(b"new")
-        assert (tmp_path / "a" / "b" / "file").read_bytes() == b"new"
-        assert left_in(tmp_path / "a" / "b") == ["file"]
-
-    def test_the_old_file_is_whole_until_the_end(self, tmp_path):
-        path = tmp_path / "file"
-        path.write_bytes(b"old")
-        with replacing(path) as file:
-            file.write(b"new")
-            file.flush()
-            assert path.read_bytes() == b"old"
-        assert path.read_bytes() == b"new"
-
-    @pytest.mark.parametrize("failure", [KeyboardInterrupt(), ValueError("no")])
-    def test_a_failure_leaves_the_old_file_and_nothing_else(self, tmp_path, failure):
-        path = tmp_path / "file"
-        path.write_bytes(b"old")
-
-        def write():
-            with replacing(path) as file:
-                file.write(b"half")
-                raise failure
-
-        with pytest.raises(type(failure)):
-            write()
-        assert path.read_bytes() == b"old"
-        assert left_in(tmp_path) == ["file"]
-
-    @pytest.mark.parametrize(("where", "code"), [("fsync", errno.ENOSPC), ("replace", errno.EROFS)])
-    def test_a_full_or_read_only_disk_is_a_config_error(self, tmp_path, monkeypatch, where, code):
-        path = tmp_path / "file"
-        path.write_bytes(b"old")
-
-        def refuse(*_arguments, **_options):
-            raise OSError(code, os.strerror(code))
-
-        if where == "fsync":
-            monkeypatch.setattr(store.os, "fsync", refuse)
-        else:
-            monkeypatch.setattr(store.Path, "replace", refuse)
-        with pytest.raises(ConfigError) as caught, replacing(path) as file:
-            file.write(b"new")
-        assert caught.value.message == f"cannot write {path}: {os.strerror(code)}"
-        assert "--out" in caught.value.hint
-        assert path.read_bytes() == b"old"
-        assert left_in(tmp_path) == ["file"]
-
-    def test_a_folder_without_permission_is_a_config_error(self, tmp_path, monkeypatch):
-        def refuse(*_arguments, **_options):
-            raise PermissionError(errno.EACCES, "Permission denied")
-
-        monkeypatch.setattr(store.tempfile, "mkstemp", refuse)
-        with pytest.raises(ConfigError, match="Permission denied"), replacing(tmp_path / "file"):
-            pytest.fail("nothing can be written")
-        assert left_in(tmp_path) == []
-
-    def test_a_file_in_place_of_the_folder_is_a_config_error(self, tmp_path):
-        (tmp_path / "file").write_bytes(b"old")
-        with pytest.raises(ConfigError, match="cannot write"), replacing(tmp_path / "file" / "inner"):
-            pytest.fail("nothing can be written")
-        assert (tmp_path / "file").read_bytes() == b"old"
-
-    def test_a_folder_in_place_of_the_file_is_a_config_error(self, tmp_path):
-        (tmp_path / "file").mkdir()
-        with pytest.raises(ConfigError, match="cannot write"), replacing(tmp_path / "file") as file:
-            file.write(b"new")
-        assert left_in(tmp_path) == ["file"]
-
-    def test_the_umask_decides_who_may_read(self, tmp_path):
-        before = os.umask(0o027)
-        try:
-            with replacing(tmp_path / "file") as file:
-                file.write(b"new")
-        finally:
-            os.umask(before)
-        assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
 class TestJson:
@@ -126,17 +42,6 @@ class TestJson:
     def test_a_folder_is_not_a_json_file(self, tmp_path):
         with pytest.raises(ConfigError, match="is not a JSON file"):
             store.read_json(tmp_path)
-
-
-class TestText:
-    def test_is_added_at_the_end(self, tmp_path):
-        store.append_text(tmp_path / "log.txt", "one\n")
-        store.append_text(tmp_path / "log.txt", "zwölf\n")
-        assert (tmp_path / "log.txt").read_text(encoding="utf-8") == "one\nzwölf\n"
-
-    def test_where_it_cannot_be_written_is_a_config_error(self, tmp_path):
-        with pytest.raises(ConfigError, match="cannot write"):
-            store.append_text(tmp_path, "text")
 
 
 class TestHashes:
@@ -184,31 +89,6 @@ class TestRecords:
         assert caught.value.message.startswith("some.json")
         assert f"{names}:" in caught.value.message
         assert "\n" not in caught.value.message
-
-
-class TestHeld:
-    def test_a_folder_is_held_once_and_then_free_again(self, tmp_path):
-        with held(tmp_path):
-            with pytest.raises(ConfigError, match="another run is at work in"), held(tmp_path):
-                pytest.fail("it was held twice")
-            with held(tmp_path.parent):
-                pass
-        with held(tmp_path):
-            assert list(tmp_path.iterdir()) == []
-
-    def test_what_goes_wrong_within_it_frees_it(self, tmp_path):
-        with pytest.raises(KeyboardInterrupt), held(tmp_path):
-            raise KeyboardInterrupt
-        with held(tmp_path):
-            assert tmp_path.is_dir()
-
-    def test_where_there_are_no_locks_it_goes_on(self, tmp_path, monkeypatch):
-        def refuse(handle, how):
-            raise OSError(errno.EOPNOTSUPP, "not supported")
-
-        monkeypatch.setattr("fcntl.flock", refuse)
-        with held(tmp_path), held(tmp_path):
-            assert tmp_path.is_dir()
 
 
 INPUTS = {"model": "abc", "data": "def"}

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
     """Print which stages the job would reuse and which it would run."""
+    from edgeprune.files.run_folder import refuse_foreign
     from edgeprune.pipeline import Job
     from edgeprune.store import RunFolder
 
+    refuse_foreign(folder)
     outcome = Job(model, settings, RunFolder(folder), console).plan_only()
     if console.as_json:
         console.json({"out": str(folder), "stages": outcome})
@@ -29,19 +31,24 @@ def work(
 ) -> None:
     """Do the job in its folder and print the result, or with `dry_run` only what it would do.
 
-    What was said is kept in the folder's log whatever happens.
+    What was said is kept in the folder's log whatever happens, unless the command is refused: then nothing is written.
     """
+    from edgeprune.files.run_folder import refuse_foreign
     from edgeprune.pipeline import Job, open_folder
-    from edgeprune.store import append_text, now
+    from edgeprune.printable import line
+    from edgeprune.store import RunFolder, append_text, now
 
     if dry_run:
         _show_plan(console, model, settings, folder)
         return
-    with open_folder(folder, fresh) as held:
+    refuse_foreign(folder)
+    job = Job(model, settings, RunFolder(folder), console)
+    job.prepare()
+    with open_folder(folder, fresh):
         try:
-            document = Job(model, settings, held, console).run()
+            document = job.run()
         finally:
-            append_text(folder / "log.txt", f"{now()} {settings.command}\n{console.log}")
+            append_text(folder / "log.txt", f"{line(f'{now()} {settings.command}')}\n{console.log}")
     finish(console, document, folder)
 
 

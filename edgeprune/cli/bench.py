@@ -49,6 +49,7 @@ def command(
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
+    from edgeprune.files.run_folder import working_in
     from edgeprune.store import to_plain, write_json
     from edgeprune.tasks.measuring import BenchChoices, bench_files, precision_of
 
@@ -56,18 +57,19 @@ def command(
     if chosen.on_device != (host is not None):
         found = "is a device" if chosen.on_device else "is measured on this machine"
         raise ConfigError(f"{chosen.name} {found}", "Use --device HOST for devices, and for them alone")
-    if host is None:
-        measured = bench_files(first, second, chosen, BenchChoices(batch, threads, rounds, round_ms), out, console)
-    else:
-        from edgeprune.tasks.assigning import Wishes
-        from edgeprune.tasks.measuring_there import bench_there
+    with working_in(out, known=("bench.json",)):
+        if host is None:
+            measured = bench_files(first, second, chosen, BenchChoices(batch, threads, rounds, round_ms), out, console)
+        else:
+            from edgeprune.tasks.assigning import Wishes
+            from edgeprune.tasks.measuring_there import bench_there
 
-        wishes = Wishes(batch, threads, rounds, round_ms, **power)
-        models: dict[Role, Path] = {"baseline": first}
-        if second is not None:
-            models["pruned"] = second
-        measured = bench_there(host, models, chosen, precision_of(chosen, precision), wishes, out, console).bench
-    write_json(out / "bench.json", to_plain(measured))
+            wishes = Wishes(batch, threads, rounds, round_ms, **power)
+            models: dict[Role, Path] = {"baseline": first}
+            if second is not None:
+                models["pruned"] = second
+            measured = bench_there(host, models, chosen, precision_of(chosen, precision), wishes, out, console).bench
+        write_json(out / "bench.json", to_plain(measured))
     if console.as_json:
         console.json(to_plain(measured))
     else:

@@ -10,8 +10,10 @@ import torch
 from edgeprune.compare.results import Job
 from edgeprune.compare.stages import CellWork
 from edgeprune.errors import EdgepruneError, reason_of
+from edgeprune.files.whole import own_folder
+from edgeprune.printable import printable
 from edgeprune.protocols import Advance, Progress
-from edgeprune.store import append_text, clear_unfinished, from_plain, now, read_json, write_json
+from edgeprune.store import append_text, clear_unfinished, from_plain, now, read_json, remove, write_json
 
 _FAILURE, _LOG = "failure.json", "log.txt"
 
@@ -26,9 +28,8 @@ def attempt(job: Job, progress: Progress, threads: int) -> str:
     """
     if threads:
         torch.set_num_threads(threads)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    clear_unfinished(job.folder)
-    (job.folder / _FAILURE).unlink(missing_ok=True)
+    clear_unfinished(own_folder(job.folder))
+    remove(job.folder / _FAILURE)
     log = _Log(job.folder / _LOG, progress)
     try:
         finished = CellWork(job, log).run()
@@ -73,12 +74,12 @@ class _Log:
 
     def stage(self, title: str, reused: bool = False) -> None:
         """A new stage begins."""
-        self.keep(f"{now()} {title}\n")
+        self.keep(f"{now()} {printable(title)}\n")
         self._watched.stage(title, reused)
 
     def note(self, text: str) -> None:
         """One line worth keeping."""
-        self.keep(f"  {text}\n")
+        self.keep(f"  {printable(text)}\n")
         self._watched.note(text)
 
     @contextmanager
@@ -88,7 +89,7 @@ class _Log:
 
             def told(steps: int, text: str) -> None:
                 if steps and text:
-                    self.keep(f"  {label}: {text}\n")
+                    self.keep(f"  {printable(f'{label}: {text}')}\n")
                 advance(steps, text)
 
             yield told

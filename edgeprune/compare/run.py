@@ -20,11 +20,11 @@ from edgeprune.compare.stages import finished_of
 from edgeprune.compare.table import rows_of
 from edgeprune.compare.workers import Crew, Piece, work
 from edgeprune.errors import ModelError
+from edgeprune.files.run_folder import refuse_foreign, working_in
 from edgeprune.model_file import ModelOptions
 from edgeprune.protocols import Progress
 from edgeprune.report import facts
-from edgeprune.store import held, now
-from edgeprune.tasks.inputs import writable
+from edgeprune.store import now
 
 
 def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:
@@ -39,19 +39,20 @@ def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: s
         progress: Told of every cell.
 
     Raises:
-        ConfigError: A setting is wrong, `out` cannot be written, or another comparison is at work in it.
+        ConfigError: A setting is wrong, `out` cannot be written or holds something else, or another comparison is at
+            work in it.
         ModelError: A model cannot be read, or no cell was finished.
         DataError: Frames cannot be read or do not fit.
     """
     crew.check()
-    writable(out / "compare")
-    with held(out):
-        return _compared(grid, out, options, crew, command, progress)
-
-
-def _compared(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:
+    refuse_foreign(out)
     progress.stage("look at models and data")
     agenda = agenda_of(grid, out, options)
+    with working_in(out):
+        return _compared(agenda, grid, out, crew, command, progress)
+
+
+def _compared(agenda: Agenda, grid: Grid, out: Path, crew: Crew, command: str, progress: Progress) -> Comparison:
     everything = [*agenda.baselines.values(), *agenda.jobs]
     found = {job.folder: finished_of(job) for job in everything}
     pending = [job for job in everything if found[job.folder] is None]
@@ -165,5 +166,6 @@ def _failed(cell: Cell, reason: str) -> FailedCell:
 
 def outlook(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
     """Which cells are finished and which would be worked on; writes nothing."""
+    refuse_foreign(out)
     agenda = agenda_of(grid, out, options)
     return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in agenda.jobs}

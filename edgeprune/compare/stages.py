@@ -27,7 +27,7 @@ from edgeprune.compare.settings import (
 from edgeprune.protocols import Progress
 from edgeprune.records import OnnxModel, TrainingResult
 from edgeprune.silence import Silence
-from edgeprune.store import RunFolder, canonical_sha256, record_sha256, replacing, to_plain
+from edgeprune.store import RunFolder, canonical_sha256, record_sha256, remove, replacing, to_plain
 
 MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
 REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"
@@ -134,8 +134,8 @@ class CellWork:
 
         result = self._stage(TRAIN, TrainingResult, inputs, make, (PRUNED,))
         if not self.dry:
-            state.unlink(missing_ok=True)
-            state.with_suffix(SOFT_STATE).unlink(missing_ok=True)
+            remove(state)
+            remove(state.with_suffix(SOFT_STATE))
         return result
 
     def _test(self, final: str, made_from: Mapping[str, Any]) -> Tested:

@@ -4,10 +4,10 @@ import json
 import re
 import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 
-from edgeprune.errors import DeviceError, reason_of
+from edgeprune.errors import ConfigError, DeviceError, reason_of
+from edgeprune.files.whole import begun_folder
 from edgeprune.measurement import OUT, RESULT, STEPS
 from edgeprune.store import file_sha256, unwritable
 
@@ -35,25 +35,33 @@ def unpack(archive: Path, folder: Path, bundle_id: str) -> None:
 
     Raises:
         DeviceError: It is truncated, was tampered with, or is the result of another bundle.
-        ConfigError: `folder` cannot be written.
+        ConfigError: `folder` cannot be written, or holds something else where the result is to be.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{RESULT}.", dir=folder))
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        _extract(archive, fresh)
-        _check_sums(archive.name, fresh)
-        _check_bundle(archive.name, fresh, bundle_id)
-        target = folder / RESULT
-        if target.exists():
-            shutil.rmtree(target)
-        (fresh / RESULT).replace(target)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with begun_folder(folder) as fresh:
+        try:
+            _extract(archive, fresh)
+            _check_sums(archive.name, fresh)
+            _check_bundle(archive.name, fresh, bundle_id)
+            target = folder / RESULT
+            _refuse_others(target)
+            if target.exists():
+                target.replace(fresh / "earlier")
+            (fresh / RESULT).replace(target)
+        except OSError as error:
+            raise unwritable(folder, error) from error
+
+
+def _refuse_others(target: Path) -> None:
+    """What is replaced is an earlier result and nothing else.
+
+    Raises:
+        ConfigError: A link lies in its place, or something in it that no run leaves.
+    """
+    names = [target, *target.rglob("*")] if target.is_dir() or target.is_symlink() else []
+    for path in names:
+        name = path.relative_to(target.parent).as_posix()
+        if path.is_symlink() or not (path.is_dir() or _ALLOWED.fullmatch(name)):
+            raise ConfigError(f"{path} is not of an earlier result, which would be replaced", "Move it elsewhere")
 
 
 def _extract(archive: Path, fresh: Path) -> None:

@@ -13,7 +13,7 @@ from edgeprune.pipeline.settings import Settings
 from edgeprune.protocols import Subject
 from edgeprune.prune.layers import layers_of
 from edgeprune.records import Frames, LayerChain, PrunePlan, Scores, Segmentation, Similarity, Split, TrainingResult
-from edgeprune.store import record_sha256, to_plain
+from edgeprune.store import record_sha256, remove, to_plain
 from edgeprune.tasks import planning, training
 from edgeprune.tasks.inputs import at_most
 from edgeprune.tasks.latency import choose_within, every_unit, plan_within
@@ -206,6 +206,6 @@ class Branch:
 
         result = self.ledger.stage("07-finetune", TrainingResult, inputs, make, (PRUNED,))
         if not self.ledger.dry:
-            state.unlink(missing_ok=True)
+            remove(state)
         self.ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
         return result

@@ -11,7 +11,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import PrecisionChoice, PrecisionTrial
 from edgeprune.pipeline.branch import PRUNED, Branch, Grown
 from edgeprune.records import OnnxModel, TrainingResult
-from edgeprune.store import file_sha256, record_sha256, to_plain
+from edgeprune.store import file_sha256, record_sha256, remove, to_plain
 from edgeprune.targets import Precision
 from edgeprune.tasks import bounded, lowering, measuring
 from edgeprune.tasks.lowering import Lowered
@@ -70,7 +70,7 @@ class Delivery:
 
         result = ledger.stage("09-qat", TrainingResult, inputs, make, (TRAINED_FOR_INT8,))
         if not ledger.dry:
-            state.unlink(missing_ok=True)
+            remove(state)
         ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
 
     def choose(self) -> PrecisionChoice:

@@ -4,9 +4,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeprune.files.run_folder import working_in
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import RunFolder, clear_unfinished, held
-from edgeprune.tasks.inputs import writable
+from edgeprune.store import RunFolder, remove
 
 LATENCY, TRIALS = "latency", "trials"
 TRAINING_STATE = "finetune.state"
@@ -21,20 +21,19 @@ def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
         fresh: Forget finished stages, timings, trials and trainings; nothing else.
 
     Raises:
-        ConfigError: It cannot be written, or another run is at work in it.
+        ConfigError: It cannot be written, holds something else, or another run is at work in it.
     """
-    writable(path / "run")
-    with held(path):
-        trials = [folder for folder in path.glob(f"{TRIALS}/*") if folder.is_dir()]
-        for folder in (path, path / LATENCY, *trials):
-            clear_unfinished(folder)
+    with working_in(path):
         if fresh:
-            stages = (f"{stage}.json" for stage in TITLES)
-            for record in (*path.glob(f"{LATENCY}/kept-*.json"), *(path / stage for stage in stages)):
-                record.unlink(missing_ok=True)
-            for folder in (path, *trials):
-                (folder / TRAINING_STATE).unlink(missing_ok=True)
-            for folder in trials:
-                for stage in TITLES:
-                    (folder / f"{stage}.json").unlink(missing_ok=True)
+            _forget(path)
         yield RunFolder(path)
+
+
+def _forget(path: Path) -> None:
+    """Remove the records of all stages, and how far trainings have come."""
+    for record in path.glob(f"{LATENCY}/kept-*.json"):
+        RunFolder(record.parent).forget(record.stem)
+    for folder in (path, *path.glob(f"{TRIALS}/keep-*")):
+        for stage in TITLES:
+            RunFolder(folder).forget(stage)
+        remove(folder / TRAINING_STATE)

@@ -43,6 +43,19 @@ class Job:
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder, self.model.sha256, self.progress)
 
+    def prepare(self) -> None:
+        """Find out what cannot be done before anything is written: the settings, the data, the device.
+
+        Raises:
+            ConfigError: What was asked for is not possible.
+            DataError: The frames cannot be read or do not fit the model.
+            DeviceError: The device cannot be reached, or will not do.
+        """
+        self.settings.check()
+        self._check_device()
+        planning.kept_units(self._found_chain, self.settings.planning)
+        assert self.parts
+
     def run(self) -> dict[str, Any]:
         """Do every stage that is not done yet; returns the content of report.json.
 
@@ -50,7 +63,6 @@ class Job:
             ConfigError: What was asked for is not possible; the message says what is nearest.
         """
         self.settings.check()
-        self._check_device()
         chain = self._chain()
         planning.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
@@ -73,7 +85,7 @@ class Job:
     def _check_device(self) -> None:
         """Ask the device before long work whether it will do, unless it was measured on already."""
         host = self.settings.host
-        if host is not None and not self.ledger.dry and not (self.path / f"{STAGE}.json").is_file():
+        if host is not None and not (self.path / f"{STAGE}.json").is_file():
             self.progress.stage(f"look at {host.name}")
             check_there(host, self.settings.target)
 
@@ -100,11 +112,13 @@ class Job:
     def _work(self) -> Work:
         return Work(self.model, self.settings, lambda: self.parts)
 
-    def _chain(self) -> LayerChain:
-        def make() -> LayerChain:
-            return layers_of(self.model.model, self.model.input, self.model.sha256)
+    @cached_property
+    def _found_chain(self) -> LayerChain:
+        found = self.ledger.found("01-layers", LayerChain, {})
+        return found or layers_of(self.model.model, self.model.input, self.model.sha256)
 
-        return self.ledger.stage("01-layers", LayerChain, {}, make)
+    def _chain(self) -> LayerChain:
+        return self.ledger.stage("01-layers", LayerChain, {}, lambda: self._found_chain)
 
     def _similarity(self, chain: LayerChain) -> Similarity:
         settings, data = self.settings.planning, self.parts["train"]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import edgeprune
 from edgeprune import datasets
 from edgeprune.errors import ConfigError, DataError
+from edgeprune.files.run_folder import refuse_foreign
 from edgeprune.frames import refuse_silent_classes, take_table
 from edgeprune.protocols import FrameSource, Progress
 from edgeprune.records import FrameTable, Reading
@@ -51,11 +52,13 @@ def store(wanted: Calibration, data: Path, reading: Reading, out: Path, progress
     """Choose frames and write `frames.npz` and `manifest.json` to a folder; the manifest as plain values.
 
     Raises:
-        ConfigError: No such file, too few frames, a model missing or given in vain, or `out` cannot be written.
+        ConfigError: No such file, too few frames, a model missing or given in vain, or `out` cannot be written
+            or holds something else.
         DataError: The data cannot be read or split, or the choice lacks a class.
     """
     if (wanted.strategy == "entropy") != (wanted.model is not None):
         raise ConfigError("--strategy entropy takes a --model, and no other strategy does")
+    refuse_foreign(out)
     with datasets.opened(data, reading) as source:
         table = source.table
         progress.stage(f"choose {wanted.size} of {len(table)} frames of {table.source}, {wanted.strategy}")

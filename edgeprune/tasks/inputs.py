@@ -16,6 +16,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.datasets import StoredSamples
 from edgeprune.duplicates import fingerprints, refuse_shared_prints
 from edgeprune.errors import ConfigError, DataError, EdgepruneError
+from edgeprune.files.whole import writable as writable
 from edgeprune.frames import fit_to, refuse_silent_classes, table_of, take
 from edgeprune.normalisation import normalise
 from edgeprune.prefetch import ahead
@@ -23,7 +24,7 @@ from edgeprune.protocols import Progress
 from edgeprune.records import DataRef, Frames, InputSpec, Split
 from edgeprune.resources import shipped
 from edgeprune.splits import AUTO, groups_of, split_sha256, split_table
-from edgeprune.store import read_json, replacing
+from edgeprune.store import read_json
 from edgeprune.tasks.handling import SPLIT_SEED as SPLIT_SEED
 from edgeprune.tasks.handling import Handling, handling_of
 
@@ -213,15 +214,3 @@ def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tenso
     """Normalised frames in batches (size, channels, length), without a smaller last one unless it is the only one."""
     iq = normalise(torch.from_numpy(frames.iq), shape.normalisation)
     yield from (batch for batch in torch.split(iq, size) if len(batch) == size or len(frames) < size)
-
-
-def writable(path: Path) -> None:
-    """Find out before long work that its result can be written.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    probe = path.with_name(f".{path.name}.probe")
-    with replacing(probe):
-        pass
-    probe.unlink()

@@ -6,7 +6,7 @@ And a network that is loaded again lies elsewhere in memory, and may be a third 
 loaded: each pair is loaded several times, and the timing in the middle counts.
 """
 
-import tempfile
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,11 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Timing
 from edgeprune.edits import apply_edits
 from edgeprune.export import export
+from edgeprune.files.whole import begun_folder
 from edgeprune.protocols import Progress
 from edgeprune.records import LayerChain
 from edgeprune.silence import Silence
-from edgeprune.store import RunFolder, canonical_sha256, file_sha256, unwritable
+from edgeprune.store import RunFolder, canonical_sha256, file_sha256
 from edgeprune.targets import Precision, Target
 
 _CHECKED_FRAMES = 16
@@ -63,17 +64,14 @@ class Stopwatch:
         self.target, self.precision, self.batch, self.folder = target, precision, batch, folder
 
     def __enter__(self) -> "Stopwatch":
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._exports = tempfile.TemporaryDirectory(prefix=".exports.", dir=self.folder)
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
+        self._opened = contextlib.ExitStack()
+        self._exports = self._opened.enter_context(begun_folder(self.folder))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._exports.cleanup()
+        self._opened.close()
 
     def time(self, kept: frozenset[int], progress: Progress) -> Timing:
         """Time the network that keeps these of its droppable units.
@@ -141,7 +139,7 @@ class Stopwatch:
         """The network that keeps these units, weights as they are, as ONNX."""
         shape = self.model.input
         edits = [unit.edit for unit in self.chain.units if unit.index not in units and unit.edit is not None]
-        path = Path(self._exports.name) / f"{canonical_sha256(units)[:12]}.onnx"
+        path = self._exports / f"{canonical_sha256(units)[:12]}.onnx"
         if not path.exists():
             network = apply_edits(self.model.model, edits, (shape.channels, shape.length)).eval()
             few = self.frames[:_CHECKED_FRAMES]

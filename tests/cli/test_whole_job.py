@@ -12,6 +12,7 @@ import torch
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.bench import protocol
+from edgeprune.files.whole import begun_folder
 from edgeprune.frames import split_frames
 from edgeprune.pipeline import job as whole_job
 from edgeprune.pipeline import open_folder
@@ -214,13 +215,15 @@ def test_a_fresh_folder_forgets_its_stages_and_keeps_what_is_not_its_own(finishe
 
 def test_what_a_killed_run_left_unfinished_is_removed(tmp_path):
     folder, seen = tmp_path / "run", tmp_path / "seen"
-    seen.mkdir()
-    with replacing(folder / "pruned.pt"):
-        unfinished = next(folder.iterdir())
-        shutil.copy(unfinished, seen)
-    (seen / ".baseline.onnx.a1b2c3d4").mkdir()
-    shutil.copytree(seen, folder, dirs_exist_ok=True)
-    (folder / ".gitignore").write_text("*")
     with open_folder(folder, fresh=False):
-        pass
-    assert sorted(file.name for file in folder.iterdir()) == [".gitignore", "pruned.pt"]
+        (folder / "notes.txt").write_text("mine")
+        with replacing(folder / "pruned.pt") as file, begun_folder(folder) as workbench:
+            file.write(b"half")
+            (workbench / "raw.onnx").write_text("half")
+            shutil.copytree(folder, seen)  # as a kill would leave it
+    assert len(list(seen.iterdir())) == 4
+    (seen / ".gitignore").write_text("*")
+    (seen / ".baseline.onnx.a1b2c3d4").mkdir()
+    with open_folder(seen, fresh=False):
+        left = sorted(file.name for file in seen.iterdir())
+    assert left == [".baseline.onnx.a1b2c3d4", ".gitignore", "edgeprune-run.json", "notes.txt"]
