@@ -5,6 +5,7 @@ network or of one that a user's function builds, and, when the user trusts the f
 program, which then travel inside the model file.
 """
 
+import hashlib
 import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,10 +58,12 @@ class Checkpoint:
 
     @property
     def trusted(self) -> ModelOptions:
-        """The options that load what is saved of this model: the user already trusts what builds it."""
+        """The options that load what is saved of this model: the user trusts the bytes that build it, and no others."""
+        embedded = self.arch.source in _EMBEDDED
         return ModelOptions(
             factory=self.arch.name if self.arch.source == "factory" else None,
-            trust_pickle=self.arch.source in _EMBEDDED,
+            trust_pickle=embedded,
+            embedded_sha256=hashlib.sha256(self.embedded).hexdigest() if embedded else None,
         )
 
 
@@ -137,14 +140,22 @@ def write_tensors(path: Path, content: dict[str, Any]) -> None:
         file.write(buffer.getbuffer())
 
 
-def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
+def load(path: Path, options: ModelOptions | None = None, sha256: str | None = None) -> Checkpoint:
     """Read a model file.
 
+    Args:
+        path: Of the file.
+        options: What it does not say itself, and what of it may run code.
+        sha256: Of the file that is meant; another is not loaded.
+
     Raises:
-        ConfigError: No such file, or an option is missing that a bare state dict needs, or that allows code to run.
+        ConfigError: No such file, another than is meant, or an option is missing that a bare state dict needs, or that
+            allows code to run.
         ModelError: Not a model file, one that would run code (it is not run), or weights that do not fit.
     """
     options = options or ModelOptions()
+    if sha256 is not None and (not path.is_file() or file_sha256(path) != sha256):
+        raise ConfigError(f"{path} changed since it was first read", "Start again")
     content = read(path, options)
     bare = content.get("format") != FORMAT
     if bare:
@@ -165,6 +176,11 @@ def load(path: Path, options: ModelOptions | None = None) -> Checkpoint:
     _require_trust(path, arch, options, bare)
     embedded = content.get("embedded")
     blob = bytes(embedded.numpy().tobytes()) if isinstance(embedded, Tensor) else b""
+    if options.embedded_sha256 not in (None, hashlib.sha256(blob).hexdigest()):
+        raise ConfigError(
+            f"{path} embeds another network than the model that you trust; nothing was run",
+            "It was changed after it was written: use another --out, or remove the file",
+        )
     model = rebuilt(build(arch, blob), plan, widths, shape)
     outputs = arch.arguments.get("classes", len(classes))
     if outputs != len(classes):
@@ -201,7 +217,9 @@ def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) ->
     if bare:
         return
     allowed = ModelOptions(
-        factory=options.factory if arch.source == "factory" else None, trust_pickle=options.trust_pickle
+        factory=options.factory if arch.source == "factory" else None,
+        trust_pickle=options.trust_pickle,
+        embedded_sha256=options.embedded_sha256,
     )
     if options != allowed:
         raise ConfigError(

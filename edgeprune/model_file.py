@@ -17,7 +17,12 @@ _GLOBAL = "GLOBAL "
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the command line says of a model whose file does not say it, and what of it may run code."""
+    """What the command line says of a model whose file does not say it, and what of it may run code.
+
+    Attributes:
+        trust_pickle: Whether a pickle or exported program may be run.
+        embedded_sha256: The only one that may; None for whichever is in the file that the user named.
+    """
 
     arch: str | None = None
     class_names: tuple[str, ...] | None = None
@@ -25,6 +30,7 @@ class ModelOptions:
     normalisation: Literal["rms", "none"] | None = None
     factory: str | None = None
     trust_pickle: bool = False
+    embedded_sha256: str | None = None
 
 
 def read(path: Path, options: ModelOptions) -> dict[str, Any]:

@@ -194,6 +194,7 @@ class Runtime(Protocol):
         ...
 
 
+@runtime_checkable
 class DeviceRuntime(Protocol):
     """What executes a model on a device; a file in `runtimes/` holds one as `runtime`.
 

@@ -1,6 +1,7 @@
 """Networks from outside: a user's function, a pickle, an exported program."""
 
 import dataclasses
+import hashlib
 import io
 import pickle
 import sys
@@ -193,7 +194,8 @@ class TestPickle:
         whole = torch.load(file, weights_only=False)
         assert torch.equal(loaded.model(frames()), whole(frames()))
         assert loaded.arch == Arch("whole.pt", {}, "pickle")
-        assert loaded.trusted == ModelOptions(trust_pickle=True)
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert loaded.trusted == ModelOptions(trust_pickle=True, embedded_sha256=sha256)
         assert goes_on_and_on(loaded, tmp_path)
 
     def test_what_was_saved_of_it_needs_trust_too(self, file, tmp_path):

@@ -74,12 +74,11 @@ def _list(console: "Console", ssh_config: Path | None) -> None:
 @click.option("--out", type=FILE, help="The tar to write.  [default: the one in RUN]")
 def _bundle(console: "Console", run: Path, out: Path | None) -> None:
     """Give out what the run folder RUN wants measured, to be carried to a device by hand."""
-    from edgeprune.device.bundle import read_manifest
     from edgeprune.store import replacing
-    from edgeprune.tasks.measuring_there import BUNDLE
+    from edgeprune.tasks.measuring_there import BUNDLE, own_bundle
 
     source = run / BUNDLE
-    manifest = read_manifest(source)
+    manifest = own_bundle(source)
     if out is not None:
         with source.open("rb") as there, replacing(out) as file:
             shutil.copyfileobj(there, file)

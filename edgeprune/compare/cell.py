@@ -21,7 +21,7 @@ from edgeprune.compare.counting import cost_of
 from edgeprune.compare.frames import frames_of
 from edgeprune.compare.results import CellPlan, Job, Shape, Tested
 from edgeprune.compare.settings import chooses_on_test, distills, plan_settings, recipe_of, soft_epochs, softens
-from edgeprune.errors import ConfigError, ModelError
+from edgeprune.errors import ModelError
 from edgeprune.export import export
 from edgeprune.frames import fit_to
 from edgeprune.protocols import Progress
@@ -58,10 +58,7 @@ class Workshop:
         """The network the cell starts from: the trained one, or one with fresh weights."""
         if self.cell.model is None:
             return self._untrained()
-        model = checkpoints.load(self.cell.model.path, self.job.options)
-        if model.sha256 != self.cell.model.sha256:
-            raise ConfigError(f"{self.cell.model.path} changed while the comparison ran", "Start it again")
-        return model
+        return checkpoints.load(self.cell.model.path, self.job.options, self.cell.model.sha256)
 
     @cached_property
     def parts(self) -> dict[Split, Frames]:

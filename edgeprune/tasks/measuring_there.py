@@ -1,5 +1,6 @@
 """A packed measurement brought to a device and run there, or run there by hand: one way to the same outcome."""
 
+import contextlib
 import shutil
 import tarfile
 import tempfile
@@ -11,14 +12,15 @@ import numpy as np
 from edgeprune import registry
 from edgeprune.device import archive
 from edgeprune.device.bundle import Manifest, pack, read_manifest
+from edgeprune.device.bundle.code import require_own_code
 from edgeprune.device.probe import needs_of, probe, refuse, tool_version
 from edgeprune.device.session import run_bundle
 from edgeprune.errors import ConfigError
 from edgeprune.measurement import OUT, Assignment, EngineFile, Role, model_file
 from edgeprune.outcome import DeviceOutcome
-from edgeprune.protocols import Progress
+from edgeprune.protocols import DeviceRuntime, Progress
 from edgeprune.records import Frames
-from edgeprune.store import replacing
+from edgeprune.store import remove, replacing
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.assigning import ModelFiles, Wishes, assign
 from edgeprune.tasks.collecting import collect, facts_of
@@ -50,13 +52,29 @@ def run_there(host: Host, target: Target, folder: Path, progress: Progress) -> D
         progress: Told how far it is.
 
     Raises:
+        ConfigError: The bundle holds other code than this edgeprune packs.
         DeviceError: It cannot be reached, is not what the target asks for, or fails.
     """
+    own_bundle(folder / BUNDLE)
     with reached(host) as transport:
         result = run_bundle(transport, folder / BUNDLE, folder, progress)
         result.replace(folder / RESULT)
         replay = transport.replay
     return collected(folder / RESULT, target, folder, replay)
+
+
+def own_bundle(bundle: Path) -> Manifest:
+    """What a bundle says of itself, if all that a device would run of it is edgeprune's own.
+
+    Raises:
+        ConfigError: No such file, not a bundle, or other code than this edgeprune packs.
+    """
+    manifest = read_manifest(bundle)
+    runtime = registry.get("runtimes", manifest.runtime)
+    if not isinstance(runtime, DeviceRuntime):
+        raise ConfigError(f"{bundle} is for {manifest.runtime!r:.40}, which runs nothing on devices", "Make it again")
+    require_own_code(bundle, manifest, runtime.plans(manifest.assignment), runtime.files())
+    return manifest
 
 
 def bench_there(
@@ -142,8 +160,11 @@ def collected(result: Path, target: Target, folder: Path, replay: str | None = N
     if manifest.assignment.dla_core is not None:
         _take_models(folder / BUNDLE, manifest, folder / UNPACKED)
     outcome = collect(folder / UNPACKED, manifest, target, folder, replay)
-    for bulky in (OUT, "models"):  # the tars have them too
-        shutil.rmtree(folder / UNPACKED / bulky, ignore_errors=True)
+    shutil.rmtree(folder / UNPACKED / OUT, ignore_errors=True)  # the tars have it too, and the models
+    for role in manifest.assignment.roles:
+        remove(folder / UNPACKED / model_file(role))
+    with contextlib.suppress(OSError):  # not there, or not empty
+        (folder / UNPACKED / model_file("baseline")).parent.rmdir()
     return outcome
 
 

@@ -21,7 +21,7 @@ from edgeprune.store import canonical_sha256, from_plain, replacing, to_plain
 
 SCHEMA = "edgeprune-bundle/1"
 SHIPPED = Path(__file__).parent
-_SCRIPTS = ("run.sh", "probe.sh")
+SCRIPTS = ("run.sh", "probe.sh")
 _ROOM_BYTES = 64 << 20
 _ROOM_FOLD = 4  # engines, logs and the result beside the models they are made from
 _MANIFEST_BYTES = 16 << 20
@@ -90,7 +90,7 @@ def pack(
         ConfigError: A file cannot be read, or `out` cannot be written.
         EdgepruneError: A file of frames has another size than the models take.
     """
-    files = {name: (SHIPPED / name).read_bytes() for name in _SCRIPTS}
+    files = {name: (SHIPPED / name).read_bytes() for name in SCRIPTS}
     files |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
     files |= {check_path(path): _bytes(path, value) for path, value in content.items()}
     _check_frames(files, assignment)
