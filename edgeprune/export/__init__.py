@@ -1,7 +1,6 @@
 """From a network to an ONNX file that is proven to compute the same: export, simplify, check."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from onnx import load
 from torch import nn
 
 import edgeprune
+from edgeprune.errors import EdgepruneError, ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import Agreement, check_against_torch, onnx_logits
 from edgeprune.export.fallback import Bound
@@ -21,6 +21,8 @@ from edgeprune.export.onnx import export_onnx
 from edgeprune.export.precision import Calibration, Lowering, lower
 from edgeprune.export.quantise import METHODS, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
+from edgeprune.files.room import blame_disk, require_room
+from edgeprune.files.whole import begun_folder
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
 from edgeprune.silence import Silence
@@ -28,6 +30,8 @@ from edgeprune.store import file_sha256, replacing, unwritable
 from edgeprune.targets import Precision, Target
 
 __all__ = ["METHODS", "Bound", "Calibration", "Method", "Simplifier", "export", "onnx_logits"]
+
+_LEAST_ROOM_BYTES = 1 << 16
 
 
 def export(
@@ -127,11 +131,16 @@ def _workbench(path: Path) -> Iterator[Path]:
     """A folder beside `path` for unfinished files, gone afterwards.
 
     Raises:
-        ConfigError: It cannot be made or written.
+        ConfigError: It cannot be made or written, whatever a library made of that.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with begun_folder(path.parent) as folder:
+        try:
+            yield folder
+        except OSError as error:
+            raise unwritable(path, error) from error
+        except EdgepruneError as error:
+            blame_disk(error, path)
+            if isinstance(error, ModelError):
+                written = [file.stat().st_size for file in folder.iterdir() if file.is_file()]
+                require_room(folder, max(written, default=0) + _LEAST_ROOM_BYTES, path)
+            raise

@@ -4,7 +4,6 @@ Every operator is quantised alone, and what that does to the answers ranks them;
 bound are kept in a wider type, found by bisection.
 """
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy.special import log_softmax
 
 from edgeprune.export.check import onnx_logits
 from edgeprune.export.quantise import Ranges, quantise
+from edgeprune.files.whole import begun_folder
 from edgeprune.records import Sensitivity
 
 RANKED_FRAMES = 256
@@ -97,9 +97,9 @@ class Search:
         """What it costs to quantise each operator alone, the dearest first."""
         iq, before = self.bound.iq[:RANKED_FRAMES], self._before[:RANKED_FRAMES]
         found = []
-        with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
+        with begun_folder(self.source.parent) as folder:
             for name in self.ranges.operators:
-                alone = Path(folder) / "alone.onnx"
+                alone = folder / "alone.onnx"
                 quantise(self.ranges, alone, (name,))
                 after = onnx_logits(alone, iq)
                 found.append(Sensitivity(name, divergence(before, after), self.bound.drop(before, after)))

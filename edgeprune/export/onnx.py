@@ -23,6 +23,7 @@ from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, torch_logits
 from edgeprune.export.quiet import quietly
+from edgeprune.files.room import blame_disk
 from edgeprune.records import InputSpec
 
 _OLDEST_OF_TORCH_EXPORT = 18
@@ -116,6 +117,7 @@ def export_onnx(
             onnx.save(made, path)
             compare(torch_logits(network, tried.numpy()), onnx_logits(path, tried.numpy()))
         except Exception as error:  # exporters run the network's own code, and raise whatever stops them
+            blame_disk(error, path)
             failures.append((error, f"{route.describe(opset)}: {first_cause(error)}"))
             path.unlink(missing_ok=True)
         else:

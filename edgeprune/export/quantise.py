@@ -6,7 +6,6 @@ The skip branch of a residual sum reads the quantised tensor where there is one,
 the convolution on its other side.
 """
 
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from edgeprune.export import graph
 from edgeprune.export.half import before_weights
 from edgeprune.export.network import first_cause
 from edgeprune.export.quiet import quietly
+from edgeprune.files.whole import begun_folder
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -94,12 +94,12 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
     )
     if not operators:
         raise ModelError("the network has no convolution or matrix product that could be quantised")
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder, quietly():
+    with begun_folder(source.parent) as folder, quietly():
         try:
             calibrator = create_calibrator(
                 source,
                 _QUANTISED,
-                augmented_model_path=str(Path(folder) / "augmented.onnx"),
+                augmented_model_path=str(folder / "augmented.onnx"),
                 calibrate_method=_CALIBRATORS[method],
                 extra_options={"num_bins": _ENTROPY_BINS} if method == "entropy" else {},
             )

@@ -19,6 +19,7 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import first_cause
+from edgeprune.files.room import blame_disk, require_room
 
 _COMPARED_FRAMES = 256
 _LAST_WORDS = 200
@@ -87,6 +88,7 @@ def simplify(
 
     Raises:
         ModelError: The source itself cannot be run.
+        ConfigError: The disk is full.
     """
     original = onnx.load(source)
     sample = iq[:: -(-len(iq) // _COMPARED_FRAMES)]
@@ -97,6 +99,8 @@ def simplify(
         failure = _run(simplifier, source, candidate, time_limit_s)
         if failure is None:
             failure = _difference(original, candidate, expected, sample)
+        else:
+            require_room(source.parent, source.stat().st_size, destination)
         if failure is None:
             candidate.replace(destination)
             return Simplification(simplifier.name, tuple(notes))
@@ -154,5 +158,6 @@ def _difference(
     except ModelError as error:
         return error.message
     except Exception as error:  # a damaged file fails in whatever reads it first
+        blame_disk(error, candidate)
         return f"not a valid graph: {first_cause(error)}"
     return None
