@@ -14,6 +14,7 @@ from edgeprune.cli._options import FILE, FOLDER, subcommand
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.gate.evidence import Evidence
+    from edgeprune.gate.history import Entry
     from edgeprune.gate.verdict import Verdict
 
 _CALIBRATE = "calibrate"
@@ -106,7 +107,7 @@ def _hurry() -> None:
         click.get_current_context().call_on_close(gc.enable)
 
 
-def _older(folder: Path | None) -> "list[Evidence]":
+def _older(folder: Path | None) -> "list[Entry]":
     if folder is None:
         return []
     from edgeprune.gate import history
@@ -117,7 +118,7 @@ def _older(folder: Path | None) -> "list[Evidence]":
 def _history(
     console: "Console",
     folder: Path,
-    older: "list[Evidence]",
+    older: "list[Entry]",
     judged: "list[Evidence]",
     keep: bool,
     page: Path | None,

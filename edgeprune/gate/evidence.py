@@ -73,16 +73,34 @@ class Evidence:
         return self.rounds.get(role)
 
 
+def unverified(path: Path) -> Evidence:
+    """Read a report as it is: every field checked, none held against what lies beside it.
+
+    Raises:
+        DataError: Missing, truncated, or of a newer schema.
+    """
+    try:
+        return Evidence(load(path), str(path))
+    except ConfigError as error:
+        raise DataError(error.message, error.hint) from error
+
+
+def beside(evidence: Evidence) -> tuple[Path, ...]:
+    """The report and every file that it is held against, of those that are there."""
+    path, report = Path(evidence.source), evidence.report
+    named = [summary.samples_path for summary in verify.summaries(report).values()]
+    named += [artifact.path for _, artifact in report.artifacts if artifact is not None]
+    files = {path.parent / name for name in named} | verify.stage_files(path.parent)
+    return (path, *sorted(file for file in files if file.is_file()))
+
+
 def read(path: Path) -> Evidence:
     """Read a report and verify it: figures against figures, samples, records and files that lie beside it.
 
     Raises:
         DataError: Missing, truncated, of a newer schema, or at odds with itself or with what lies beside it.
     """
-    try:
-        report = load(path)
-    except ConfigError as error:
-        raise DataError(error.message, error.hint) from error
+    report = unverified(path).report
     folder = path.parent
     verify.figures(report, str(path))
     rounds: dict[Role, Sequence[Values]] = {}

@@ -3,21 +3,25 @@
 import itertools
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgeprune.errors import ConfigError
+from edgeprune.files.run_folder import claim
+from edgeprune.files.whole import own_folder
 from edgeprune.gate import evidence as evidences
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import plain
+from edgeprune.gate.history_index import Verified, key_of
 from edgeprune.gate.steps import Step, steps
 from edgeprune.gate.verify import summaries
 from edgeprune.report.folder import JSON_NAME
-from edgeprune.store import replacing, unwritable
+from edgeprune.store import clear_unfinished, replacing, unwritable
 
+_LONGEST_NAME = 200
 _LINEAR = frozenset({"top1"})
 
 
@@ -40,8 +44,42 @@ class Trend:
     steps: tuple[Step, ...]
 
 
-def read(folder: Path) -> list[Evidence]:
-    """Every report in a folder and its subfolders, oldest first, each verified.
+@dataclass(frozen=True)
+class Entry:
+    """What of a report a history needs to keep in memory: so much, however long its rounds were.
+
+    Attributes:
+        source: Path of the report.
+        label: What tells it from others: see `Evidence.label`.
+        created: When it was made.
+        commit: What was made, ten letters of it; the day where no commit is known.
+        figures: What was measured, by name with its unit.
+    """
+
+    source: Path
+    label: str
+    created: str
+    commit: str
+    figures: Mapping[str, float]
+
+    def evidence(self) -> Evidence:
+        """The whole report, verified.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        return evidences.read(self.source)
+
+
+def entry_of(evidence: Evidence) -> Entry:
+    """What a history keeps of a report."""
+    report = evidence.report
+    commit = (report.git_commit or report.created)[:10]
+    return Entry(Path(evidence.source), evidence.label, report.created, commit, plain(evidence))
+
+
+def read(folder: Path) -> list[Entry]:
+    """Every report in a folder and its subfolders, oldest first, each verified once.
 
     Raises:
         ConfigError: There is no such folder.
@@ -49,12 +87,24 @@ def read(folder: Path) -> list[Evidence]:
     """
     if not folder.is_dir():
         raise ConfigError(f"no such folder: {folder}", "Make it; the first report is added with --keep")
-    found = [evidences.read(path) for path in sorted(folder.rglob(JSON_NAME))]
-    return sorted(found, key=lambda each: each.report.created)
+    verified = Verified(folder)
+    found = [_entry(path, verified) for path in sorted(folder.rglob(JSON_NAME))]
+    verified.close()
+    return sorted(found, key=lambda each: each.created)
+
+
+def _entry(path: Path, verified: Verified) -> Entry:
+    found = evidences.unverified(path)
+    if not verified.knows(key_of(evidences.beside(found), path.parent)):
+        found = evidences.read(path)
+    return entry_of(found)
 
 
 def keep(evidence: Evidence, folder: Path) -> Path:
     """Copy a report and its samples into a history; a report that is there already stays as it is.
+
+    Its samples are copied first, so that a report in a history has all that it came with. What a process that was
+    killed had begun to copy is removed, for no other begins under that name.
 
     Raises:
         ConfigError: The folder cannot be written.
@@ -62,10 +112,14 @@ def keep(evidence: Evidence, folder: Path) -> Path:
     report = evidence.report
     commit = (report.git_commit or "no-commit").replace("+", "-")
     names = (re.sub(r"\D", "", report.created)[:14], commit[:12], evidence.label)
-    own = folder / re.sub(r"[^\w.]+", "-", "-".join(names)).strip("-.")
+    own = folder / re.sub(r"[^\w.]+", "-", "-".join(names)).strip("-.")[:_LONGEST_NAME]
     source = Path(evidence.source)
     files = [summary.samples_path for summary in summaries(report).values()]
-    for name, path in ((JSON_NAME, source), *((each, source.parent / each) for each in files)):
+    if own.is_symlink():
+        raise ConfigError(f"{own} is a symbolic link, which is not followed", "Remove it")
+    claim(own_folder(own))
+    clear_unfinished(own)
+    for name, path in (*((each, source.parent / each) for each in files), (JSON_NAME, source)):
         if path.is_file() and not (own / name).exists():
             try:
                 with path.open("rb") as found, replacing(own / name) as file:
@@ -75,19 +129,18 @@ def keep(evidence: Evidence, folder: Path) -> Path:
     return own
 
 
-def merged(older: Sequence[Evidence], judged: Sequence[Evidence]) -> list[Evidence]:
+def merged(older: Sequence[Entry], judged: Sequence[Evidence]) -> list[Entry]:
     """A history with the reports of today; one that is in it already counts once."""
-    seen = {(each.label, each.report.created) for each in older}
-    return [*older, *(each for each in judged if (each.label, each.report.created) not in seen)]
+    seen = {(each.label, each.created) for each in older}
+    return [*older, *(each for each in map(entry_of, judged) if (each.label, each.created) not in seen)]
 
 
-def trends(reports: Sequence[Evidence]) -> list[Trend]:
+def trends(reports: Sequence[Entry]) -> list[Trend]:
     """Every figure of every model and target over the reports, with its steps; figures seen once have no trend."""
     points: dict[tuple[str, str], list[Point]] = {}
-    for each in sorted(reports, key=lambda one: one.report.created):
-        commit = (each.report.git_commit or each.report.created)[:10]
-        for name, value in plain(each).items():
-            points.setdefault((each.label, name), []).append(Point(commit, each.report.created, value))
+    for each in sorted(reports, key=lambda one: one.created):
+        for name, value in each.figures.items():
+            points.setdefault((each.label, name), []).append(Point(each.commit, each.created, value))
     return [_trend(label, name, found) for (label, name), found in points.items() if len(found) > 1]
 
 

@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from edgeprune.gate import judge
 from edgeprune.gate.budget import Budget
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.noise import SCHEMA, NoiseFile
 from edgeprune.gate.verdict import Check, Verdict
+
+if TYPE_CHECKING:
+    from edgeprune.gate.history import Entry  # whose plots of steps take more of NumPy than a check without it
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Against:
     """
 
     baselines: Sequence[Evidence] = ()
-    history: Sequence[Evidence] = ()
+    history: "Sequence[Entry]" = ()
     noise: NoiseFile = field(default_factory=lambda: NoiseFile(SCHEMA))
     waived: bool = False
 
@@ -59,14 +63,14 @@ def baseline_of(evidence: Evidence, against: Against, alone: bool) -> Evidence |
     """
     if alone and len(against.baselines) == 1:
         return against.baselines[0]
-    fitting = [each for each in against.baselines if each.label == evidence.label]
-    if not against.baselines:
-        fitting = [each for each in against.history if each.label == evidence.label and _older(each, evidence)]
-    return max(fitting, key=lambda each: each.report.created, default=None)
-
-
-def _older(one: Evidence, other: Evidence) -> bool:
-    return one.report.created < other.report.created
+    if against.baselines:
+        fitting = [each for each in against.baselines if each.label == evidence.label]
+        return max(fitting, key=lambda each: each.report.created, default=None)
+    older = [
+        each for each in against.history if each.label == evidence.label and each.created < evidence.report.created
+    ]
+    newest = max(older, key=lambda each: each.created, default=None)
+    return None if newest is None else newest.evidence()
 
 
 def _uncovered(reports: Iterable[Evidence], budget: Budget) -> Iterable[Check]:

@@ -22,6 +22,7 @@ from edgeprune.report.schema import Report
 from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
 
 _JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}
+_RECORDS = "[0-9][0-9]-*.json"
 _TOLERANCE = 1e-6
 _CHANCE = 0.25  # of the width of a bootstrap's interval: another NumPy may draw other resamples
 _HINT = "It was changed after it was written, or is of another run: measure again"
@@ -109,7 +110,7 @@ def stages(report: Report, folder: Path) -> None:
     Raises:
         DataError: A record names other files or figures.
     """
-    for file in sorted(folder.glob("[0-9][0-9]-*.json")):
+    for file in sorted(folder.glob(_RECORDS)):
         files, record = _stage(file)
         for name, sha256 in files.items():
             if Path(name).name == name:
@@ -122,6 +123,16 @@ def stages(report: Report, folder: Path) -> None:
                 raise _odd(str(file), f"{stage}.{key}", ours, theirs)
             for one, other in zip(ours, theirs, strict=True):
                 _same(str(file), f"{stage}.{key}", one, other)
+
+
+def stage_files(folder: Path) -> set[Path]:
+    """The records of stages in a folder, and the files that they name beside themselves.
+
+    Raises:
+        DataError: A record is no JSON file.
+    """
+    records = sorted(folder.glob(_RECORDS))
+    return {*records, *(folder / name for file in records for name in _stage(file)[0] if Path(name).name == name)}
 
 
 def _stage(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Reads report.json back and makes its JSON Schema: `python -m edgeprune.report.report_json` prints it for docs/."""
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from edgeprune.report.schema import Report
 from edgeprune.store import read_json
 
 SCHEMA = "edgeprune-report/1"
+_LARGE_BYTES = 16 << 20
 
 
 def parse(plain: Any, source: str) -> Report:
@@ -29,11 +31,12 @@ def parse(plain: Any, source: str) -> Report:
         raise ConfigError(
             f"{source} has schema {schema!r}; this edgeprune reads {SCHEMA!r}", "Install a newer edgeprune"
         )
-    null = _first_null(plain)
+    text = json.dumps(plain)
+    null = _first_null(plain) if "null" in text else None
     if null is not None:
         raise ConfigError(f"{source} has null at {null}; what was not measured must be absent")
     try:
-        return Report.model_validate_json(json.dumps(plain))
+        return Report.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -46,7 +49,15 @@ def load(path: Path) -> Report:
     Raises:
         ConfigError: Missing, not JSON, or not a report this version reads.
     """
-    return parse(read_json(path), str(path))
+    return _at_once(path) or parse(read_json(path), str(path))
+
+
+def _at_once(path: Path) -> Report | None:
+    """The report in a file that holds one and nothing odd, in a third of the time; of all others `parse` says why."""
+    with contextlib.suppress(OSError, ValidationError):
+        if path.stat().st_size < _LARGE_BYTES and b"null" not in (text := path.read_bytes()):
+            return Report.model_validate_json(text)
+    return None
 
 
 def _first_null(plain: Any, where: str = "") -> str | None:
