@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from edgeprune.printable import line as printed_line
-from edgeprune.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -30,7 +29,7 @@ class Terminal:
     def stage(self, title: str, reused: bool) -> None:
         """The line of a stage."""
         mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] "
-        self._console.print(f"{mark}{escape(printable(title))}")
+        self._console.print(f"{mark}{escape(printed_line(title))}")
 
     def line(self, text: str, bold: bool = False) -> None:
         """Any other line."""
@@ -62,4 +61,4 @@ class Terminal:
             auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
         ) as bar:
             task = bar.add_task(escape(printed_line(label)), total=total, text="")
-            yield lambda steps, text: bar.update(task, advance=steps, text=escape(printable(text)), refresh=True)
+            yield lambda steps, text: bar.update(task, advance=steps, text=escape(printed_line(text)), refresh=True)

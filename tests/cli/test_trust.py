@@ -164,13 +164,13 @@ def repacked(source, target, change):
 @pytest.mark.parametrize(
     "change",
     [
-        {"run.sh": b"touch /tmp/owned\n"},
-        {"settings.sh": b"touch /tmp/owned\n"},
+        {"run.sh": b"touch owned\n"},
+        {"settings.sh": b"touch owned\n"},
         {"agent.py": b"import os\n"},
         {"plan/python3-30800.sh": b"step evil 1 0 '' -- sh\n"},
         {"plan/python3-99999.sh": b"step evil 1 0 '' -- sh\n"},
         {"numpy.py": b"import os\n"},
-        {"../.bashrc": b"touch /tmp/owned\n"},
+        {"../.bashrc": b"touch owned\n"},
         {"probe.sh": None},
     ],
     ids=lambda change: next(iter(change)),
