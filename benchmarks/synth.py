@@ -2,7 +2,7 @@
 
     python benchmarks/synth.py [--workers N] [--rounds N] [--out FILE.json]
 
-The target is 20,000 frames a second on two cores. The speech that analog modulations share is made beforehand.
+The target is 20,000 frames a second on two cores.
 """
 
 import argparse
@@ -15,7 +15,6 @@ from edgeprune.bench import machine
 from edgeprune.store import write_json
 from edgeprune.synth.generate import generate, pieces_of
 from edgeprune.synth.recipes import recipe
-from edgeprune.synth.speech import speech
 
 TARGET = 20_000
 FRAMES_PER_CELL = 1000  # as in the published set
@@ -27,8 +26,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     chosen = parser.parse_args()
-    made_by = recipe("2016", 0, quirks=False)
-    speech(0, made_by.sample_rate_hz)
+    made_by = recipe("2016", quirks=False)
     pieces = pieces_of(made_by, made_by.snrs, FRAMES_PER_CELL)
     rates, per_cpu_s = [], []
     for number in range(chosen.rounds):

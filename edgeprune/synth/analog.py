@@ -7,7 +7,7 @@ import numpy as np
 
 from edgeprune.synth.frequency import in_phase
 from edgeprune.synth.phase import Signals
-from edgeprune.synth.speech import speech
+from edgeprune.synth.speech import spoken
 
 Sideband = Literal["both", "upper"]
 
@@ -20,23 +20,21 @@ class Amplitude:
         sideband: What is sent of the audio.
         carrier: Amplitude of the carrier; 0 suppresses it.
         depth: Root mean square of the audio.
-        voice: Seed of the speech.
         sample_rate_hz: Of the signal.
     """
 
     sideband: Sideband
     carrier: float
     depth: float
-    voice: int
     sample_rate_hz: int
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
         """Signals (frames, samples) of unit mean power over all the speech; a frame in a pause has less."""
-        spoken = speech(self.voice, self.sample_rate_hz)
+        audio = spoken(generator, frames, samples, self.sample_rate_hz)
         if self.sideband == "both":
-            audio = spoken.cut(generator, frames, samples).astype(np.complex64)
+            audio.imag = 0
         else:
-            audio = spoken.cut_analytic(generator, frames, samples) / np.float32(np.sqrt(2))
+            audio /= np.float32(np.sqrt(2))
         signal = np.float32(self.carrier) + np.float32(self.depth) * audio
         scaled: Signals = signal / np.float32(np.hypot(self.carrier, self.depth))
         return scaled
@@ -48,17 +46,15 @@ class Frequency:
 
     Attributes:
         deviation_hz: For audio at its root mean square.
-        voice: Seed of the speech.
         sample_rate_hz: Of the signal.
     """
 
     deviation_hz: float
-    voice: int
     sample_rate_hz: int
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
         """Signals (frames, samples) of unit power."""
-        audio = speech(self.voice, self.sample_rate_hz).cut(generator, frames, samples)
+        audio = spoken(generator, frames, samples, self.sample_rate_hz).real
         start = generator.uniform(0, 2 * np.pi, (frames, 1)).astype(np.float32)
         return in_phase(audio * np.float32(2 * np.pi * self.deviation_hz / self.sample_rate_hz), start)
 

@@ -42,7 +42,7 @@ def pieces_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> list
 
 
 def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> FrameTable:
-    """Labels and SNRs of all frames."""
+    """Labels and SNRs of all frames, each a group of its own: no two share bits, speech or a moment of a channel."""
     classes = tuple(sorted(recipe.modulators))
     return FrameTable(
         labels=np.repeat(np.arange(len(classes)), len(snrs) * frames_per_cell),
@@ -51,6 +51,7 @@ def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> Frame
         split=None,
         source=f"recipe {recipe.name}",
         shape=(2, recipe.length),
+        groups=np.arange(len(classes) * len(snrs) * frames_per_cell),
     )
 
 

@@ -61,7 +61,7 @@ _UNSCALED = {"PAM4": np.sqrt(5), "QAM16": np.sqrt(10), "QAM64": np.sqrt(42)}
 _FRAMES_A_RUN = 30
 
 
-def recipe_2016(voice: int, quirks: bool) -> Recipe:
+def recipe_2016(quirks: bool) -> Recipe:
     """RadioML 2016.10A: 11 modulations at 8 samples a symbol, a slow three-path channel, frames of 128 samples.
 
     With its quirks, AM-SSB is silent, noise has a wrong amplitude whatever the constellation's, all frames have one
@@ -70,8 +70,8 @@ def recipe_2016(voice: int, quirks: bool) -> Recipe:
     rate = 200_000
     modulators: dict[str, Modulator] = {
         "8PSK": Linear("8PSK"),
-        "AM-DSB": Amplitude("both", 1.0, 0.18, voice, rate),
-        "AM-SSB": Amplitude("upper", 0.0, 1.0, voice, rate),
+        "AM-DSB": Amplitude("both", 1.0, 0.18, rate),
+        "AM-SSB": Amplitude("upper", 0.0, 1.0, rate),
         "BPSK": Linear("BPSK"),
         "CPFSK": FrequencyShift(2, 0.5),
         "GFSK": FrequencyShift(2, 0.8 / np.pi, bt=0.35),
@@ -79,7 +79,7 @@ def recipe_2016(voice: int, quirks: bool) -> Recipe:
         "QAM16": Linear("16QAM"),
         "QAM64": Linear("64QAM"),
         "QPSK": Linear("QPSK"),
-        "WBFM": Frequency(9_000.0, voice, rate),
+        "WBFM": Frequency(9_000.0, rate),
     }
     fading = Fading(delays=(0.0, 0.9, 1.7), amplitudes=(1.0, 0.8, 0.3), doppler_hz=1.0, rician_k=4.0)
     plain = Recipe(
@@ -113,7 +113,7 @@ def _linear(modulator: Modulator) -> Linear:
     return modulator
 
 
-def recipe_2018(voice: int, quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are not those of signals)
+def recipe_2018(quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are not those of signals)
     """RadioML 2018.01A: 24 modulations, roll-off 0.1 to 0.4, clocks off by 1e-4, Rayleigh fading, 1024 samples."""
     rate = 1_000_000
     shaped = partial(Linear, rolloff=(0.1, 0.4))
@@ -123,11 +123,11 @@ def recipe_2018(voice: int, quirks: bool) -> Recipe:  # noqa: ARG001 (its known 
     )
     modulators: dict[str, Modulator] = {name: shaped(name) for name in names}
     modulators |= {
-        "AM-SSB-WC": Amplitude("upper", 1.0, 0.5, voice, rate),
-        "AM-SSB-SC": Amplitude("upper", 0.0, 1.0, voice, rate),
-        "AM-DSB-WC": Amplitude("both", 1.0, 0.5, voice, rate),
-        "AM-DSB-SC": Amplitude("both", 0.0, 1.0, voice, rate),
-        "FM": Frequency(25_000.0, voice, rate),
+        "AM-SSB-WC": Amplitude("upper", 1.0, 0.5, rate),
+        "AM-SSB-SC": Amplitude("upper", 0.0, 1.0, rate),
+        "AM-DSB-WC": Amplitude("both", 1.0, 0.5, rate),
+        "AM-DSB-SC": Amplitude("both", 0.0, 1.0, rate),
+        "FM": Frequency(25_000.0, rate),
         "GMSK": FrequencyShift(2, 0.5, bt=0.3),
         "OQPSK": shaped("QPSK", staggered=True),
     }
@@ -145,7 +145,7 @@ def recipe_2018(voice: int, quirks: bool) -> Recipe:  # noqa: ARG001 (its known 
     )
 
 
-def recipe_sig2019(voice: int, quirks: bool) -> Recipe:  # noqa: ARG001 (no fault is known)
+def recipe_sig2019(quirks: bool) -> Recipe:  # noqa: ARG001 (no fault is known)
     """Sig2019-12 after its public sibling HKDD_AMC12: 12 modulations, carriers off by up to a fifth of the rate."""
     shaped = partial(Linear, rolloff=(0.2, 0.7), span=6)
     names = ("BPSK", "QPSK", "8PSK", "16QAM", "32QAM", "64QAM", "4PAM", "8PAM")
@@ -166,7 +166,7 @@ def recipe_sig2019(voice: int, quirks: bool) -> Recipe:  # noqa: ARG001 (no faul
     )
 
 
-_RECIPES: dict[str, Callable[[int, bool], Recipe]] = {
+_RECIPES: dict[str, Callable[[bool], Recipe]] = {
     "2016": recipe_2016,
     "2018": recipe_2018,
     "sig2019": recipe_sig2019,
@@ -174,12 +174,11 @@ _RECIPES: dict[str, Callable[[int, bool], Recipe]] = {
 RECIPES = tuple(_RECIPES)
 
 
-def recipe(name: str, voice: int, quirks: bool) -> Recipe:
+def recipe(name: str, quirks: bool) -> Recipe:
     """A recipe by its name.
 
     Args:
         name: One of RECIPES.
-        voice: Seed of the speech.
         quirks: With the known faults of the published set, where it has any.
 
     Raises:
@@ -187,4 +186,4 @@ def recipe(name: str, voice: int, quirks: bool) -> Recipe:
     """
     if name not in _RECIPES:
         raise unknown_name("recipe", name, RECIPES)
-    return _RECIPES[name](voice, quirks)
+    return _RECIPES[name](quirks)

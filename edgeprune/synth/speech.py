@@ -1,4 +1,8 @@
-"""Something like speech, for the analog modulations: voiced syllables, hisses and pauses, from a seed alone."""
+"""Something like speech, for the analog modulations: voiced syllables, hisses and pauses.
+
+Each frame is a moment of speech that no other frame is of, so no message is in two frames. A frame lasts about a
+millisecond, in which pitch, formants and loudness stand still.
+"""
 
 import functools
 from dataclasses import dataclass
@@ -6,64 +10,90 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-_RATE_HZ = 16_000
-_SECONDS = 20
-_MOST_SAMPLES = 4_000_000
+from edgeprune.synth.phase import Signals, on_circle
+
+_BAND_HZ = 8_000.0
 _HARMONICS = 24
 _FORMANTS_HZ = ((500.0, 180.0), (1500.0, 260.0), (2500.0, 360.0))  # centre and width
 _PAUSES = 0.2  # of the time
+_HISS = 0.3  # of the voice, in amplitude
+_MANY = 1 << 16
+
+Column = npt.NDArray[np.float64]
+
+
+def spoken(generator: np.random.Generator, frames: int, samples: int, sample_rate_hz: float) -> Signals:
+    """Speech with its Hilbert transform as imaginary part, (frames, samples); its real part has unit mean power.
+
+    Args:
+        generator: Of all that is random.
+        frames: How many moments.
+        samples: Of each.
+        sample_rate_hz: Of the result.
+    """
+    voice, scale = _voices(generator, frames), _scale()
+    time_s = np.arange(samples) / sample_rate_hz
+    start = generator.uniform(size=(frames, 1))
+    sound = _polynomial(voice.harmonics * (-1j / scale.voiced), on_circle(start + voice.pitch_hz * time_s))
+    tones = max(16, int(np.ceil(2 * _BAND_HZ * time_s[-1])))  # so close that noise does not repeat within a frame
+    parts = generator.normal(size=(2, frames, tones)) * (voice.hiss * _HISS / np.sqrt(tones))
+    spacing_hz = _BAND_HZ / tones
+    hiss = _polynomial(parts[0] + 1j * parts[1], on_circle(spacing_hz * time_s)[None])
+    hiss *= on_circle((generator.uniform(size=(frames, 1)) - 1) * spacing_hz * time_s)
+    sound += hiss
+    sound *= (voice.loudness / scale.audio).astype(np.float32)
+    return sound
 
 
 @dataclass(frozen=True)
-class Speech:
-    """Speech at the sample rate of the signals.
+class _Voices:
+    """How speech is at some moments.
 
     Attributes:
-        audio: Of unit mean power, float32 (samples,).
-        analytic: The same with its Hilbert transform as imaginary part, complex64 (samples,).
+        pitch_hz: (n, 1).
+        harmonics: Amplitude of each, (n, harmonics).
+        hiss: Amplitude of noise, (n, 1).
+        loudness: (n, 1); 0 in pauses.
     """
 
-    audio: npt.NDArray[np.float32]
-    analytic: npt.NDArray[np.complex64]
-
-    def cut(self, generator: np.random.Generator, frames: int, samples: int) -> npt.NDArray[np.float32]:
-        """Audio at random moments, (frames, samples)."""
-        return self.audio[_places(generator, len(self.audio), frames, samples)]
-
-    def cut_analytic(self, generator: np.random.Generator, frames: int, samples: int) -> npt.NDArray[np.complex64]:
-        """Analytic audio at random moments, (frames, samples)."""
-        return self.analytic[_places(generator, len(self.audio), frames, samples)]
+    pitch_hz: Column
+    harmonics: Column
+    hiss: Column
+    loudness: Column
 
 
-@functools.lru_cache(maxsize=2)
-def speech(seed: int, sample_rate_hz: int) -> Speech:
-    """Twenty seconds of it, or fewer at a high rate.
+@dataclass(frozen=True)
+class _Scale:
+    """Root mean squares over all speech, and the loudness below which is a pause."""
 
-    Args:
-        seed: The same seed gives the same speech.
-        sample_rate_hz: Of the result, a multiple of 1 kHz.
-    """
-    from scipy.signal import hilbert, resample_poly  # slow to load
-
-    generator = np.random.default_rng([seed, 0xA0D10])
-    count = _RATE_HZ * min(_SECONDS, _MOST_SAMPLES // sample_rate_hz)
-    pitch_hz = 140 * 2 ** (0.5 * _slow(generator, count, 1.5))
-    phase = 2 * np.pi * np.cumsum(pitch_hz) / _RATE_HZ
-    shift = 2 ** (0.35 * _slow(generator, count, 3.0))
-    voiced = np.zeros(count)
-    for harmonic in range(1, _HARMONICS + 1):
-        voiced += _formants(harmonic * pitch_hz / shift) / np.sqrt(harmonic) * np.sin(harmonic * phase)
-    hiss = generator.normal(size=count) * np.maximum(_slow(generator, count, 4.0) - 1, 0)
-    loudness = np.abs(_slow(generator, count, 3.0)) ** 1.2
-    loudness[loudness < np.quantile(loudness, _PAUSES)] = 0
-    audio = (voiced / voiced.std() + 0.3 * hiss) * loudness
-    divisor = np.gcd(sample_rate_hz, _RATE_HZ)
-    analytic = resample_poly(hilbert(audio).astype(np.complex64), sample_rate_hz // divisor, _RATE_HZ // divisor)
-    analytic /= np.float32(np.sqrt(np.mean(analytic.real**2)))
-    return Speech(np.ascontiguousarray(analytic.real), analytic)
+    voiced: float
+    audio: float
+    pause: float
 
 
-def _formants(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _voices(generator: np.random.Generator, count: int, pause: float | None = None) -> _Voices:
+    pitch_hz = 140 * 2 ** (0.5 * _slow(generator, count))
+    shift = 2 ** (0.35 * _slow(generator, count))
+    order = np.arange(1, _HARMONICS + 1)
+    harmonics = _formants(order * pitch_hz / shift) / np.sqrt(order)
+    hiss = np.maximum(_slow(generator, count) - 1, 0)
+    loudness = np.abs(_slow(generator, count)) ** 1.2
+    loudness[loudness < (_scale().pause if pause is None else pause)] = 0
+    return _Voices(pitch_hz, harmonics, hiss, loudness)
+
+
+@functools.lru_cache(maxsize=1)
+def _scale() -> _Scale:
+    """From many moments, the same ones always."""
+    many = _voices(np.random.default_rng(0xA0D10), _MANY, pause=0.0)
+    pause = float(np.quantile(many.loudness, _PAUSES))
+    loud_power = float((many.loudness**2 * (many.loudness >= pause)).mean())
+    hiss_power = _HISS**2 * float((many.hiss**2).mean())
+    voiced = float(np.sqrt((many.harmonics**2).sum(axis=1).mean() / 2))
+    return _Scale(voiced, float(np.sqrt(loud_power * (1 + hiss_power))), pause)
+
+
+def _formants(frequency_hz: Column) -> Column:
     """Gain of a vocal tract."""
     gain = np.zeros_like(frequency_hz)
     for centre, width in _FORMANTS_HZ:
@@ -71,17 +101,22 @@ def _formants(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return gain
 
 
-def _slow(generator: np.random.Generator, count: int, rate_hz: float) -> npt.NDArray[np.float64]:
-    """A random function of unit variance that changes about `rate_hz` times a second, (count,)."""
-    knots = generator.normal(size=int(count * 2 * rate_hz / _RATE_HZ) + 4)
-    place = np.arange(count) * 2 * rate_hz / _RATE_HZ
-    left = place.astype(np.int64)
-    part = (1 - np.cos(np.pi * (place - left))) / 2
-    values: npt.NDArray[np.float64] = knots[left] * (1 - part) + knots[left + 1] * part
-    values /= values.std()
+def _slow(generator: np.random.Generator, count: int) -> Column:
+    """A slowly changing random function of unit variance, each time at another moment, (count, 1).
+
+    It goes from one normal number to the next along half a cosine, at any place of which a moment may be.
+    """
+    part = (1 - np.cos(np.pi * generator.uniform(size=(count, 1)))) / 2
+    one, other = generator.normal(size=(2, count, 1))
+    values: Column = (one * (1 - part) + other * part) / np.sqrt(0.75)
     return values
 
 
-def _places(generator: np.random.Generator, count: int, frames: int, samples: int) -> npt.NDArray[np.int64]:
-    places: npt.NDArray[np.int64] = generator.integers(count - samples, size=(frames, 1)) + np.arange(samples)
-    return places
+def _polynomial(coefficients: npt.NDArray[np.complexfloating], x: Signals) -> Signals:
+    """The sum of coefficients (frames, n) times x, x squared and so on, (frames, samples), by Horner's rule."""
+    columns = coefficients.astype(np.complex64)[:, ::-1, None]
+    found = np.broadcast_to(columns[:, 0], (len(columns), x.shape[1])) * x
+    for place in range(1, columns.shape[1]):
+        found += columns[:, place]
+        found *= x
+    return found

@@ -50,7 +50,7 @@ def synthesise(order: Order, out: Path, progress: Progress) -> dict[str, Any]:
     Raises:
         ConfigError: No such recipe, an SNR twice, or `out` cannot be written or is of no format that is written.
     """
-    made_by = recipe(order.recipe, order.seed, order.quirks)
+    made_by = recipe(order.recipe, order.quirks)
     snrs = order.snrs or made_by.snrs
     if len(set(snrs)) != len(snrs):
         raise ConfigError(f"--snr names an SNR twice: {', '.join(map(str, snrs))}")
@@ -89,19 +89,21 @@ def _writing(out: Path, table: FrameTable, origin: dict[str, Any]) -> Iterator[A
         yield parts.append
         iq = np.concatenate(parts)
         if suffix == ".npz":
-            np.savez(file, iq=iq, labels=table.labels, classes=np.array(table.classes), snrs=_snrs(table))
+            known = {"labels": table.labels, "snrs": _known(table.snrs), "groups": _known(table.groups)}
+            np.savez(file, iq=iq, classes=np.array(table.classes), **known)
         else:
             pickle.dump(_cells(table, iq), file, protocol=_PICKLE_PROTOCOL)
 
 
-def _snrs(table: FrameTable) -> npt.NDArray[np.int64]:
-    assert table.snrs is not None
-    return table.snrs
+def _known(values: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
+    """What the table of a recipe always tells."""
+    assert values is not None
+    return values
 
 
 def _cells(table: FrameTable, iq: npt.NDArray[np.float32]) -> dict[tuple[str, int], npt.NDArray[np.float32]]:
     """Frames by (modulation, SNR), as RadioML's pickles have them."""
-    snrs: Sequence[int] = [int(snr) for snr in np.unique(_snrs(table))]
+    snrs: Sequence[int] = [int(snr) for snr in np.unique(_known(table.snrs))]
     return {
         (name, snr): iq[(table.labels == label) & (table.snrs == snr)]
         for label, name in enumerate(table.classes)

@@ -16,7 +16,7 @@ EDGE = {"2016": 0.35, "2018": 0.4}
 
 
 def signals(name, label, snr, frames=400, quirks=False, seed=0):
-    iq = frames_of(recipe(name, 1, quirks), Piece(label, snr, 0, frames), seed)
+    iq = frames_of(recipe(name, quirks), Piece(label, snr, 0, frames), seed)
     return (iq[:, 0] + 1j * iq[:, 1]).astype(np.complex128)
 
 
@@ -46,7 +46,7 @@ class TestSnr:
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("quirks", [False, True])
 def test_every_class_of_every_recipe_is_made_and_scaled(name, quirks):
-    made_by = recipe(name, 1, quirks)
+    made_by = recipe(name, quirks)
     counts = {"2016": (11, 128), "2018": (24, 1024), "sig2019": (12, 512)}
     assert (len(made_by.modulators), made_by.length) == counts[name]
     for label in made_by.modulators:
@@ -61,9 +61,9 @@ def test_classes_are_those_of_the_published_sets():
     from edgeprune.datasets.radioml2018 import CLASSES as OF_2018
 
     in_10a = "8PSK AM-DSB AM-SSB BPSK CPFSK GFSK PAM4 QAM16 QAM64 QPSK WBFM"
-    assert " ".join(sorted(recipe("2016", 1, quirks=False).modulators)) == in_10a
-    assert set(recipe("2018", 1, quirks=False).modulators) == set(OF_2018)
-    assert set(recipe("sig2019", 1, quirks=False).modulators) == set(OF_HKDD)
+    assert " ".join(sorted(recipe("2016", quirks=False).modulators)) == in_10a
+    assert set(recipe("2018", quirks=False).modulators) == set(OF_2018)
+    assert set(recipe("sig2019", quirks=False).modulators) == set(OF_HKDD)
 
 
 def test_the_carriers_of_sig2019_are_off_by_up_to_a_fifth():
@@ -76,7 +76,7 @@ def test_the_carriers_of_sig2019_are_off_by_up_to_a_fifth():
 
 
 def test_frames_do_not_depend_on_the_number_of_workers():
-    made_by = recipe("2016", 1, quirks=False)
+    made_by = recipe("2016", quirks=False)
     pieces = pieces_of(made_by, (0, 10), 1100)
     one, four = (np.concatenate(list(generate(made_by, pieces, 7, workers))) for workers in (1, 4))
     assert one.tobytes() == four.tobytes()
@@ -86,7 +86,7 @@ def test_frames_do_not_depend_on_the_number_of_workers():
 
 
 def test_a_cell_depends_on_the_seed_and_on_no_other_cell():
-    made_by = recipe("2016", 1, quirks=False)
+    made_by = recipe("2016", quirks=False)
     alone = frames_of(made_by, Piece("QPSK", 10, 0, 5), 7)
     assert not np.array_equal(alone, frames_of(made_by, Piece("QPSK", 10, 0, 5), 8))
     assert not np.array_equal(alone, frames_of(made_by, Piece("QPSK", 12, 0, 5), 7))
@@ -107,7 +107,7 @@ def test_with_quirks_single_sideband_is_noise():
 
 
 def test_with_quirks_some_frames_begin_in_silence():
-    made_by = recipe("2016", 1, quirks=True)
+    made_by = recipe("2016", quirks=True)
     iq = frames_of(made_by, Piece("QPSK", 18, 0, 3000), 0)
     halves = (np.abs(iq[:, 0] + 1j * iq[:, 1]) ** 2).reshape(3000, 2, 64).mean(axis=2)
     silent = (halves[:, 0] < 0.01 * halves.max(axis=1)).mean()
@@ -117,7 +117,7 @@ def test_with_quirks_some_frames_begin_in_silence():
 
 def test_an_unknown_recipe():
     with pytest.raises(ConfigError, match="no recipe is named '2017'"):
-        recipe("2017", 1, quirks=False)
+        recipe("2017", quirks=False)
 
 
 @functools.cache
