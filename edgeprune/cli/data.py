@@ -47,8 +47,10 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
         rows.append(("SNRs in dB", ", ".join(map(str, about["snrs_db"]))))
     rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in about["scale"].items()]
     rows += [(f"{name} frames", str(count)) for name, count in about.get("split", {}).items()]
-    if "recordings" in about:
-        rows.append(("recordings", str(about["recordings"])))
+    rows += [(name, str(about[name])) for name in ("recordings", "groups") if name in about]
+    if "order" in about:
+        order = about["order"]
+        rows.append(("correlation of neighbours", f"{order['correlation']:.2g} (p {order['p_value']:g})"))
     if "licence" in about:
         rows.append(("licence", about["licence"]))
     if "provenance" in about:

@@ -51,6 +51,10 @@ def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]
             about["snrs_db"] = [int(snr) for snr in np.unique(table.snrs)]
         if table.split is not None:
             about["split"] = {name: int((table.split == index).sum()) for index, name in enumerate(SPLITS)}
+        if found.order is not None:
+            about["order"] = to_plain(found.order)
+        if table.groups is not None:
+            about["groups"] = len(np.unique(table.groups))
         if table.recordings is not None:
             about["recordings"] = len(np.unique(table.recordings))
         if form == "frames-hdf5" and (origin := provenance(path)):

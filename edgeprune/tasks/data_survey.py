@@ -10,6 +10,7 @@ from edgeprune.duplicates import fingerprints, overlapping, repeated
 from edgeprune.frames import refuse_silent_classes
 from edgeprune.protocols import FrameSource, Progress
 from edgeprune.records import FrameTable
+from edgeprune.splits.order import OrderDependence, described, looked_at, order_dependence
 
 _WHITE = 2.0  # standard deviations of the correlation of white noise
 _SIGNAL = 0.5  # neighbouring samples of an oversampled signal correlate more than this
@@ -36,6 +37,7 @@ class Survey:
         repeats: Places of frames that are there before.
         overlaps: How many frames begin half a frame into the one before.
         correlation_by_class: Mean correlation of a sample with the next, by absolute value, at the highest SNR.
+        order: Whether frames that follow one another resemble each other; None where there are too few.
     """
 
     scale: Scale
@@ -45,6 +47,7 @@ class Survey:
     repeats: npt.NDArray[np.int64]
     overlaps: int
     correlation_by_class: dict[str, float]
+    order: OrderDependence | None
 
 
 def survey(source: FrameSource, progress: Progress) -> Survey:
@@ -58,6 +61,7 @@ def survey(source: FrameSource, progress: Progress) -> Survey:
     prints = np.empty(len(table), dtype=np.uint64)
     sum_abs, max_abs, overlaps = 0.0, 0.0, 0
     last: npt.NDArray[np.float32] | None = None
+    order = _Order(table)
     with progress.track("frames", len(table)) as advance:
         for start, stop in blocks(table):
             iq = source.read(start, stop)
@@ -67,6 +71,7 @@ def survey(source: FrameSource, progress: Progress) -> Survey:
             power[start:stop] = (size**2).mean(axis=1)
             correlation[start:stop] = _correlation(samples)
             prints[start:stop] = fingerprints(iq)
+            order.add(start, iq)
             neighbours = iq if last is None else np.concatenate([last, iq])
             if iq.shape[2] > 1:
                 overlaps += int(overlapping(neighbours, iq.shape[2] // 2).sum())
@@ -86,7 +91,34 @@ def survey(source: FrameSource, progress: Progress) -> Survey:
         repeats=np.flatnonzero((first != np.arange(len(table))) & heard),
         overlaps=overlaps,
         correlation_by_class=_at_the_highest_snr(table, correlation),
+        order=order.tested(),
     )
+
+
+class _Order:
+    """What describes the first frames of each cell, gathered block by block.
+
+    Args:
+        table: Of all frames.
+    """
+
+    def __init__(self, table: FrameTable) -> None:
+        self._cells = looked_at(table)
+        self._place = np.full(len(table), -1)
+        for first, cell in zip(np.cumsum([0, *map(len, self._cells)]), self._cells, strict=False):
+            self._place[cell] = first + np.arange(len(cell))
+        self._described: dict[int, npt.NDArray[np.float64]] = {}
+
+    def add(self, start: int, iq: npt.NDArray[np.float32]) -> None:
+        """Describe those of a block of frames, (n, 2, length), that are looked at."""
+        places = self._place[start : start + len(iq)]
+        chosen = np.flatnonzero(places >= 0)
+        self._described.update(zip(places[chosen].tolist(), described(iq[chosen]), strict=True))
+
+    def tested(self) -> OrderDependence | None:
+        """The test of all cells."""
+        groups = [np.stack([self._described[int(place)] for place in self._place[cell]]) for cell in self._cells]
+        return order_dependence(groups)
 
 
 def _correlation(samples: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
@@ -115,9 +147,25 @@ def faults(table: FrameTable, found: Survey) -> list[str]:
     if found.overlaps:
         said = "; they are split by spans" if table.recordings is not None else "; a random split leaks"
         told.append(f"{found.overlaps} frames overlap the one before by half{said}")
+    told += _ordered(table, found.order)
     told += _noise_only(table, found)
     told += _uneven(table)
     return told
+
+
+def _ordered(table: FrameTable, order: OrderDependence | None) -> list[str]:
+    """Whether neighbours resemble each other in a file that does not say which frames belong together."""
+    if order is None or not order.shown or table.recordings is not None or table.groups is not None:
+        return []
+    then = (
+        "a random split puts them on both sides, which 'contiguous' does not"
+        if table.split is None
+        else "its own split may have put them on both sides"
+    )
+    return [
+        f"frames that follow one another resemble each other (correlation {order.correlation:.2f}, p at most "
+        f"{order.p_value:g}, up to {order.reach_frames} frames apart): {then}"
+    ]
 
 
 def _noise_only(table: FrameTable, found: Survey) -> list[str]:

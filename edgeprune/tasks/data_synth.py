@@ -89,8 +89,8 @@ def _writing(out: Path, table: FrameTable, origin: dict[str, Any]) -> Iterator[A
         yield parts.append
         iq = np.concatenate(parts)
         if suffix == ".npz":
-            known = {"labels": table.labels, "snrs": _known(table.snrs), "groups": _known(table.groups)}
-            np.savez(file, iq=iq, classes=np.array(table.classes), **known)
+            snrs, groups = _known(table.snrs), _known(table.groups)
+            np.savez(file, iq=iq, labels=table.labels, classes=np.array(table.classes), snrs=snrs, groups=groups)
         else:
             pickle.dump(_cells(table, iq), file, protocol=_PICKLE_PROTOCOL)
 
