@@ -63,6 +63,8 @@ def main() -> None:
         "frames": {name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
         "frames_per_cell": dict(zip(SPLITS, arguments.per_cell, strict=True)),
         "origin": "GNU Radio 3.10 modulators and channels.dynamic_channel_model in the layout of RadioML 2016.10A",
+        "dependence": "The frames of a cell were cut one after another from one run; neighbours share its message and "
+        "nearly one state of the channel. The split was drawn frame by frame, so test frames have neighbours in train.",
         "licence": "Apache-2.0",
     }
     write_json(arguments.folder / "manifest.json", manifest)

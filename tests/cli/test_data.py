@@ -10,6 +10,7 @@ import pytest
 import synthetic
 
 from edgeprune import datasets
+from edgeprune.resources import shipped
 from edgeprune.splits import split_sha256, split_table
 from edgeprune.store import file_sha256
 
@@ -39,7 +40,42 @@ def one_line(result, code, *said):
         assert each in lines[0]
 
 
+def shipped_cells(order):
+    """The train frames of the shipped set as a pickle has them, those of each cell in some order of their time."""
+    with np.load(shipped("calib_data") / "gr2016a-high" / "frames.npz") as stored:
+        iq, labels, snrs = (stored[name][stored["split"] == 0] for name in ("iq", "labels", "snrs"))
+        names = stored["classes"]
+    return {
+        (str(names[label]), int(snr)): iq[(labels == label) & (snrs == snr)][order]
+        for label in np.unique(labels)
+        for snr in np.unique(snrs)
+    }
+
+
 class TestInfo:
+    def test_of_an_order_that_shows_dependence(self, run, tmp_path):
+        (tmp_path / "a.pkl").write_bytes(pickle.dumps(shipped_cells(np.arange(100))))
+        about = run("data", "info", tmp_path / "a.pkl", "--json", "-q").json
+        assert about["order"]["p_value"] == 0.001
+        assert about["order"]["correlation"] > 0.2
+        (fault,) = about["found_faults"]
+        assert fault.startswith("frames that follow one another resemble each other")
+        assert fault.endswith("a random split puts them on both sides, which 'contiguous' does not")
+        mixed = np.random.default_rng(0).permutation(100)
+        (tmp_path / "b.pkl").write_bytes(pickle.dumps(shipped_cells(mixed)))
+        about = run("data", "info", tmp_path / "b.pkl", "--json", "-q").json
+        assert about["order"]["p_value"] > 0.001
+        assert about["found_faults"] == []
+
+    def test_of_made_frames_each_is_a_group_of_its_own(self, run, tmp_path):
+        for suffix in ("h5", "npz"):
+            made = tmp_path / f"made.{suffix}"
+            run("data", "synth", "--recipe", "2016", "--frames-per", 20, "--snr", 10, "--out", made, "-q")
+            assert datasets.read(made).groups.tolist() == list(range(220))
+            about = run("data", "info", made, "--json", "-q").json
+            assert (about["groups"], about["found_faults"]) == (220, [])
+            assert about["order"]["p_value"] > 0.001
+
     def test_of_frames(self, frames_npz, run):
         about = run("data", "info", frames_npz, "--json", "-q").json
         with np.load(frames_npz) as stored:
