@@ -80,9 +80,12 @@ def app() -> None:
 
 
 def main() -> None:
-    """Run the command line and exit with the code of docs/cli.md."""
+    """Run the command line and exit with the code of docs/cli.md.
+
+    Of several processes that were launched together the first runs it, and the others take part in its trainings.
+    """
     try:
-        code = app(standalone_mode=False) or 0  # a command that ends by click's Exit returns its code, others nothing
+        code = _launched() if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() else _run()
     except click.ClickException as error:
         _report_usage(error)
         code = error.exit_code
@@ -103,6 +106,20 @@ def main() -> None:
         _report("this is a bug of edgeprune", "Please report it with the lines above")
         code = _BUG
     sys.exit(code)
+
+
+def _run() -> int:
+    if "MASTER_ADDR" in os.environ and "RANK" not in os.environ:  # without GPUs accelerate leaves the others to MPI
+        click.echo("accelerate started one process only; without GPUs it starts several with --multi_gpu", err=True)
+    return app(standalone_mode=False) or 0  # a command that ends by click's Exit returns its code, others nothing
+
+
+def _launched() -> int:
+    from edgeprune.train.finetune import learn_along
+    from edgeprune.train.parallel import follow, joined
+
+    with joined() as processes:
+        return _run() if processes.rank == 0 else follow(processes, learn_along)
 
 
 def _report_usage(error: click.ClickException) -> None:

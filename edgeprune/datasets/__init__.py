@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -69,9 +70,16 @@ def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTabl
                 f"{path} is too large for memory, and of a format that is read from its beginning only",
                 f"Convert it first: edgeprune data convert {path} {path.stem}.h5",
             )
-        samples = StoredSamples(source, held=stack.pop_all())
+        samples = StoredSamples(source, held=stack.pop_all(), reopen=partial(_reopened, path, reading))
         frames = framed(source.table, cast(npt.NDArray[np.float32], samples), source.sha256())
         return replace(frames, skipped=source.skipped)
+
+
+def _reopened(path: Path, reading: Reading | None, rows: npt.NDArray[np.int64]) -> StoredSamples:
+    """Some rows of the frames of a file that another process has opened."""
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(path, reading))
+        return StoredSamples(source, rows, stack.pop_all(), partial(_reopened, path, reading))
 
 
 def sha256_of(path: Path, reading: Reading | None = None) -> str:

@@ -1,7 +1,9 @@
 """Samples that stay in their file until somebody asks for some of them."""
 
 import weakref
+from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +26,18 @@ class StoredSamples:
         source: Of all frames of the file.
         rows: Which of them these are, in this order; None for all.
         held: What keeps the file open; closed when nobody can read from it any more.
+        reopen: Opens the file again in another process, for some rows of it.
     """
 
-    def __init__(self, source: FrameSource, rows: Rows | None = None, held: ExitStack | None = None) -> None:
+    def __init__(
+        self,
+        source: FrameSource,
+        rows: Rows | None = None,
+        held: ExitStack | None = None,
+        reopen: "Callable[[Rows], StoredSamples] | None" = None,
+    ) -> None:
         self._source = source
+        self._reopen = reopen
         self._rows = np.arange(len(source.table)) if rows is None else rows
         self._whole = self  # the one that holds the file
         if held is not None:
@@ -49,9 +59,15 @@ class StoredSamples:
         """
         if isinstance(rows, slice):
             return gathered(self._source, self._rows[rows])
-        chosen = StoredSamples(self._source, self._rows[rows])
+        chosen = StoredSamples(self._source, self._rows[rows], reopen=self._reopen)
         chosen._whole = self._whole
         return chosen
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process opens the same frames with."""
+        if self._reopen is None:
+            raise TypeError("frames that stay in a file which nobody can open again")
+        return self._reopen, (self._rows,)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
         """All of them in memory, for what cannot do with some at a time; always a copy."""

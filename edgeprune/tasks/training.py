@@ -1,8 +1,11 @@
 """Training a network from scratch, and training one on."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from edgeprune import checkpoint as checkpoints
@@ -157,4 +160,9 @@ def training_data(parts: dict[Split, Frames], shape: InputSpec) -> Feed:
 
 def _kept(frames: Frames) -> Stored:
     _, channels, length = frames.iq.shape
-    return Stored(lambda places: frames.iq[places][:], torch.from_numpy(frames.labels), 4 * channels * length)
+    return Stored(partial(_rows, frames.iq), torch.from_numpy(frames.labels), 4 * channels * length)
+
+
+def _rows(iq: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Frames of places (n,), read from their file; other processes of a training are sent this with its file."""
+    return iq[places][:]

@@ -9,7 +9,7 @@ random number of an epoch follows from (seed, epoch), those of dropout too, so a
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from edgeprune.errors import DataError, DeviceError, ModelError
+from edgeprune.errors import DataError, DeviceError, ModelError, reason_of
 from edgeprune.modes import evaluating, seeded
-from edgeprune.network.compute import device_of
+from edgeprune.network.compute import Compute, device_of, host_copy
 from edgeprune.protocols import Advance, Progress
 from edgeprune.records import EpochMetrics, TrainingResult
+from edgeprune.silence import Silence
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, mix, rotate
 from edgeprune.train.feed import Feed
 from edgeprune.train.lessons import Lesson, draw, steps_of
-from edgeprune.train.parallel import ALONE, Processes
+from edgeprune.train.parallel import ALONE, Processes, here, send, together
+from edgeprune.train.shared_norm import shared_norms
 from edgeprune.train.state import State, restore, save
 from edgeprune.train.step import CapturedStep, EagerStep, Inputs, Learner, recorder_on
 from edgeprune.train.teacher import table_of
@@ -95,24 +97,75 @@ def train(
     """
     if data.frames < 2:
         raise DataError(f"training takes at least 2 frames, not {data.frames}")
+    task = _Task(model, data, recipe, teacher, after_epoch)
+    processes = _shared(task, progress)
+    with together(processes):
+        return _trained(task, processes, progress, state_path, state_key)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A training, as it is sent to the other processes."""
+
+    model: nn.Module
+    data: Feed
+    recipe: Recipe
+    teacher: nn.Module | None
+    after_epoch: Callable[[nn.Module], None] | None
+    on_gpu: bool = False
+
+
+def _shared(task: _Task, progress: Progress) -> Processes:
+    """Send a training to the other processes if there are any; those that train it then."""
+    processes = here()
+    if processes.count == 1:
+        return processes
+    try:
+        model, teacher = host_copy(task.model), None if task.teacher is None else host_copy(task.teacher)
+        on_gpu = device_of(task.model).type == "cuda"
+        refused = send(replace(task, model=model, teacher=teacher, on_gpu=on_gpu), processes)
+    except Exception as error:  # a network that cannot be copied
+        refused = reason_of(error)
+    if refused is None:
+        return processes
+    progress.note(f"one process trains alone: the network cannot be sent to the others, {refused}")
+    return ALONE
+
+
+def learn_along(task: _Task, processes: Processes) -> None:
+    """Take the steps of a training that another process sent."""
+    device = torch.device("cuda", torch.cuda.current_device()) if task.on_gpu else torch.device("cpu")
+    compute = Compute(str(device))
+    with together(processes), compute.lent(task.model, task.teacher):
+        _trained(task, processes, Silence(), None, "")
+
+
+def _trained(
+    task: _Task, processes: Processes, progress: Progress, state_path: Path | None, state_key: str
+) -> TrainingResult:
+    """Train in every process alike; the first keeps the state."""
+    model, recipe, teacher = task.model, task.recipe, task.teacher
     device = device_of(model)
-    loop = _prepared(model, data.on(device), recipe, teacher, progress, ALONE)
+    loop = _prepared(model, task.data.on(device), recipe, teacher, progress, processes)
     parts = loop.parts
     with ExitStack() as stack:
         stack.enter_context(precision.fast_layout(*(model,) if teacher is None else (model, teacher)))
+        for path in stack.enter_context(shared_norms(model, processes)):
+            progress.note(f"{path} is no batch norm of PyTorch's: its statistics are of each process's own frames")
         if teacher is not None:
             stack.enter_context(evaluating(teacher))
             loop.ask_teacher(teacher, progress)
-        state = _reached(state_path, state_key, parts)
+        state = _reached(state_path, state_key, parts, processes)
         advance = stack.enter_context(progress.track("training", recipe.epochs))
         advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
         for epoch in range(state.epoch + 1, recipe.epochs + 1):
-            metrics = loop.epoch(epoch, after_epoch, advance)
+            metrics = loop.epoch(epoch, task.after_epoch, advance)
             state.add(metrics, model)
             if state_path is not None:
                 save(state_path, state_key, state, parts)
             advance(1, f"loss {metrics.train_loss:.4f}, validation {metrics.validation_top1:.2%}")
-    model.load_state_dict(state.best_weights)
+    if processes.rank == 0:
+        model.load_state_dict(state.best_weights)
     model.eval()
     how = precision.mixed(device)
     return TrainingResult(
@@ -124,10 +177,17 @@ def train(
     )
 
 
-def _reached(path: Path | None, key: str, parts: dict[str, Any]) -> State:
-    """Where a training of this key stopped before, its parts restored; otherwise the beginning."""
+def _reached(path: Path | None, key: str, parts: dict[str, Any], processes: Processes) -> State:
+    """Where a training of this key stopped before, its parts restored in every process; otherwise the beginning."""
     before = restore(path, key, parts) if path is not None and path.exists() else None
-    return before or State(0, [], {}, 0, -1.0)
+    state = before or State(0, [], {}, 0, -1.0)
+    if processes.count > 1:
+        epoch, kept = processes.told((state.epoch, {name: part.state_dict() for name, part in parts.items()}))
+        if processes.rank > 0:
+            for name, part in parts.items():
+                part.load_state_dict(kept[name])
+            state.epoch = epoch
+    return state
 
 
 def _prepared(
