@@ -24,6 +24,7 @@ from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
 _JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}
 _RECORDS = "[0-9][0-9]-*.json"
 _TOLERANCE = 1e-6
+_LARGE = 1 << 1000
 _CHANCE = 0.25  # of the width of a bootstrap's interval: another NumPy may draw other resamples
 _HINT = "It was changed after it was written, or is of another run: measure again"
 
@@ -185,8 +186,17 @@ def _both(baseline: LatencyOf, pruned: LatencyOf) -> dict[Role, LatencyOf]:
     return {"baseline": baseline, "pruned": pruned}
 
 
-def _numbers(value: Any) -> list[float]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+def _numbers(value: Any) -> list[float | None]:
+    return [_number(each) for each in value] if isinstance(value, (list, tuple)) else [_number(value)]
+
+
+def _number(value: Any) -> float | None:
+    """A value of a record as a number; NaN, which equals nothing, for what is none."""
+    if value is None or isinstance(value, float):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        return math.nan
+    return float(value) if abs(value) < _LARGE else math.inf
 
 
 def _same_file(path: Path, sha256: str) -> None:
