@@ -47,7 +47,7 @@ class Summary:
         readings: How many readings it is made from.
         rails: Names of the rails whose sum is the power.
         power_w: Mean power on them.
-        gpu_mhz: Least and greatest clock of the GPU.
+        gpu_mhz: Least and greatest clock of the GPU between its first and last inference.
         hottest_c: Highest temperature of any sensor.
     """
 
@@ -69,16 +69,21 @@ def readings(text: str) -> tuple[Reading, ...]:
     return tuple(reading for reading in found if reading.rails_w or reading.gpu_load is not None or reading.gpu_mhz)
 
 
-def summarise(text: str, rails: Sequence[Sequence[str]]) -> Summary:
-    """What a step took while its model ran.
+def summarise(text: str, rails: Sequence[Sequence[str]], *, on_gpu: bool = False) -> Summary:
+    """Summarise a step over the time that its model ran.
 
     Args:
-        text: What tegrastats printed beside it.
+        text: Output of tegrastats beside the step.
         rails: Sets of rails that add up to what the board takes; the first that the board has counts.
+        on_gpu: Whether the model runs on the GPU. If so, a step in which no reading finds the GPU busy has no figures:
+            its readings were taken before the first inference or after the last.
     """
-    loaded = at_work(readings(text))
+    found = readings(text)
+    busy = _longest_busy(found)
+    idle_counts = not on_gpu or all(reading.gpu_load is None for reading in found)
+    loaded = _inside(busy) or busy or (_middle_half(found) if idle_counts else ())
     names = rails_of(loaded, rails)
-    clocks = [reading.gpu_mhz for reading in loaded if reading.gpu_mhz is not None]
+    clocks = [reading.gpu_mhz for reading in _inside(busy) if reading.gpu_mhz is not None]
     heats = [heat for reading in loaded for heat in reading.celsius.values()]
     return Summary(
         readings=len(loaded),
@@ -89,24 +94,31 @@ def summarise(text: str, rails: Sequence[Sequence[str]]) -> Summary:
     )
 
 
-def at_work(found: Sequence[Reading]) -> tuple[Reading, ...]:
-    """The readings of the longest time that the GPU was busy without a break, without its edges.
-
-    Where its load is not told, or it has none because the CPU works, those of the middle half.
-    """
+def _longest_busy(found: Sequence[Reading]) -> tuple[Reading, ...]:
+    """Return the longest run of readings in which the GPU was busy; empty where none was or its load is not told."""
     loads = [reading.gpu_load or 0 for reading in found]
     highest = max(loads, default=0)
     if highest < _AT_WORK:
-        quarter = len(found) // 4
-        return tuple(found[quarter : len(found) - quarter])
+        return ()
     best = (0, 0)
     start = 0
     for index, load in enumerate([*loads, -1]):
         if load < _BUSY * highest:
             best = max(best, (start, index), key=lambda span: span[1] - span[0])
             start = index + 1
-    edge = round(_EDGE * (best[1] - best[0]))
-    return tuple(found[best[0] + edge : best[1] - edge])
+    return tuple(found[slice(*best)])
+
+
+def _inside(busy: Sequence[Reading]) -> tuple[Reading, ...]:
+    """Drop the readings at both edges, which may begin before the first inference or end after the last."""
+    edge = max(1, round(_EDGE * len(busy)))
+    return tuple(busy[edge : len(busy) - edge])
+
+
+def _middle_half(found: Sequence[Reading]) -> tuple[Reading, ...]:
+    """Return the readings of the middle half, where no load tells when the model ran."""
+    quarter = len(found) // 4
+    return tuple(found[quarter : len(found) - quarter])
 
 
 def rails_of(found: Sequence[Reading], rails: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     host = host_answers(out / HOST, work.roles)
     for role in work.roles:
         _known_answer(role, host.known[role], measured.known[role], work.precision)
-    meters = {each.step: _meters(folder, each.step, target) for each in measured.rounds}
+    on_gpu = manifest.needs.tool == "trtexec" and work.dla_core is None
+    meters = {each.step: _meters(folder, each.step, target, on_gpu=on_gpu) for each in measured.rounds}
     discarded = _discarded(measured.rounds, meters, target.hot_c)
     rounds = [each for each in measured.rounds if _number(each, measured.rounds) not in discarded]
     _require_enough(measured.rounds, rounds, discarded)
@@ -91,7 +92,9 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
         threads=work.threads,
         device=plain_facts(facts, manifest),
     )
-    warnings = [*measured.warnings, *_replayed(facts), *discarded.values()]
+    idle = _meters(folder, IDLE, target)
+    energy = _energy(rounds, meters, idle, work.roles)
+    warnings = [*measured.warnings, *_replayed(facts), *discarded.values(), *_unmetered(energy, idle, work.round_ms)]
     bench = protocol.conclude(
         {role: [each.ms for each in rounds if each.role == role] for role in work.roles},
         {role: manifest.files[f"models/{role}.onnx"] for role in work.roles},
@@ -106,7 +109,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
         bench=bench,
         engines=measured.engines,
         accuracy=_accuracy(host, measured) if len(work.roles) > 1 and host.frames is not None else None,
-        energy=_energy(rounds, meters, _meters(folder, IDLE, target), work.roles),
+        energy=energy,
         discarded=tuple(discarded.values()),
         layers=measured.layers,
     )
@@ -162,13 +165,13 @@ def _number(each: TimedRound, rounds: Sequence[TimedRound]) -> int:
     return [other.step for other in rounds if other.role == each.role].index(each.step) + 1
 
 
-def _meters(folder: Path, step: str, target: Target) -> telemetry.Summary:
-    """What the board's meters said beside a step; nothing where it has none."""
+def _meters(folder: Path, step: str, target: Target, *, on_gpu: bool = False) -> telemetry.Summary:
+    """Summarise what the board's meters said beside a step; nothing where it has none."""
     try:
         text = (folder / STEPS / f"{step}.tegrastats").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
-    return telemetry.summarise(text, target.rails)
+    return telemetry.summarise(text, target.rails, on_gpu=on_gpu)
 
 
 def _discarded(rounds: Sequence[TimedRound], meters: Mapping[str, telemetry.Summary], hot_c: float) -> dict[int, str]:
@@ -181,12 +184,18 @@ def _discarded(rounds: Sequence[TimedRound], meters: Mapping[str, telemetry.Summ
 
 
 def _require_enough(all_rounds: Sequence[TimedRound], rounds: Sequence[TimedRound], lost: Mapping[int, str]) -> None:
-    """Raises DeviceError where so many rounds of a build were lost that nothing can be compared."""
+    """Refuse a comparison of which a build lost more rounds than it had to spare.
+
+    Raises:
+        DeviceError: Fewer rounds of a build are left than a comparison takes.
+    """
     roles = {each.role for each in all_rounds}
-    left = {build: sum(each.build == build for each in rounds) for build in {each.build for each in all_rounds}}
-    if lost and len(roles) > 1 and min(left.values()) < stats.MIN_ROUNDS * len(roles):
+    builds = {each.build for each in all_rounds}
+    left = min(sum(each.build == build for each in rounds) // len(roles) for build in builds)
+    if lost and len(roles) > 1 and left < stats.MIN_ROUNDS:
         raise DeviceError(
-            f"too few rounds are left to compare the models: {len(lost)} were lost, as {next(iter(lost.values()))}",
+            f"too few rounds are left to compare the models, {left} where {stats.MIN_ROUNDS} are needed: "
+            f"{len(lost)} were lost, as {next(iter(lost.values()))}",
             "Measure more rounds, lock the clocks, or cool the board",
         )
 
@@ -197,6 +206,13 @@ def _replayed(facts: DeviceFacts) -> list[str]:
     return [
         f"replay of a recorded board ({facts.replay}): no device was measured, and its times and power mean nothing"
     ]
+
+
+def _unmetered(energy: Energy | None, idle: telemetry.Summary, round_ms: float) -> list[str]:
+    """Say why a board whose meters can be read has no energy."""
+    if energy is not None or not idle.rails:
+        return []
+    return [f"energy was not measured: no reading of the meters, one in 100 ms, fell within a round of {round_ms:g} ms"]
 
 
 def _accuracy(host: HostAnswers, measured: DeviceMeasurement) -> DeviceAccuracy:
@@ -234,5 +250,5 @@ def _energy(
         power_w, each_ms = float(np.mean([watts for watts, _ in metered])), float(np.mean(inference_ms))
         net_mj = None if idle.power_w is None else max(0.0, power_w - idle.power_w) * each_ms
         powers[role] = Power(power_w, power_w * each_ms, net_mj, tuple(watts * ms for watts, ms in metered))
-    rails = meters[rounds[0].step].rails
+    rails = next(found.rails for found in (meters[each.step] for each in rounds) if found.rails)
     return Energy(rails, powers["baseline"], powers.get("pruned"), idle.power_w)

@@ -14,6 +14,9 @@ from edgeprune.measurement import Assignment, Plan, Step
 SHELLS = {
     name: command for name, command in {"sh": ["sh"], "busybox": ["busybox", "sh"]}.items() if shutil.which(command[0])
 }
+PATIENCE_S = 90.0
+"""How long a test waits for what happens at once on a machine with nothing else to do."""
+
 WORK = Assignment("jetson-test", "fp32", 1, 1, ("baseline",), 2, 8, 3, 2, 10.0, 5.0)
 ANY = Needs("jetson-test", "trtexec")
 
@@ -157,6 +160,7 @@ class Bundle:
                 stdout=said,
                 stderr=said,
                 start_new_session=True,
+                preexec_fn=default_signals,
             )
 
     @property
@@ -172,7 +176,13 @@ class Bundle:
         eventually(lambda: self.status.startswith(status))
 
 
-def eventually(true, within_s: float = 20.0) -> None:
+def default_signals() -> None:
+    """Stop ignoring what a child of tests under nohup or in the background ignores: no shell traps such a signal."""
+    for name in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(name, signal.SIG_DFL)
+
+
+def eventually(true, within_s: float = PATIENCE_S) -> None:
     """Wait until something is true."""
     end = time.monotonic() + within_s
     while not true():
@@ -191,7 +201,7 @@ def runs(pid: int | str) -> bool:
 def kill_all(process: subprocess.Popen) -> None:
     """End a shell and its guardian by force, as a crash would; its step has a session of its own and goes on."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait(10)
+    process.wait(PATIENCE_S)
 
 
 def tool(name: str, *words: str, limit_s: int = 20, **options) -> Step:

@@ -23,7 +23,7 @@ def test_scripts_run_in_the_home_folder_with_the_environment(here, tmp_path):
 
 def test_what_does_not_end_is_killed_with_all_it_started(here, tmp_path):
     with pytest.raises(LinkLost, match="did not answer within"):
-        here.run("sleep 60 & echo $! >pid; wait", timeout_s=0.5)
+        here.run("sleep 60 & echo $! >pid; wait", timeout_s=3)
     pid = (tmp_path / "home/pid").read_text().strip()
     eventually(lambda: not runs(pid))
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stand_in import WORK, StandIn, eventually, tool, writing
+from stand_in import PATIENCE_S, WORK, StandIn, eventually, tool, writing
 
 from edgeprune.device import archive, bundle
 from edgeprune.device.bundle import read_manifest
@@ -110,7 +110,7 @@ class Server:
         self.process.send_signal(signal.SIGSTOP)  # so that no connection comes between
         self.cut()
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
 
 
 def stat(pid: int) -> list[str]:
@@ -202,7 +202,7 @@ def test_whatever_is_killed_the_next_run_finishes_with_nothing_lost(scene, victi
         eventually(lambda phase=phase: scene.middle_of(phase))
         if victim == "client":
             client.kill()
-            client.wait(10)
+            client.wait(PATIENCE_S)
             client = scene.begin()
         elif victim == "link":
             scene.server.cut()

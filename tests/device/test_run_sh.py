@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from stand_in import ANY, TRTEXEC, StandIn, eventually, kill_all, runs, tool, writing
+from stand_in import ANY, PATIENCE_S, TRTEXEC, StandIn, eventually, kill_all, runs, tool, writing
 
 from edgeprune.device import archive
 from edgeprune.device.bundle import SHIPPED
@@ -121,7 +121,7 @@ def test_a_killed_shell_leaves_nothing_and_loses_nothing(each_shell):
     bundle.until("running 2 of 2 two")
     eventually(lambda: runs(each_shell.text("sleeper")) and runs(each_shell.text("telemetry")))
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(PATIENCE_S)
     eventually(lambda: not each_shell.held())
     assert not runs(each_shell.text("sleeper"))
     assert not runs(each_shell.text("telemetry"))
@@ -151,7 +151,7 @@ def test_signals_stop_it_cleanly(board, name):
     process = bundle.start()
     eventually(lambda: runs(board.text("sleeper")))
     process.send_signal(getattr(signal, name))
-    assert process.wait(20) == 128 + getattr(signal, name)
+    assert process.wait(PATIENCE_S) == 128 + getattr(signal, name)
     assert bundle.status.startswith("stopped by")
     assert not runs(board.text("sleeper"))
     assert not runs(board.text("telemetry"))
@@ -159,25 +159,32 @@ def test_signals_stop_it_cleanly(board, name):
     assert not bundle.archive.exists()
 
 
+def keep_asking(bundle, until):
+    """Ask after a run until something is true."""
+    token = 0
+
+    def true():
+        nonlocal token
+        token += 1
+        (bundle.folder / "lease").write_text(f"{token}\n")
+        return until()
+
+    eventually(true)
+
+
 def test_it_stops_when_nobody_asks_any_more(board):
     bundle = board.bundle(writing("one", "--sleep=60"))
     process = bundle.start(LEASE_S="1")
-    assert process.wait(20) == 4
+    assert process.wait(PATIENCE_S) == 4
     assert bundle.status == "stopped nobody asked for 1 s"
     assert not runs(board.text("sleeper"))
     assert not board.held()
 
 
 def test_it_goes_on_as_long_as_somebody_asks(board):
-    bundle = board.bundle(writing("one", "--sleep=4"))
-    process = bundle.start(LEASE_S="1")
-    for token in range(200):
-        (bundle.folder / "lease").write_text(f"{token}\n")
-        try:
-            process.wait(0.1)
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    bundle = board.bundle(writing("one", "--sleep=8"))
+    process = bundle.start(LEASE_S="4")  # half of what the step takes, and far more than between two words of this test
+    keep_asking(bundle, lambda: process.poll() is not None)
     assert (process.returncode, bundle.status) == (0, "done")
 
 
@@ -194,8 +201,8 @@ def test_two_do_not_measure_at_once(board):
     assert "running already" in first.said
     waiting = second.start()
     second.until("waiting for")
-    assert process.wait(20) == 0
-    assert waiting.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
+    assert waiting.wait(PATIENCE_S) == 0
     assert [re.findall(r"out/(\w+)", call)[-1] for call in board.calls()] == ["one", "two"]
 
 
@@ -246,7 +253,7 @@ def test_the_power_state_is_restored_however_it_ends(board, how):
     bundle = board.bundle(writing("one", *words), power_mode="5W", lock_clocks=True)
     process = bundle.start(LEASE_S="3" if how == "deserted" else "0")  # for so long nobody asks: the link is lost
     if how != "fails":
-        eventually(lambda: runs(board.text("sleeper")))
+        keep_asking(bundle, lambda: runs(board.text("sleeper")))
         assert (board.text("mode"), board.text("clocks")) == ("1", "locked")
     if how == "crash":
         kill_all(process)
@@ -254,7 +261,7 @@ def test_the_power_state_is_restored_however_it_ends(board, how):
         assert board.bundle(writing("two")).run() == 0
     elif how.startswith("SIG"):
         process.send_signal(getattr(signal, how))
-    process.wait(20)
+    process.wait(PATIENCE_S)
     eventually(lambda: not board.held())
     assert (board.text("mode"), board.text("clocks")) == ("0", "free")
 
@@ -375,7 +382,7 @@ def test_it_says_how_far_it_is_and_stops_when_told(each_shell):
     assert bundle.said.splitlines()[-3] == "alive"
     assert bundle.said.splitlines()[-1] == "running 1 of 1 one"
     assert bundle.run("stop") == 0
-    assert process.wait(10) == 143
+    assert process.wait(PATIENCE_S) == 143
     assert not each_shell.held()
     assert bundle.run("state") == 0
     assert bundle.said.splitlines()[-3] == "still"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
-from stand_in import TRTEXEC, StandIn, eventually, runs, tool, writing
+from stand_in import PATIENCE_S, TRTEXEC, StandIn, eventually, runs, tool, writing
 
 from edgeprune.device import archive
 from edgeprune.device.bundle import read_manifest
@@ -259,7 +259,7 @@ def test_a_device_that_others_hold_is_told(board, link, told, out):
     with pytest.raises(DeviceError, match=f"board: the device is held by .* process {process.pid}"):
         run_bundle(link, tar, out, told, QUICK)
     assert other.run("stop") == 0
-    process.wait(10)
+    process.wait(PATIENCE_S)
 
 
 def test_too_little_room_is_told_before_anything_is_sent(board, link, told, out):

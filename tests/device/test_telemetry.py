@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeprune.device.telemetry import Summary, at_work, disturbed, readings, summarise
+from edgeprune.device.telemetry import Summary, disturbed, readings, summarise
 
 NANO_JP4 = (
     "RAM 1923/3964MB (lfb 2x2MB) SWAP 191/1982MB (cached 6MB) IRAM 0/252kB(lfb 252kB) CPU [5%@1224,4%@1224,off,off] "
@@ -103,8 +103,31 @@ def test_of_two_times_at_work_the_longer_counts():
 
 def test_without_a_load_the_middle_half_counts():
     text = "VDD_IN 1mW/1mW\n" * 4 + "VDD_IN 3mW/1mW\n" * 8 + "VDD_IN 1mW/1mW\n" * 4
-    assert summarise(text, [["VDD_IN"]]).power_w == pytest.approx(0.003)
-    assert len(at_work(readings(text))) == 8
+    summary = summarise(text, [["VDD_IN"]])
+    assert (summary.readings, summary.power_w) == (8, pytest.approx(0.003))
+
+
+@pytest.mark.parametrize("readings_of_work", [0, 1, 2])
+def test_readings_at_the_edge_of_a_round_do_not_tell_its_clock(readings_of_work):
+    loading = line(0, 306, 4000) * 8
+    edge = line(98, 306, 4000) * readings_of_work  # busy by then, and the clock not yet up
+    summary = summarise(loading + edge + loading, [["VDD_IN"]], on_gpu=True)
+    assert summary.gpu_mhz is None
+    assert summary.readings == readings_of_work
+    assert (summary.power_w is None) == (readings_of_work == 0)
+    usual = summarise(line(98, 1020) * 5, [["VDD_IN"]], on_gpu=True)
+    assert disturbed([usual, summary, usual], 98.0) == {}
+
+
+def test_one_reading_between_the_first_and_the_last_inference_tells_the_clock():
+    text = line(0, 306) * 4 + line(98, 306) + line(98, 1020) + line(98, 306) + line(0, 306) * 4
+    assert summarise(text, [["VDD_IN"]], on_gpu=True).gpu_mhz == (1020, 1020)
+
+
+def test_power_counts_without_a_busy_gpu_where_the_model_runs_elsewhere():
+    text = line(0, 306, 4000) * 4
+    assert summarise(text, [["VDD_IN"]]).power_w == 4.0
+    assert summarise(text, [["VDD_IN"]], on_gpu=True).power_w is None
 
 
 def test_a_clock_that_moves_and_heat_are_seen():

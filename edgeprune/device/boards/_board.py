@@ -49,13 +49,30 @@ class Board:
         counter = self.folder / "timed.count"
         return "throttled" in self.faults and counter.exists() and int(counter.read_text()) % 32 in _HOT_RUNS
 
+    def worker(self) -> int | None:
+        """Return the process that its GPU computes for, or None while it is idle."""
+        try:
+            process = int((self.folder / "busy").read_text())
+            os.kill(process, 0)
+        except (OSError, ValueError):
+            return None
+        return process
+
     def busy(self) -> bool:
         """Whether its GPU computes."""
+        return self.worker() is not None
+
+    def note_reading(self, worker: int) -> None:
+        """Count a reading that tegrastats printed while the GPU computed for a process."""
+        (self.folder / "readings").write_text(f"{worker} {self.readings_of(worker) + 1}")
+
+    def readings_of(self, worker: int) -> int:
+        """Return how many readings tegrastats has printed while the GPU computed for a process."""
         try:
-            os.kill(int((self.folder / "busy").read_text()), 0)
+            process, count = map(int, (self.folder / "readings").read_text().split())
         except (OSError, ValueError):
-            return False
-        return True
+            return 0
+        return count if process == worker else 0
 
 
 def here() -> Board:

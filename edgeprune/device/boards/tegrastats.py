@@ -18,8 +18,11 @@ def main() -> None:
     number = 0
     while True:
         number += 1
+        worker = board.worker()
         sys.stdout.write(line(board, number, sums) + "\n")
         sys.stdout.flush()
+        if worker is not None and worker == board.worker():
+            board.note_reading(worker)
         time.sleep(interval_ms / 1000 / HASTE)
 
 

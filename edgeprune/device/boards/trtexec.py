@@ -20,6 +20,7 @@ from edgeprune.device.boards._options import Options, parse
 
 _CONVOLUTIONS_S = 2.0
 _REBOOT_AFTER = 3
+_READINGS, _READINGS_WITHIN_S = 3, 20.0  # readings between the first and the last inference, and one at each edge
 
 
 def main() -> int:
@@ -141,6 +142,7 @@ def _infer(board: Board, options: Options, header: Header, model: bytes) -> None
             _reboot(board)
     trace = _timing.run(board, header, options)
     wait(trace.span_ms / 1000)
+    _wait_for_readings(board)
     if "exportTimes" in options:
         _timing.export_times(Path(given["exportTimes"]), trace, board)
     if "exportProfile" in options:
@@ -189,14 +191,42 @@ def _computing(board: Board) -> Iterator[None]:
         mark.unlink(missing_ok=True)
 
 
+def _wait_for_readings(board: Board) -> None:
+    """Compute on until tegrastats, where it runs beside this process, has read the meters often enough.
+
+    A process of the machine that plays the board may start late; the meters of a board do not.
+    """
+    end = time.monotonic() + _READINGS_WITHIN_S
+    while _tegrastats_beside() and board.readings_of(os.getpid()) < _READINGS and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def _tegrastats_beside() -> bool:
+    """Whether tegrastats of this board is in the process group of this process, or is about to be."""
+    group = str(os.getpgrp())
+    for process in _others():
+        with contextlib.suppress(OSError, IndexError):
+            same_group = (process / "stat").read_text().rpartition(")")[2].split()[2] == group
+            if same_group and b"tegrastats" in (process / "cmdline").read_bytes():
+                return True
+    return False
+
+
+def _others() -> Iterator[Path]:
+    """The folders in /proc of all other processes that run on this board."""
+    own = f"{FOLDER}={os.environ[FOLDER]}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(process.name) != os.getpid() and own in (process / "environ").read_bytes().split(b"\0"):
+                yield process
+
+
 def _reboot(board: Board) -> None:
     """End everything that runs on this board at once, this process too."""
     (board.folder / "rebooted").write_text(str(time.monotonic()))
-    own = f"{FOLDER}={os.environ[FOLDER]}".encode()
-    for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda each: int(each.name) == os.getpid()):
+    for process in [*(int(other.name) for other in _others()), os.getpid()]:
         with contextlib.suppress(OSError):
-            if own in (process / "environ").read_bytes().split(b"\0"):
-                os.kill(int(process.name), signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":
