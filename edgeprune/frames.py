@@ -15,6 +15,11 @@ from edgeprune.duplicates import refuse_shared
 from edgeprune.errors import DataError
 from edgeprune.records import SPLITS, Frames, FrameTable, InputSpec, Split
 
+_MOST = 2**62
+_MOST_DB = 2**15 - 1
+_MOST_CLASSES = 10_000
+_MOST_LETTERS = 256
+
 
 def checked(
     iq: npt.NDArray[np.generic],
@@ -75,10 +80,9 @@ def checked_table(
     places = {"recordings": recordings, "starts": starts, "groups": groups}
     given = {"labels": label_of, "SNRs": snrs, "split": split, **places}
     for what, array in given.items():
-        if array is not None and array.shape != (count,):
-            raise DataError(f"{source} holds {count} frames but {what} of shape {array.shape}")
-        if array is not None and not _is_whole(array):
-            raise DataError(f"{source} holds {what} of type {array.dtype} that are not whole numbers")
+        if array is not None:
+            _check_column(what, array, count, source)
+    _check_names(names, source)
     labels = np.asarray(label_of, dtype=np.int64)
     if not count:
         raise DataError(f"{source} holds no frames")
@@ -89,8 +93,6 @@ def checked_table(
         )
     if split is not None and (split.min() < 0 or split.max() >= len(SPLITS)):
         raise DataError(f"{source} holds split values {split.min()}..{split.max()}, not 0 to {len(SPLITS) - 1}")
-    if len(set(names)) != len(names):
-        raise DataError(f"{source} names a class twice: {', '.join(sorted(names))}")
     order = sorted(range(len(names)), key=lambda index: names[index])
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
@@ -105,6 +107,48 @@ def checked_table(
         starts=None if starts is None else np.asarray(starts, dtype=np.int64),
         groups=None if groups is None else np.asarray(groups, dtype=np.int64),
     )
+
+
+def _check_column(what: str, array: npt.NDArray[np.generic], count: int, source: str) -> None:
+    """Refuse labels, SNRs and the like that are not one whole number a frame, of a size that can be."""
+    if array.shape != (count,):
+        raise DataError(f"{source} holds {count} frames but {what} of shape {array.shape}")
+    if not _is_whole(array):
+        raise DataError(f"{source} holds {what} of type {array.dtype} that are not whole numbers")
+    most = _MOST_DB if what == "SNRs" else _MOST
+    if count and not -most <= array.min() <= array.max() <= most:
+        raise DataError(f"{source} holds {what} of {array.min()} to {array.max()}; allowed is {-most} to {most}")
+
+
+def _check_names(names: Sequence[str], source: str) -> None:
+    refuse_many_classes(len(names), source)
+    for name in names:
+        refuse_class_name(name, source)
+    if len(set(names)) != len(names):
+        raise DataError(f"{source} names a class twice: {', '.join(sorted(names))}")
+
+
+def refuse_many_classes(count: int, source: str) -> None:
+    """Refuse more classes than any data set has.
+
+    Raises:
+        DataError: There are.
+    """
+    if count > _MOST_CLASSES:
+        raise DataError(f"{source} names {count} classes; allowed are {_MOST_CLASSES}")
+
+
+def refuse_class_name(name: str, source: str) -> None:
+    """Refuse a class name that is too long, or no text that can be written.
+
+    Raises:
+        DataError: It is.
+    """
+    if len(name) > _MOST_LETTERS or any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise DataError(
+            f"{source} holds the class name {name[:40]!r} of {len(name)} letters",
+            f"Allowed are {_MOST_LETTERS}, in UTF-8",
+        )
 
 
 def checked_samples(iq: npt.NDArray[np.generic], source: str, first: int = 0) -> npt.NDArray[np.float32]:

@@ -1,6 +1,7 @@
 """What is in a model file, read without running anything in it; with the user's trust, a whole network."""
 
 import pickle
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ import torch
 from torch import Tensor
 
 from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.files import weights, zips
+from edgeprune.files.bounds import claimed, refuse_special
 
 FORMAT = "edgeprune-checkpoint/1"
 _GLOBAL = "GLOBAL "
+_SOURCE_PLACE = re.compile(r"\[enforce fail at [^\]]*\]\s*\.?")
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,21 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
         ConfigError: No such file.
         ModelError: Not readable, or it would run code that the user did not allow.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             head = file.read(512).lstrip()
     except FileNotFoundError as error:
         raise ConfigError(f"no such file: {path}") from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
+        raise ModelError(f"cannot read {path}: {reason_of(error)}") from error
     if head.startswith(b"<"):
         raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
-    if path.suffix == ".pt2":
-        return {"source": "exported", "embedded": path.read_bytes()}
+    with claimed(path, "a readable model file", ModelError, "Fetch it again"):
+        if path.suffix == ".pt2":
+            zips.check(path)
+            return {"source": "exported", "embedded": path.read_bytes()}
+        weights.check(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,10 +68,15 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
             return {"source": "pickle", "embedded": path.read_bytes()}
         raise _refused(path, error) from error
     except Exception as error:  # a damaged archive fails in whatever reads it first
-        raise ModelError(f"{path} is not a readable model file: {reason_of(error)}") from error
+        raise ModelError(f"{path} is not a readable model file: {_told(error)}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a model file or state dict")
     return content
+
+
+def _told(error: Exception) -> str:
+    """What torch says of a file, without the place in its source and what it dumps after its first sentence."""
+    return _SOURCE_PLACE.sub("", reason_of(error)).split(" (no backtrace")[0].strip()
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 import edgeprune
-from edgeprune.errors import ConfigError
+from edgeprune.errors import ConfigError, reason_of
+from edgeprune.files.bounds import claimed
+from edgeprune.files.plain import parse_json
 from edgeprune.files.run_folder import clear_unfinished as clear_unfinished
 from edgeprune.files.run_folder import held as held
 from edgeprune.files.run_folder import is_record, own_file
@@ -79,11 +81,13 @@ def read_json(path: Path) -> Any:
         ConfigError: It is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError(f"no such file: {path}") from error
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not a JSON file: {error}") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
+        raise ConfigError(f"cannot read {path}: {reason_of(error)}") from error
+    with claimed(path, "a JSON file", ConfigError):
+        return parse_json(content)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeprune.errors import ConfigError, unknown_name
+from edgeprune.errors import ConfigError, reason_of, unknown_name
+from edgeprune.files.bounds import MalformedError, claimed, refuse_deep
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
+_MOST_BYTES = 1 << 20
+_BITS = 64
 Place = tuple[int | str, ...]
 
 
@@ -28,11 +31,28 @@ def read(path: Path, what: str) -> dict[str, Any]:
         ConfigError: Missing, or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"no such {what} file: {path}") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not a TOML file: {error}") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
+        raise ConfigError(f"cannot read {path}: {reason_of(error)}") from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes; no {what} file is")
+    with claimed(path, "a TOML file", ConfigError):
+        found = tomllib.loads(content.decode("utf-8"))
+        refuse_deep(found)
+        _refuse_large_integers(found)
+        return found
+
+
+def _refuse_large_integers(plain: Any, *place: int | str) -> None:
+    """TOML asks for 64 bits and no more; Python would read any."""
+    if isinstance(plain, int) and plain.bit_length() >= _BITS:
+        raise MalformedError(f"{'.'.join(map(str, place))} is an integer of more than {_BITS} bits")
+    within = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
+    for key, value in within:
+        _refuse_large_integers(value, *place, key)
 
 
 def problem(source: str, error: ValidationError, known: Callable[[Place], Iterable[str]]) -> ConfigError:

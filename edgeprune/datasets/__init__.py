@@ -13,7 +13,8 @@ import numpy.typing as npt
 from edgeprune import registry
 from edgeprune.datasets._source import blocks, in_memory, whole
 from edgeprune.datasets._stored import StoredSamples
-from edgeprune.errors import ConfigError, DataError
+from edgeprune.errors import ConfigError, DataError, reason_of
+from edgeprune.files.bounds import claimed, refuse_special
 from edgeprune.frames import framed, table_of
 from edgeprune.protocols import FrameSource, StreamedFormat
 from edgeprune.records import Frames, FrameTable, Reading
@@ -38,8 +39,9 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
     found = format_of(path)
     form: Any = registry.get("datasets", found)
     if not isinstance(form, StreamedFormat):
-        frames: Frames = form.read(path)
-        return frames
+        with claimed(path, f"a readable {found} data set", DataError):
+            frames: Frames = form.read(path)
+            return frames
     with opened(path, reading) as source:
         return whole(source)
 
@@ -106,13 +108,16 @@ def opened(path: Path, reading: Reading | None = None) -> Iterator[FrameSource]:
         ConfigError: No such file.
         DataError: No format knows the suffix, or the file is not what its suffix says.
     """
-    form: Any = registry.get("datasets", format_of(path))
-    if isinstance(form, StreamedFormat):
-        with form.open(path, reading or Reading()) as source:
-            yield source
-    else:
-        frames = form.read(path)
-        yield in_memory(frames, table_of(frames), path)
+    found = format_of(path)
+    form: Any = registry.get("datasets", found)
+    with ExitStack() as stack:
+        with claimed(path, f"a readable {found} data set", DataError):
+            if isinstance(form, StreamedFormat):
+                source = stack.enter_context(form.open(path, reading or Reading()))
+            else:
+                frames = form.read(path)
+                source = in_memory(frames, table_of(frames), path)
+        yield source
 
 
 def format_of(path: Path) -> str:
@@ -124,9 +129,11 @@ def format_of(path: Path) -> str:
     """
     try:
         path.stat()
-    except OSError as error:
-        what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot read ({error.strerror})"
-        raise ConfigError(f"{what}: {path}", "Give the data set with --data PATH") from error
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}", "Give the data set with --data PATH") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
+        raise ConfigError(f"cannot read ({reason_of(error)}): {path}", "Give the data set with --data PATH") from error
+    refuse_special(path)
     formats = {name: registry.get("datasets", name) for name in registry.names("datasets")}
     suffix = path.suffix.lower()
     sharing = [name for name, form in formats.items() if suffix in form.suffixes]
@@ -139,8 +146,9 @@ def format_of(path: Path) -> str:
         )
     if len(sharing) == 1:
         return sharing[0]
-    for name in sharing:
-        if formats[name].recognises(path):
-            return name
+    with claimed(path, "a data set of any format that is known", DataError):
+        for name in sharing:
+            if formats[name].recognises(path):
+                return name
     what = "folder" if suffix == FOLDER else f"{suffix} file"
     raise DataError(f"{path} is no {what} of a format that is known", f"Known: {', '.join(sharing)}")

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from edgeprune.errors import DataError, reason_of
 
 _CHUNK = 1 << 22
+_MOST_ROW_BYTES = 1 << 22  # of one frame; as text it takes twenty times that
+_MOST_LABELS_BYTES = 1 << 24  # of the labels of all frames; as text in memory they take thirty times that
 
 
 class ComplexRows:
@@ -37,7 +39,9 @@ class ComplexRows:
         """
         try:
             with path.open("rb") as file:
-                first = file.readline()
+                first = file.readline(_MOST_ROW_BYTES + 1)
+                if len(first) > _MOST_ROW_BYTES:
+                    raise DataError(f"{path}: line 1 is longer than {_MOST_ROW_BYTES} bytes; it is no frame")
                 count = (1 if first.strip() else 0) + _lines(file)
                 file.seek(0)
                 if not count:
@@ -59,13 +63,19 @@ class ComplexRows:
             self._file.seek(0)
             self._next = 0
         for _ in range(start - self._next):
-            self._file.readline()
+            self._line()
         self._next = stop
         iq = np.empty((stop - start, 2, self.length), dtype=np.float32)
         for row in range(stop - start):
-            numbers = self._numbers(self._file.readline(), start + row + 1)
+            numbers = self._numbers(self._line(), start + row + 1)
             iq[row, 0], iq[row, 1] = numbers.real, numbers.imag
         return iq
+
+    def _line(self) -> bytes:
+        line = self._file.readline(_MOST_ROW_BYTES + 1)
+        if len(line) > _MOST_ROW_BYTES:
+            raise DataError(f"{self._path}: a line is longer than {_MOST_ROW_BYTES} bytes; it is no frame")
+        return line
 
     def _numbers(self, line: bytes, place: int) -> npt.NDArray[np.complex128]:
         try:
@@ -90,6 +100,8 @@ def whole_numbers(path: Path) -> npt.NDArray[np.int64]:
         DataError: It cannot be read, or a line is not a whole number.
     """
     try:
+        if path.stat().st_size > _MOST_LABELS_BYTES:
+            raise DataError(f"{path} is larger than {_MOST_LABELS_BYTES} bytes; it is no file of labels or SNRs")
         lines = path.read_text(encoding="ascii").split("\n")
     except FileNotFoundError as error:
         raise DataError(f"no such file: {path}", "Labels and SNRs are in files beside the data") from error

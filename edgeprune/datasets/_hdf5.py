@@ -1,4 +1,8 @@
-"""HDF5 files: opened, their arrays found and read, and every way in which that fails told in a line."""
+"""HDF5 files: opened, their arrays found and read, and every way in which that fails told in a line.
+
+HDF5 can put the content of any other file in the place of an array: by links out of the file, external storage and
+virtual arrays. All are refused by name, so that what is read is in the file that is named and hashed.
+"""
 
 import contextlib
 import secrets
@@ -10,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.errors import DataError, reason_of
+from edgeprune.files.bounds import MalformedError, claimed, refuse_inflated
 from edgeprune.store import unwritable
 
 SUFFIXES = (".h5", ".hdf5")
@@ -36,7 +41,7 @@ def keys(path: Path) -> set[str]:
     Raises:
         DataError: It is truncated or no HDF5 file.
     """
-    with opened(path) as file:
+    with opened(path) as file, claimed(path, "a readable HDF5 file", DataError, "Fetch it again"):
         return set(file)
 
 
@@ -46,21 +51,90 @@ def attribute(path: Path, name: str) -> str:
     Raises:
         DataError: It is truncated or no HDF5 file.
     """
-    with opened(path) as file:
-        value = file.attrs.get(name, "")
-        return value if isinstance(value, str) else ""
+    with opened(path) as file, claimed(path, "a readable HDF5 file", DataError, "Fetch it again"):
+        return text(file, name)
 
 
-def arrays(file: h5py.File, path: Path, *names: str) -> list[h5py.Dataset]:
-    """The arrays of these names.
+def text(file: h5py.File, name: str) -> str:
+    """A text that an opened file says of itself, '' when it does not."""
+    if name not in file.attrs or file.attrs.get_id(name).shape != ():
+        return ""
+    value = file.attrs[name]
+    return value if isinstance(value, str) else ""
+
+
+def arrays(file: h5py.Group, path: Path, *names: str) -> list[h5py.Dataset]:
+    """The arrays of these names, each of numbers or text and in the file itself.
 
     Raises:
-        DataError: One is missing, or is not an array.
+        DataError: One is missing, is not an array, or is elsewhere; or together they declare far more than the file
+            can hold.
     """
-    missing = [name for name in names if not isinstance(file.get(name), h5py.Dataset)]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(file)) or 'nothing'}")
-    return [file[name] for name in names]
+    with claimed(path, "a readable HDF5 file", DataError, "Fetch it again"):
+        found = {name: member(file, path, name) for name in names}
+        missing = [name for name, array in found.items() if not isinstance(array, h5py.Dataset)]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}; it holds {', '.join(sorted(file)) or 'nothing'}")
+        refuse_declared(path, *found.values())
+        return list(found.values())
+
+
+def optional(file: h5py.Group, path: Path, *names: str) -> dict[str, npt.NDArray[np.generic]]:
+    """All of the arrays of these names that there are, whole.
+
+    Raises:
+        DataError: As from `arrays`, or the file is damaged there.
+    """
+    return {name: rows(arrays(file, path, name)[0], path) for name in names if name in file}
+
+
+def member(group: h5py.Group, path: Path, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
+    """What has a name in a group, or None; it and all on the way to it are in the file itself.
+
+    Raises:
+        DataError: It is elsewhere.
+    """
+    found = group
+    for part in name.split("/"):
+        link = found.get(part, getlink=True) if isinstance(found, h5py.Group) else None
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            to = f" to {getattr(link, 'filename', '')}:{link.path}" if hasattr(link, "path") else ""
+            raise _elsewhere(path, f"{name} is a {type(link).__name__}{to}")
+        found = found[part]
+    if isinstance(found, h5py.Dataset):
+        if found.external:
+            raise _elsewhere(path, f"the samples of {name} are in {', '.join(str(each[0]) for each in found.external)}")
+        if found.is_virtual:
+            sources = sorted({str(each.file_name) for each in found.virtual_sources()})
+            raise _elsewhere(path, f"{name} is a virtual array of {', '.join(sources)}")
+    return found
+
+
+def refuse_declared(path: Path, *found: h5py.Dataset) -> None:
+    """Refuse arrays that are of neither numbers nor text, or would take far more memory than their file.
+
+    Raises:
+        MalformedError: They are.
+    """
+    names = ", ".join(array.name.lstrip("/") for array in found)
+    refuse_inflated(sum(map(_made_bytes, found)), path.stat().st_size, names)
+
+
+def _elsewhere(path: Path, what: str) -> DataError:
+    return DataError(
+        f"{path}: {what:.200}; what is not in the file itself is not read",
+        "Copy the arrays into one file",
+    )
+
+
+def _made_bytes(array: h5py.Dataset) -> int:
+    """Memory that an array takes when it is read, at least as float32."""
+    if array.dtype.kind not in "biufcSO" or (array.dtype.kind == "O" and h5py.check_string_dtype(array.dtype) is None):
+        raise MalformedError(f"{array.name} holds {array.dtype}, neither numbers nor text")
+    items: int = array.size or 0
+    return items * max(int(array.dtype.itemsize), 4)
 
 
 def rows(array: h5py.Dataset, path: Path, start: int = 0, stop: int | None = None) -> npt.NDArray[np.generic]:
@@ -71,7 +145,7 @@ def rows(array: h5py.Dataset, path: Path, start: int = 0, stop: int | None = Non
     """
     try:
         found: npt.NDArray[np.generic] = array[start:stop]
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged file fails in whatever reads it first
         place = f"{array.name.lstrip('/')}[{start}:{len(array) if stop is None else stop}]"
         raise DataError(f"{path}: {place} cannot be read: {reason_of(error)}", "Fetch it again") from error
     return found

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.errors import DataError
+from edgeprune.files.bounds import claimed
 from edgeprune.frames import checked_samples, framed, refuse_silent_classes
 from edgeprune.protocols import FrameSource
 from edgeprune.records import Frames, FrameTable, Reading
@@ -44,7 +46,8 @@ class Source:
         Raises:
             DataError: The file is damaged there, or holds NaN or infinity.
         """
-        return checked_samples(self.block(start, stop), self.table.source, start)
+        with claimed(self.files[0], f"whole: frames {start} to {stop} cannot be read", DataError):
+            return checked_samples(self.block(start, stop), self.table.source, start)
 
     def sha256(self) -> str:
         """Of the file, or of the names and hashes of several."""

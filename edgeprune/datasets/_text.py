@@ -17,6 +17,8 @@ def text_of(names: npt.NDArray[Any], path: Path) -> npt.NDArray[np.str_]:
     """
     if names.ndim != 1:
         raise DataError(f"{path} holds class names of shape {names.shape}, not one-dimensional")
+    if names.dtype.kind not in "SU":
+        raise DataError(f"{path} holds class names of type {names.dtype}, not text")
     try:
         return np.char.decode(names, "utf-8") if names.dtype.kind == "S" else names.astype(str)
     except UnicodeDecodeError as error:

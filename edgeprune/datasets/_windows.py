@@ -16,6 +16,7 @@ from edgeprune.records import Reading
 
 Complex = npt.NDArray[np.complex64]
 _MOST_FACTOR = 10_000
+_MOST_RATIO = 64
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,13 @@ def _ratio(segment: Segment, reading: Reading) -> Fraction:
         return Fraction(1)
     if segment.sample_rate_hz is None:
         raise DataError(f"{segment.name} does not say its sample rate, so it cannot be resampled")
-    return Fraction(reading.sample_rate_hz / segment.sample_rate_hz).limit_denominator(_MOST_FACTOR)
+    ratio = Fraction(reading.sample_rate_hz / segment.sample_rate_hz).limit_denominator(_MOST_FACTOR)
+    if not 0 < ratio <= _MOST_RATIO:
+        raise DataError(
+            f"{segment.name} is recorded at {segment.sample_rate_hz:g} Hz and cannot be resampled to "
+            f"{reading.sample_rate_hz:g} Hz: allowed is from 1/{_MOST_FACTOR} of its rate to {_MOST_RATIO} times it"
+        )
+    return ratio
 
 
 def _rate_notes(segments: Sequence[Segment], reading: Reading) -> list[str]:

@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.datasets._text import text_of
-from edgeprune.errors import DataError, reason_of
+from edgeprune.errors import DataError
+from edgeprune.files.bounds import claimed
+from edgeprune.files.npy import read_archive
 from edgeprune.frames import checked
 from edgeprune.records import Frames
 from edgeprune.store import file_sha256
@@ -56,15 +58,8 @@ class Arrays:
 
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("it is a single array")
-            with archive:
-                return {name: archive[name] for name in archive.files}
-    except Exception as error:  # a damaged archive fails in whatever reads it first
-        raise DataError(f"{path} is not a readable .npz archive of plain arrays: {reason_of(error)}") from error
+    with claimed(path, "a readable .npz archive of plain arrays", DataError):
+        return read_archive(path)
 
 
 dataset = Arrays()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgeprune.datasets._source import Streamed
 from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import DataError, reason_of
+from edgeprune.files import npy as npy_file
 from edgeprune.protocols import FrameSource
 from edgeprune.records import Reading
 
@@ -104,7 +105,7 @@ def _opened(path: Path) -> _Samples:
 
 def _array(path: Path) -> _Samples:
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        array = npy_file.opened(path)
     except Exception as error:  # a damaged header fails in whatever reads it first
         raise DataError(f"{path} is not a readable .npy file of a plain array: {reason_of(error)}") from error
     if array.ndim != 1 or not np.iscomplexobj(array) or not len(array):

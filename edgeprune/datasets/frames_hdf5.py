@@ -18,7 +18,8 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
-from edgeprune.frames import checked_table
+from edgeprune.files.plain import parse_json
+from edgeprune.frames import checked_table, refuse_class_name, refuse_many_classes
 from edgeprune.protocols import FrameSource
 from edgeprune.records import FrameTable, Reading
 
@@ -43,12 +44,12 @@ class FramesHdf5(Streamed):
             DataError: Truncated, an array missing, another version, labels beyond the classes.
         """
         with _hdf5.opened(path) as file:
-            version = file.attrs.get("format", FORMAT)
+            version = _hdf5.text(file, "format") or FORMAT
             if version != FORMAT:
                 raise DataError(f"{path} is of format {version}, not {FORMAT}", "Read it with the edgeprune it is from")
             samples, labels, classes = _hdf5.arrays(file, path, "iq", "labels", "classes")
             _hdf5.same_length(path, samples, labels)
-            found = {name: _hdf5.rows(file[name], path) for name in _OPTIONAL if name in file}
+            found = _hdf5.optional(file, path, *_OPTIONAL)
             table = checked_table(
                 len(samples),
                 samples.shape[1:] if samples.ndim == 3 else (0, 0),
@@ -65,8 +66,13 @@ class FramesHdf5(Streamed):
 
 
 def _names(classes: h5py.Dataset, path: Path) -> list[str]:
+    refuse_many_classes(len(classes), str(path))
+    names = []
     try:
-        return [str(name) for name in classes.asstr()[...]]
+        for index in range(len(classes)):  # one by one, since many may share one long text of the file
+            names.append(str(classes.asstr()[index]))
+            refuse_class_name(names[-1], str(path))
+        return names
     except (TypeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: classes are not text: {reason_of(error)}") from error
 
@@ -78,7 +84,7 @@ def provenance(path: Path) -> dict[str, Any]:
         DataError: It is truncated or no HDF5 file.
     """
     try:
-        found = json.loads(_hdf5.attribute(path, "provenance") or "{}")
+        found = parse_json((_hdf5.attribute(path, "provenance") or "{}").encode())
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

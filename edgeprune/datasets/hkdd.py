@@ -4,6 +4,8 @@ Labels and SNRs follow from the order of the frames: SNRs -20 to 20 dB in steps 
 equally many frames (github.com/yexijoe/HKDD). MATLAB keeps a file of version 7.3 as HDF5, with the axes reversed.
 """
 
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
+from edgeprune.files.bounds import MalformedError, refuse_inflated
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
 from edgeprune.records import FrameTable, Reading
@@ -25,6 +28,10 @@ CLASSES = (
 SNRS = tuple(range(-20, 21, 2))
 _NAMES = ("XTrainIQ", "XTestIQ")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_KINDS = ("single", "double", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_V5_HEADER_BYTES = 128
+_COMPRESSED = 15  # miCOMPRESSED, MAT-File Format, table 1-1
+_CHUNK = 1 << 20
 _HDF5_AT = 512  # MATLAB puts a header of its own before the HDF5
 
 
@@ -82,7 +89,12 @@ def _loaded(path: Path) -> npt.NDArray[np.generic]:
     from scipy.io import loadmat, whosmat  # slow to load, and rarely needed
 
     try:
-        name = _name_in({name for name, _, _ in whosmat(path)}, path)
+        refuse_inflated(_inflated_bytes(path), path.stat().st_size, "its content")
+        told = whosmat(path)
+        name = _name_in({name for name, _, _ in told}, path)
+        for each, shape, kind in told:
+            if each == name and kind not in _KINDS:
+                raise MalformedError(f"{name} is a {kind} of shape {shape}, not an array of numbers")
         samples = loadmat(path, variable_names=[name], struct_as_record=True)[name]
     except DataError:
         raise
@@ -94,6 +106,34 @@ def _loaded(path: Path) -> npt.NDArray[np.generic]:
         raise DataError(f"{path}: {name} has shape {samples.shape}, not (2, L, 1, N)")
     frames: npt.NDArray[np.generic] = samples[:, :, 0].transpose(2, 0, 1)
     return frames
+
+
+def _inflated_bytes(path: Path) -> int:
+    """Size of a file before version 7.3 when its compressed elements are inflated; of one before version 5 its own.
+
+    Raises:
+        MalformedError: An element is cut off, or far larger than the file.
+    """
+    size = made = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_V5_HEADER_BYTES)
+        if len(head) < _V5_HEADER_BYTES or head[-2:] not in (b"IM", b"MI"):
+            return size
+        tag = struct.Struct("<2I" if head[-2:] == b"IM" else ">2I")
+        while len(words := file.read(tag.size)) == tag.size:
+            kind, length = tag.unpack(words)
+            if length > size - file.tell():
+                raise MalformedError(f"an element of {length} bytes at byte {file.tell()} is cut off")
+            end = file.tell() + length
+            if kind == _COMPRESSED:
+                inflater = zlib.decompressobj()
+                while chunk := inflater.unconsumed_tail or file.read(min(end - file.tell(), _CHUNK)):
+                    made += len(inflater.decompress(chunk, _CHUNK))
+                    refuse_inflated(made, size, "its content")
+                    if inflater.eof:
+                        break
+            file.seek(end)
+    return made
 
 
 def _table(count: int, length: int, path: Path) -> FrameTable:

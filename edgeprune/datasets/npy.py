@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.datasets._text import text_of
 from edgeprune.errors import DataError, reason_of
+from edgeprune.files import npy as npy_file
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
 from edgeprune.records import Reading
@@ -73,8 +74,11 @@ class Npy(Streamed):
 def _beside(path: Path, what: str, suffix: str) -> Path | None:
     """The file that says what the frames' labels, SNRs, split or classes are."""
     for candidate in (path.with_name(f"{path.stem}_{what}{suffix}"), path.with_name(f"{what}{suffix}")):
-        if candidate.is_file():
-            return candidate
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError:  # a name that is too long is none of a file
+            continue
     return None
 
 
@@ -97,7 +101,7 @@ def _named(labels: npt.NDArray[Any], classes: Path | None, path: Path) -> tuple[
 
 def _loaded(path: Path) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        array: npt.NDArray[Any] = npy_file.opened(path)
     except Exception as error:  # a damaged header fails in whatever reads it first
         raise DataError(f"{path} is not a readable .npy file of a plain array: {reason_of(error)}") from error
     return array

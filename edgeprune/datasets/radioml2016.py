@@ -4,19 +4,95 @@ A pickle is a program; this reader admits the names that a numpy array needs in 
 a file from the internet cannot run anything. Frames of RML2016.04C overlap by half; that is found from the samples.
 """
 
-import io
+import math
 import pickle
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeprune.duplicates import overlapping
 from edgeprune.errors import DataError, reason_of
+from edgeprune.files import pickles
+from edgeprune.files.bounds import Bounded
 from edgeprune.frames import checked
 from edgeprune.records import Frames
 from edgeprune.store import file_sha256
+
+_HEAD_BYTES = 512
+_LOOKED_AT = 64
+_SNR_BITS = 32
+_NUMBERS = re.compile(r"[<>=|]?[biufc]\d{1,2}")
+
+
+class _Kind:
+    """Stands in for `numpy.dtype`: a type code and a byte order."""
+
+    def __init__(self, code: str | bytes, *_: Any) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
+        self.order: Literal["<", ">", "="] = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = "<" if state[1] in ("<", b"<") else ">" if state[1] in (">", b">") else "="
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type, of numbers only."""
+        return np.dtype(self.code).newbyteorder(self.order)
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`, whose own state could name strides and sizes that its bytes do not bear out."""
+
+    def __init__(self, *_: Any) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.kind, self.content, self.fortran = _Kind("V"), b"", False
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, self.kind, self.fortran, content = state
+        self.shape = tuple(shape)
+        self.content = content.encode("latin1") if isinstance(content, str) else content
+
+    @classmethod
+    def of(cls, content: bytes, kind: _Kind, shape: tuple[int, ...], order: str) -> "_Array":
+        """What protocol 5 makes an array from."""
+        array = cls()
+        array.__setstate__((1, shape, kind, order == "F", content))
+        return array
+
+    @property
+    def is_frames(self) -> bool:
+        """Whether these are numbers of three axes."""
+        return len(self.shape) == 3 and self.is_number
+
+    def numbers(self) -> npt.NDArray[Any]:
+        """The array, a view of its bytes.
+
+        Raises:
+            ValueError: There are more or fewer bytes than its shape says.
+        """
+        if any(length < 0 for length in self.shape):
+            raise ValueError(f"an array cannot have the shape {self.shape!r:.60}")
+        array = np.frombuffer(self.content, self.kind.dtype) if len(self.content) else np.empty(0, self.kind.dtype)
+        if math.prod(self.shape) != array.size:
+            raise ValueError(f"{array.size} numbers are there for the shape {self.shape!r:.60}")
+        return array.reshape(self.shape, order="F" if self.fortran else "C")
+
+    def __str__(self) -> str:
+        known = {"O": "object", "M": "datetime64", "m": "timedelta64", "S": "bytes", "U": "str"}
+        name = known.get(self.kind.code[:1]) or str(self.kind.dtype if self.is_number else self.kind.code)
+        return f"{name} {self.shape}"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its type is one of numbers."""
+        return _NUMBERS.fullmatch(self.kind.code) is not None
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:  # noqa: ARG001 (numpy passes what it then overwrites)
+    return _Array()
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
@@ -26,20 +102,15 @@ def _bytes_of(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy moves the modules that hold these two
-_FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
 _ADMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _Array.of,
+    ("numpy._core.numeric", "_frombuffer"): _Array.of,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _bytes_of,
 }
-
-
-_LOOKED_AT = 64
 
 
 class _ForbiddenGlobalError(Exception):
@@ -49,7 +120,7 @@ class _ForbiddenGlobalError(Exception):
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
-            raise _ForbiddenGlobalError(f"{module}.{name}")
+            raise _ForbiddenGlobalError(f"{module:.80}.{name:.80}")
         return _ADMITTED[module, name]
 
 
@@ -71,12 +142,15 @@ class RadioML2016:
         for key, value in table.items():
             if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int)):
                 raise DataError(f"{path}: key {key!r:.80} is not (modulation, SNR)")
-            if not isinstance(value, np.ndarray):
+            if not isinstance(value, _Array):
                 raise DataError(f"{path}: {key!r:.80} holds a {type(value).__name__}, not frames (n, 2, L)")
-            if value.ndim != 3 or not np.issubdtype(value.dtype, np.number):
-                raise DataError(f"{path}: {key!r:.80} holds {value.dtype} {value.shape}, not frames (n, 2, L)")
+            if not value.is_frames:
+                raise DataError(f"{path}: {key!r:.80} holds {value}, not frames (n, 2, L)")
             name = key[0].decode("latin1") if isinstance(key[0], bytes) else str(key[0])
-            cells[name, key[1]] = value
+            try:
+                cells[name, _snr(key[1])] = value.numbers()
+            except (TypeError, ValueError) as error:
+                raise DataError(f"{path}: {key!r:.80} is damaged: {reason_of(error)}", "Fetch it again") from error
         shapes = sorted({value.shape[1:] for value in cells.values()})
         if len(shapes) > 1:
             raise DataError(f"{path}: frames differ in shape: {', '.join(map(str, shapes))}")
@@ -96,6 +170,12 @@ class RadioML2016:
         )
 
 
+def _snr(value: int) -> int:
+    if value.bit_length() >= _SNR_BITS:
+        raise ValueError(f"its SNR is an integer of {value.bit_length()} bits")
+    return value
+
+
 def _starts(cells: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64] | None:
     """Where each frame begins, when frames of a cell overlap by half as in RML2016.04C; None when none does."""
     starts, found = [], False
@@ -111,21 +191,26 @@ def _starts(cells: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64] | Non
 
 def _load(path: Path) -> Any:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if content.lstrip()[:1] == b"<":
-        raise DataError(f"{path} is a web page, not a pickle", "The download failed: fetch it again")
-    try:
-        return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if file.read(_HEAD_BYTES).lstrip()[:1] == b"<":
+                raise DataError(f"{path} is a web page, not a pickle", "The download failed: fetch it again")
+            file.seek(0)
+            pickles.check(Bounded(file, size))
+            file.seek(0)
+            return _ArrayUnpickler(file, encoding="latin1").load()
+    except DataError:
+        raise
     except _ForbiddenGlobalError as error:
         raise DataError(
             f"{path} asks to load {error}; only numpy arrays are admitted, and nothing was run",
             "Do not trust this file",
         ) from error
+    except IsADirectoryError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # a broken pickle can make any opcode fail in any way
         raise DataError(
-            f"{path} ({len(content)} bytes) is truncated or not a pickle: {reason_of(error)}", "Fetch it again"
+            f"{path} ({size} bytes) is truncated or not a pickle: {reason_of(error)}", "Fetch it again"
         ) from error
 
 

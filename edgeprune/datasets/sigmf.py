@@ -4,8 +4,7 @@ Frames are cut from annotations with a `core:label`; what SNR they have is told 
 All data types of the specification are read: fixed-point samples are scaled to -1..1, real ones have Q = 0.
 """
 
-import json
-import math
+import tarfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,11 +16,17 @@ import numpy as np
 from edgeprune.datasets._source import Streamed
 from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import ConfigError, DataError, reason_of
+from edgeprune.files import tars
+from edgeprune.files.bounds import MalformedError, claimed, refuse_special
+from edgeprune.files.plain import parse_json
 from edgeprune.protocols import FrameSource
 from edgeprune.records import Reading
 
 _META = ".sigmf-meta"
 _SNR_KEYS = ("snr", "snr_db")
+_MOST_CHANNELS = 1024
+_MOST_HZ = 1e12
+_MOST_DB = 2**15
 
 
 class SigMF(Streamed):
@@ -69,14 +74,15 @@ class _Recording:
         self._path, self._number = path, number
         self._meta = path.with_suffix(_META)
         archive = path.suffix == ".sigmf"
-        if not archive:
-            self._check_metadata()
+        self._check_metadata(_metadata_in(path) if archive else _content(self._meta))
         self._signal = _opened(path if archive else self._meta)
         data = self._signal.data_file
         if not archive and data is None:
             raise DataError(f"{self._meta} has no data file beside it", f"It should be {path.stem}.sigmf-data")
         self.files = [path] if archive else [self._meta, Path(data)]
         self._channels = int(self._signal.num_channels)
+        if not 1 <= self._channels <= _MOST_CHANNELS:
+            raise DataError(f"{self._meta}: core:num_channels is {self._channels}; allowed is 1 to {_MOST_CHANNELS}")
         self._complex = str(self._signal.get_global_field("core:datatype")).startswith("c")
         self._samples = int(self._signal.sample_count)
         if not archive:
@@ -85,7 +91,7 @@ class _Recording:
 
     def segments(self) -> list[Segment]:
         """One of each labelled annotation and channel."""
-        rate = self._signal.get_global_field("core:sample_rate")
+        rate = self._rate()
         annotations = self._signal.get_annotations()
         found: list[Segment] = []
         for index, annotation in enumerate(annotations):
@@ -93,7 +99,10 @@ class _Recording:
                 continue
             start = int(annotation["core:sample_start"])
             count = int(annotation.get("core:sample_count", self._samples - start))
-            if start + count > self._samples or count < 0:
+            label = annotation["core:label"]
+            if not isinstance(label, str):
+                raise DataError(f"{self._meta}: annotation {index}: core:label {label!r:.40} is no text")
+            if start + count > self._samples or count < 0 or start < 0:
                 raise DataError(
                     f"{self._meta}: annotation {index} ends at sample {start + count}, "
                     f"the data end at {self._samples}: they are short"
@@ -102,11 +111,11 @@ class _Recording:
                 Segment(
                     self._path.name,
                     self._number,
-                    str(annotation["core:label"]),
+                    label,
                     _snr(annotation, f"{self._meta}: annotation {index}"),
                     start,
                     count,
-                    None if rate is None else float(rate),
+                    rate,
                     lambda first, last, channel=channel: self._read(first, last, channel),  # type: ignore[misc]
                 )
                 for channel in range(self._channels)
@@ -118,6 +127,14 @@ class _Recording:
             self.notes.append(f"{self._path.name}: {unnamed} annotations without a core:label are left out")
         return found
 
+    def _rate(self) -> float | None:
+        rate = self._signal.get_global_field("core:sample_rate")
+        if rate is None:
+            return None
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate <= _MOST_HZ:
+            raise DataError(f"{self._meta}: core:sample_rate is {rate!r:.40}; allowed is above 0 to {_MOST_HZ:g} Hz")
+        return float(rate)
+
     def _read(self, first: int, last: int, channel: int) -> Complex:
         try:
             samples = self._signal.read_samples(first, last - first)
@@ -126,12 +143,10 @@ class _Recording:
         of_channel: Complex = np.asarray(samples if samples.ndim == 1 else samples[:, channel], dtype=np.complex64)
         return of_channel
 
-    def _check_metadata(self) -> None:
+    def _check_metadata(self, content: bytes) -> None:
         """Refuse metadata that are no JSON object, or name a data file elsewhere."""
-        try:
-            meta = json.loads(self._meta.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self._meta} is not a SigMF metadata file: {reason_of(error)}") from error
+        with claimed(self._meta, "a SigMF metadata file", DataError):
+            meta = parse_json(content)
         if not isinstance(meta, dict) or not isinstance(meta.get("global"), dict):
             raise DataError(f"{self._meta} is not a SigMF metadata file: it has no 'global' object")
         named = meta["global"].get("core:dataset")
@@ -148,6 +163,29 @@ class _Recording:
         size = data.stat().st_size
         if size % sample_bytes:
             raise DataError(f"{data} is short: {size} bytes are not whole samples of {sample_bytes} bytes")
+
+
+def _content(path: Path) -> bytes:
+    with claimed(path, "a SigMF metadata file", DataError):
+        refuse_special(path)
+        return path.read_bytes()
+
+
+def _metadata_in(archive: Path) -> bytes:
+    """The metadata in an archive, which the package looks for by the end of their name.
+
+    Raises:
+        DataError: The archive is compressed, damaged, holds more than plain files, or no metadata.
+    """
+    with claimed(archive, "a valid SigMF recording", DataError):
+        tars.check(archive)
+        with tarfile.open(archive, "r:") as members:
+            found = [member for member in members if member.isfile() and member.name.endswith(_META)]
+            if len(found) != 1:
+                raise MalformedError(f"it holds {len(found)} metadata files; one is read")
+            file = members.extractfile(found[0])
+            assert file is not None  # it is a file
+            return file.read()
 
 
 def _opened(path: Path) -> Any:
@@ -169,7 +207,7 @@ def _opened(path: Path) -> Any:
 def _snr(annotation: dict[str, Any], place: str) -> int | None:
     for key, value in annotation.items():
         if key.rsplit(":", 1)[-1].lower() in _SNR_KEYS:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST_DB < value < _MOST_DB:
                 raise DataError(f"{place}: {key} is {value!r:.40}, not a number of dB")
             return round(value)
     return None

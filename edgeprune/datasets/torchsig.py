@@ -3,7 +3,6 @@
 What a sample is is told by `class_name` and `snr_db` of its one component; TorchSig itself is not needed.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +15,14 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
-from edgeprune.frames import checked_table
+from edgeprune.files.bounds import ROOM_BYTES
+from edgeprune.files.plain import parse_json
+from edgeprune.frames import checked_table, refuse_class_name
 from edgeprune.protocols import FrameSource
 from edgeprune.records import Reading
 
 _FILE = "data.h5"
+_LEAST_AT_ONCE = 8
 _ARRAY_FORMAT = "torchsig-homogeneous"
 _RECORDS = {"data", "metadata", "index", "component_signals"}
 
@@ -51,6 +53,8 @@ class TorchSig(Streamed):
             lacking = [index for index, about in enumerate(told) if "class_name" not in about]
             if lacking:
                 raise DataError(f"{file_path}: sample {lacking[0]} has no class_name")
+            for about in told:
+                refuse_class_name(str(about["class_name"]), str(file_path))
             names = sorted({str(about["class_name"]) for about in told})
             snrs = [about.get("snr_db") for about in told]
             known = all(isinstance(snr, int | float) for snr in snrs)
@@ -76,7 +80,10 @@ class _Array:
             raise DataError(f"{path} holds {self._data.dtype} of shape {self._data.shape}, not complex samples (N, L)")
         self.count, self.length = self._data.shape
         self._bounds = _hdf5.rows(offsets, path).astype(np.int64)
-        self._components = _hdf5.rows(components, path)
+        self._components = components
+        self._texts_at = 0
+        self._texts: tuple[Any, ...] = ()
+        self._at_once = max(_LEAST_AT_ONCE, ROOM_BYTES // path.stat().st_size)
         if len(self._bounds) != self.count + 1:
             raise DataError(f"{path}: component_offsets holds {len(self._bounds)} values for {self.count} samples")
 
@@ -85,10 +92,18 @@ class _Array:
         first, last = self._bounds[index : index + 2]
         _refuse_several(last - first, index, self._path)
         try:
-            told = json.loads(self._components[first])
+            told = parse_json(self._text(int(first)))
             return {name: told["items"][name] for name in ("class_name", "snr_db") if name in told["items"]}
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise DataError(f"{self._path}: component_metadata[{first}] is not TorchSig's JSON") from error
+
+    def _text(self, index: int) -> bytes:
+        """One of the texts, which are read a few at a time, since many may share one long text of the file."""
+        if not self._texts_at <= index < self._texts_at + len(self._texts):
+            self._texts_at = index
+            self._texts = tuple(_hdf5.rows(self._components, self._path, index, index + self._at_once))
+        text = self._texts[index - self._texts_at]
+        return text if isinstance(text, bytes) else str(text).encode()
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.generic]:
         """Samples start to stop as (n, 2, L)."""
@@ -101,7 +116,7 @@ class _Records:
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self._file, self._path = file, path
-        self.count = len(file["index"])
+        self.count = len(self._group("index"))
         if not self.count:
             raise DataError(f"{path} holds no frames")
         self.length = len(self._sample(0))
@@ -109,11 +124,13 @@ class _Records:
     def about(self, index: int) -> dict[str, Any]:
         """What is told of the one signal in a sample."""
         key = self._key(index)
-        components = self._file["component_signals"]
-        parts: list[str] = list(components[key].asstr()[...]) if key in components else []
+        components = self._group("component_signals")
+        parts: Any = _hdf5.arrays(components, self._path, key)[0] if key in components else ()
         _refuse_several(len(parts), index, self._path)
-        told = self._file["metadata"].get(parts[0], {})
-        found = {name: told[name][()] for name in ("class_name", "snr_db") if name in told}
+        told = _hdf5.member(self._group("metadata"), self._path, str(parts.asstr()[0]))
+        if not isinstance(told, h5py.Group):
+            return {}
+        found = {name: _hdf5.arrays(told, self._path, name)[0][()] for name in ("class_name", "snr_db") if name in told}
         if isinstance(found.get("class_name"), bytes):
             found["class_name"] = found["class_name"].decode()
         if "snr_db" in found:
@@ -129,16 +146,24 @@ class _Records:
         stacked = np.stack(samples)
         return np.stack([stacked.real, stacked.imag], axis=1)
 
+    def _group(self, name: str) -> h5py.Group:
+        found = _hdf5.member(self._file, self._path, name)
+        if not isinstance(found, h5py.Group):
+            raise DataError(f"{self._path}: {name} is no group of records")
+        return found
+
     def _key(self, index: int) -> str:
+        text: Any = _hdf5.member(self._group("index"), self._path, str(index))
         try:
-            return str(self._file["index"][str(index)].asstr()[()])
+            return str(text.asstr()[()])
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{self._path}: index has no sample {index}") from error
 
     def _sample(self, index: int) -> npt.NDArray[np.generic]:
-        array = self._file["data"].get(self._key(index))
+        array = _hdf5.member(self._group("data"), self._path, self._key(index))
         if not isinstance(array, h5py.Dataset) or array.ndim != 1 or array.dtype.kind != "c":
             raise DataError(f"{self._path}: sample {index} is not an array of complex samples (L,)")
+        _hdf5.refuse_declared(self._path, array)
         return _hdf5.rows(array, self._path)
 
 

@@ -1,12 +1,13 @@
 """A result's tar, which comes from elsewhere: unpacked only if every entry is what a run leaves, and whole."""
 
-import json
 import re
 import shutil
 import tarfile
 from pathlib import Path
 
 from edgeprune.errors import ConfigError, DeviceError, reason_of
+from edgeprune.files import tars
+from edgeprune.files.plain import parse_json
 from edgeprune.files.whole import begun_folder
 from edgeprune.measurement import OUT, RESULT, STEPS
 from edgeprune.store import file_sha256, unwritable
@@ -68,6 +69,7 @@ def _extract(archive: Path, fresh: Path) -> None:
     """Write the entries; none is created but files and folders of known names."""
     count = total = 0
     try:
+        tars.check(archive)
         with tarfile.open(archive, "r:") as entries:
             for entry in entries:
                 count, total = count + 1, total + entry.size
@@ -91,6 +93,8 @@ def _extract(archive: Path, fresh: Path) -> None:
         raise DeviceError(f"{archive.name} is no result: {reason_of(error)}", _HINT) from error
     except FileNotFoundError as error:
         raise DeviceError(f"no such file: {archive}") from error
+    except RecursionError as error:  # tarfile goes into itself for every extended header
+        raise DeviceError(f"{archive.name} is no result: it is nested too deeply", _HINT) from error
 
 
 def _check_sums(name: str, fresh: Path) -> None:
@@ -111,7 +115,7 @@ def _check_sums(name: str, fresh: Path) -> None:
 
 def _check_bundle(name: str, fresh: Path, bundle_id: str) -> None:
     try:
-        found = json.loads((fresh / RESULT / "bundle.json").read_text(encoding="utf-8"))["id"]
+        found = parse_json((fresh / RESULT / "bundle.json").read_bytes())["id"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DeviceError(f"{name} does not say which bundle it is the result of", _HINT) from error
     if found != bundle_id:

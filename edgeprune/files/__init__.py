@@ -1,1 +1,1 @@
-"""Files and folders as edgeprune writes them: whole or absent, and nothing of the user's touched on the way."""
+"""Files and folders: written whole or not at all, nothing of the user's touched, and read without trust in them."""

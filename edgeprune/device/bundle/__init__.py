@@ -16,6 +16,9 @@ from typing import Any
 from edgeprune.device.bundle.rendering import check_path, render, settings
 from edgeprune.device.probe import Needs
 from edgeprune.errors import ConfigError, DeviceError, EdgepruneError, reason_of
+from edgeprune.files import tars
+from edgeprune.files.bounds import claimed, refuse_special
+from edgeprune.files.plain import parse_json
 from edgeprune.measurement import KNOWN_FRAMES, Assignment, Plan
 from edgeprune.store import canonical_sha256, from_plain, replacing, to_plain
 
@@ -119,17 +122,17 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ConfigError: No such file, or not a bundle.
     """
-    try:
-        with tarfile.open(path) as archive:
+    refuse_special(path)
+    with claimed(path, "a bundle", ConfigError):
+        if not path.exists():
+            raise ConfigError(f"no such file: {path}")
+        tars.check(path)
+        with tarfile.open(path, "r:") as archive:
             for member in archive:
                 if member.name.endswith("/bundle.json") and member.isfile() and member.size <= _MANIFEST_BYTES:
                     file = archive.extractfile(member)
                     assert file is not None  # it is a file
-                    return manifest_from(json.loads(file.read()), str(path))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}") from error
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise ConfigError(f"{path} is not a bundle: {reason_of(error)}") from error
+                    return manifest_from(parse_json(file.read()), str(path))
     raise ConfigError(f"{path} is not a bundle: it has no bundle.json")
 
 

@@ -1,0 +1,125 @@
+"""What a file may cost that is being read, and the one place where a file that is not what it says becomes an error.
+
+Reading a file takes at most 4 times its own size plus 500 MB. So what a file declares is held against its size before
+anything is made of it: it may be `FOLD` times the file plus `ROOM_BYTES`, and the rest is left to what is made on the
+way.
+"""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from edgeprune.errors import ConfigError, EdgepruneError, reason_of
+
+FOLD = 3
+ROOM_BYTES = 128 << 20
+MOST_DEPTH = 100
+"""How deeply containers may be nested in a file."""
+
+
+class MalformedError(ValueError):
+    """A file is not what it says; the text says where and how, without the name of the file."""
+
+
+@contextmanager
+def claimed(path: Path, what: str, kind: type[EdgepruneError], hint: str = "") -> Iterator[None]:
+    """Turn whatever fails in reading a file into one error; errors of edgeprune pass.
+
+    A damaged file fails in whatever meets it first, so no list of exceptions is complete.
+
+    Args:
+        path: The file, for the message.
+        what: What it should be, with its article: 'a model file'.
+        kind: The error it becomes.
+        hint: What to do about it.
+
+    Raises:
+        EdgepruneError: Of that kind.
+    """
+    try:
+        yield
+    except EdgepruneError:
+        raise
+    except MemoryError as error:
+        raise kind(f"{path} asks for more memory than there is", hint) from error
+    except RecursionError as error:
+        raise kind(f"{path} is not {what}: it is nested too deeply", hint) from error
+    except OSError as error:
+        raise kind(f"cannot read {path}: {error.strerror or reason_of(error)}", hint) from error
+    except Exception as error:
+        raise kind(f"{path} is not {what}: {reason_of(error)}", hint) from error
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a device, a pipe or a socket: reading one may never end.
+
+    Raises:
+        ConfigError: It is one, or its name cannot be that of a file.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise ConfigError(f"{path} is neither a file nor a folder", "Give a file; devices and pipes are not read")
+
+
+def refuse_inflated(declared_bytes: int, file_bytes: int, what: str) -> None:
+    """Refuse what would take far more memory than its file.
+
+    Raises:
+        MalformedError: It would.
+    """
+    allowed = FOLD * file_bytes + ROOM_BYTES
+    if declared_bytes > allowed:
+        raise MalformedError(f"{what} would take {declared_bytes} bytes, and a file of {file_bytes} may take {allowed}")
+
+
+def refuse_deep(plain: Any, most: int = MOST_DEPTH) -> None:
+    """Refuse plain values that are nested too deeply for what walks through them later.
+
+    Raises:
+        MalformedError: They are.
+    """
+    level, seen = [plain], set()
+    for _ in range(most):
+        within: list[Any] = []
+        for value in level:
+            if isinstance(value, dict | list | tuple) and id(value) not in seen:
+                seen.add(id(value))
+                within += value.values() if isinstance(value, dict) else value
+        if not within:
+            return
+        level = within
+    raise MalformedError(f"it is nested more than {most} levels deep")
+
+
+class Bounded:
+    """A binary file whose reads allocate no more than is left in it.
+
+    Args:
+        file: Open for reading, at any place.
+        size: Of the file in bytes.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self.size = file, size
+
+    def read(self, count: int = -1) -> bytes:
+        """At most so many bytes."""
+        left = max(self.size - self._file.tell(), 0)
+        return self._file.read(left if count < 0 else min(count, left))
+
+    def readline(self, count: int = -1) -> bytes:
+        """The bytes up to the end of a line."""
+        return self._file.readline(count)
+
+    def tell(self) -> int:
+        """The place in the file."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place in the file."""
+        return self._file.seek(offset, whence)
