@@ -7,6 +7,7 @@ program, which then travel inside the model file.
 
 import hashlib
 import io
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,16 @@ from torch import Tensor, nn
 from edgeprune import foreign, registry
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.files.bounds import claimed, refuse_inflated
 from edgeprune.model_file import FORMAT, ModelOptions, described, is_state, read
 from edgeprune.records import Arch, DataRef, InputSpec, PrunePlan
 from edgeprune.store import file_sha256, from_plain, replacing, to_plain
 from edgeprune.widths import Size, resize
 
 _EMBEDDED = ("pickle", "exported")
+_MOST_INPUTS = 1 << 24
+_MOST_CLASSES = 10_000
+_MOST_GROUPED = 1 << 24  # inputs times outputs where channels are in groups, and weights are fewer
 _FIELDS = ("arch", "state_dict", "classes", "input", "data", "plan", "metrics")
 
 
@@ -173,6 +178,7 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
         widths = from_plain(dict[str, tuple[int, int]], content.get("widths") or {}, str(path))
     except ConfigError as error:
         raise ModelError(error.message) from error
+    _check_sizes(path, arch, shape, classes, plan)
     _require_trust(path, arch, options, bare)
     embedded = content.get("embedded")
     blob = bytes(embedded.numpy().tobytes()) if isinstance(embedded, Tensor) else b""
@@ -181,12 +187,17 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
             f"{path} embeds another network than the model that you trust; nothing was run",
             "It was changed after it was written: use another --out, or remove the file",
         )
+    state = content["state_dict"]
+    if arch.source == "registered":
+        _check_network(path, arch)
+    if is_state(state):
+        _check_widths(path, widths, state)
     model = rebuilt(build(arch, blob), plan, widths, shape)
     outputs = arch.arguments.get("classes", len(classes))
     if outputs != len(classes):
         raise ModelError(f"{path} names {len(classes)} classes for a network of {outputs} outputs")
-    if content["state_dict"] is not None or not bare:
-        _fill(model, content["state_dict"], path, arch.name)
+    if state is not None or not bare:
+        _fill(model, state, path, arch.name)
     return Checkpoint(
         model=model.eval(),
         arch=arch,
@@ -200,6 +211,39 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
         name=path.stem,
         sha256=file_sha256(path),
     )
+
+
+def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, ...], plan: PrunePlan | None) -> None:
+    """Refuse inputs, classes and shapes that no network has, before anything of that size is made."""
+    if not 1 <= shape.channels * shape.length <= _MOST_INPUTS or min(shape.channels, shape.length) < 1:
+        raise ModelError(f"{path} takes {shape.channels} x {shape.length} samples; allowed are 1 to {_MOST_INPUTS}")
+    for name, number in (("named", len(classes)), ("built", arch.arguments.get("classes", 0))):
+        if type(number) is int and number > _MOST_CLASSES:
+            raise ModelError(f"{path} has {number} classes {name}; allowed are {_MOST_CLASSES}")
+    for edit in () if plan is None else plan.edits:
+        if edit.expand is not None and not 0 <= math.prod(edit.expand) <= _MOST_INPUTS:
+            raise ModelError(f"{path} expands a unit to {edit.expand!s:.60}; allowed are {_MOST_INPUTS} values")
+
+
+def _check_network(path: Path, arch: Arch) -> None:
+    """Refuse a network that is far larger than the file, before it is made; pruning does not take as much away."""
+    try:
+        with torch.device("meta"):
+            network = registry.family_of(arch.name).build(arch.name, **arch.arguments)
+    except (TypeError, ValueError, RuntimeError):  # `build` says what is wrong
+        return
+    sizes = [tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers())]
+    with claimed(path, f"a file of {arch.name}", ModelError):
+        refuse_inflated(sum(sizes), path.stat().st_size, "that network")
+
+
+def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor]) -> None:
+    """Refuse widths that the weights of the file do not have."""
+    for module, size in widths.items():
+        own = [tensor.numel() for name, tensor in state.items() if name.startswith(f"{module}.")]
+        most = max(own or [tensor.numel() for tensor in state.values()], default=0)
+        if max(size) > most or (own and math.prod(size) > max(most, _MOST_GROUPED)):
+            raise ModelError(f"{path} makes {module!r:.80} {size[0]} by {size[1]} wide, and has {most} weights for it")
 
 
 def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> None:

@@ -85,7 +85,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise ConfigError(f"no such file: {path}") from error
     except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
-        raise ConfigError(f"cannot read {path}: {reason_of(error)}") from error
+        raise ConfigError(f"{path} is not a JSON file: {reason_of(error)}") from error
     with claimed(path, "a JSON file", ConfigError):
         return parse_json(content)
 
