@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprune.errors import ConfigError, reason_of, unknown_name
-from edgeprune.files.bounds import MalformedError, claimed, refuse_deep
+from edgeprune.files.bounds import MOST_DEPTH, MalformedError, claimed, refuse_deep
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,6 +40,9 @@ def read(path: Path, what: str) -> dict[str, Any]:
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes; no {what} file is")
     with claimed(path, "a TOML file", ConfigError):
+        dots = max(line.count(b".") for line in content.split(b"\n"))
+        if dots > MOST_DEPTH:  # tomllib takes the square of that in time and memory
+            raise MalformedError(f"a line of it holds {dots} dots; allowed are {MOST_DEPTH}")
         found = tomllib.loads(content.decode("utf-8"))
         refuse_deep(found)
         _refuse_large_integers(found)

@@ -1,7 +1,6 @@
 """Raw samples: every single time of every round, kept with what they were measured on."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edgeprune.errors import DataError
+from edgeprune.files.bounds import MalformedError, claimed
+from edgeprune.files.npy import read_archive
+from edgeprune.files.plain import parse_json
 from edgeprune.store import replacing
 
 if TYPE_CHECKING:
@@ -43,11 +45,11 @@ def read(path: Path) -> tuple[tuple[Round, ...], dict[str, Any]]:
     Raises:
         DataError: Missing, or not a file of samples this version reads.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            ms, number, described = arrays["ms"], arrays["round"], json.loads(str(arrays["description"]))
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a file of latency samples: {error}") from error
-    if described.pop("schema", None) != SCHEMA:
+    with claimed(path, "a file of latency samples", DataError):
+        arrays = read_archive(path)
+        ms, number, described = arrays["ms"], arrays["round"], parse_json(str(arrays["description"]).encode())
+        if ms.ndim != 1 or ms.shape != number.shape or ms.dtype.kind != "f":
+            raise MalformedError(f"it holds {ms.dtype} times of shape {ms.shape} in rounds of shape {number.shape}")
+    if not isinstance(described, dict) or described.pop("schema", None) != SCHEMA:
         raise DataError(f"{path} is not of the schema {SCHEMA!r}", "Measure again with this version")
     return tuple(np.split(ms, np.flatnonzero(np.diff(number)) + 1)), described

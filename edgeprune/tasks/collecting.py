@@ -14,6 +14,8 @@ from edgeprune.device import telemetry
 from edgeprune.device.bundle import Manifest
 from edgeprune.device.probe import parse, refuse, tool_version
 from edgeprune.errors import DataError, DeviceError
+from edgeprune.files.bounds import claimed
+from edgeprune.files.npy import read_archive
 from edgeprune.measurement import RESULT, STEPS, DeviceFacts, DeviceMeasurement, Role, TimedRound
 from edgeprune.outcome import Agreement, DeviceAccuracy, DeviceOutcome, Energy, Power
 from edgeprune.records import Frames
@@ -43,14 +45,12 @@ def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
     Raises:
         DataError: Missing or damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
-            snrs = arrays.get("snrs")
-            known = {role: arrays[f"known_{role}"] for role in roles}
-            answers = {role: arrays[f"answers_{role}"] for role in roles if f"answers_{role}" in arrays}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} is not what the host answered: {error}", "Make the bundle again") from error
+    with claimed(path, "what the host answered", DataError, "Make the bundle again"):
+        arrays = read_archive(path)
+        labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
+        snrs = arrays.get("snrs")
+        known = {role: arrays[f"known_{role}"] for role in roles}
+        answers = {role: arrays[f"answers_{role}"] for role in roles if f"answers_{role}" in arrays}
     empty = np.empty((len(labels), 0, 0), np.float32)
     frames = Frames(empty, labels, snrs, classes, None, path.name, file_sha256(path))
     return HostAnswers(frames if answers else None, known, answers)
