@@ -1,0 +1,1 @@
+"""The modules beside the tests are imported by their names."""
