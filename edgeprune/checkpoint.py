@@ -19,6 +19,7 @@ from edgeprune import foreign, registry
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError, reason_of
 from edgeprune.files.bounds import claimed, refuse_inflated
+from edgeprune.frames import refuse_class_name
 from edgeprune.model_file import FORMAT, ModelOptions, described, is_state, read
 from edgeprune.records import Arch, DataRef, InputSpec, PrunePlan
 from edgeprune.store import file_sha256, from_plain, replacing, to_plain
@@ -217,9 +218,11 @@ def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, .
     """Refuse inputs, classes and shapes that no network has, before anything of that size is made."""
     if not 1 <= shape.channels * shape.length <= _MOST_INPUTS or min(shape.channels, shape.length) < 1:
         raise ModelError(f"{path} takes {shape.channels} x {shape.length} samples; allowed are 1 to {_MOST_INPUTS}")
-    for name, number in (("named", len(classes)), ("built", arch.arguments.get("classes", 0))):
+    for how, number in (("named", len(classes)), ("built", arch.arguments.get("classes", 0))):
         if type(number) is int and number > _MOST_CLASSES:
-            raise ModelError(f"{path} has {number} classes {name}; allowed are {_MOST_CLASSES}")
+            raise ModelError(f"{path} has {number} classes {how}; allowed are {_MOST_CLASSES}")
+    for name in classes:
+        refuse_class_name(name, str(path))
     for edit in () if plan is None else plan.edits:
         if edit.expand is not None and not 0 <= math.prod(edit.expand) <= _MOST_INPUTS:
             raise ModelError(f"{path} expands a unit to {edit.expand!s:.60}; allowed are {_MOST_INPUTS} values")

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 
 from edgeprune.files.bounds import MOST_DEPTH, Bounded, MalformedError
 
-_MOST_STEPS = 2_000_000
+_MOST_STEPS = 500_000
 _FETCHED_BYTES = 1 << 20  # in all from the memo, above the size of the file
 _PUT = ("PUT", "BINPUT", "LONG_BINPUT")
 _GET = ("GET", "BINGET", "LONG_BINGET", "DUP")

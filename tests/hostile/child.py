@@ -24,6 +24,12 @@ def peak_bytes():
     return int(line.split()[1]) << 10
 
 
+def reset_peak():
+    """Let the peak begin anew; returns the memory that the process has now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return psutil.Process().memory_info().rss
+
+
 def told(read, path):
     """The exit code that reading a file ends with, and the words of the error."""
     try:
@@ -37,8 +43,7 @@ def told(read, path):
 
 def measured(read, path):
     """The same with seconds, and the bytes of memory that were taken beyond what the process had."""
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before, begin = psutil.Process().memory_info().rss, time.perf_counter()
+    before, begin = reset_peak(), time.perf_counter()
     code, words = told(read, path)
     return {
         "file": path.name,

@@ -49,8 +49,8 @@ def npz():
     whole = archive(**good)
     yield "flipped.npz", flipped(whole, whole.index(IQ.tobytes()) + 9)
     yield "cut-off.npz", whole[:-9]
-    yield "bomb.npz", archive(zipfile.ZIP_DEFLATED, **{**good, "iq": array_bytes(np.zeros((40_000, 2, 1024), "f4"))})
-    yield "bzip2.npz", archive(zipfile.ZIP_BZIP2, **{**good, "iq": array_bytes(np.zeros((40_000, 2, 1024), "f4"))})
+    yield "bomb.npz", archive(zipfile.ZIP_DEFLATED, **{**good, "iq": array_bytes(np.zeros((20_000, 2, 1024), "f4"))})
+    yield "bzip2.npz", archive(zipfile.ZIP_BZIP2, **{**good, "iq": array_bytes(np.zeros((20_000, 2, 1024), "f4"))})
     yield "terabyte.npz", archive(**{**good, "iq": npy((HUGE, 2, 16))})
     yield "overflow.npz", archive(**{**good, "iq": npy((1 << 32, 1 << 32, 1 << 32))})
     yield "empty-texts.npz", archive(**{**good, "labels": npy((10**12,), "<U0")})
@@ -115,8 +115,8 @@ def fill_value(file):
 
 
 def compressed(file):
-    framed(file, iq=None, labels=np.zeros(20_000, "i2"))
-    file.create_dataset("iq", data=np.zeros((20_000, 2, 2048), "f4"), chunks=(200, 2, 2048), compression="gzip")
+    framed(file, iq=None, labels=np.zeros(10_000, "i2"))
+    file.create_dataset("iq", data=np.zeros((10_000, 2, 2048), "f4"), chunks=(200, 2, 2048), compression="gzip")
 
 
 def shared_name(file):
@@ -133,11 +133,6 @@ def soft_across(file):
     framed(file, iq=None)
     file["away"] = h5py.ExternalLink("other.h5", "/")
     file["iq"] = h5py.SoftLink("/away/iq")
-
-
-def large_attribute(file):
-    framed(file)
-    file.attrs.create("format", np.zeros((8000,), "i1"))
 
 
 def torchsig_link(file):
@@ -166,7 +161,6 @@ LAYOUTS = {
     "labels-of-floats": lambda file: framed(file, labels=np.full(8, 1e300)),
     "classes-of-numbers": lambda file: framed(file, classes=np.arange(3)),
     "snrs-beyond": lambda file: framed(file, snrs=np.full(8, 2**63 - 1)),
-    "large-attribute": large_attribute,
     "torchsig-link": torchsig_link,
     "radioml-external": lambda file: [
         file.create_dataset("X", (8, 16, 2), "f4", external=[("/etc/passwd", 0, 1024)]),
@@ -203,7 +197,7 @@ def mat():
     yield "text.mat", matlab(XTrainIQ="abc")
     yield "other.mat", matlab(a=np.zeros(3))
     packer = zlib.compressobj(9)
-    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(600)) + packer.flush()
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(160)) + packer.flush()
     yield "bomb.mat", header + struct.pack("<2I", 15, len(bomb)) + bomb
     yield "cut-off.mat", header + struct.pack("<2I", 14, 1 << 31) + bytes(64)
     element = matlab(XTrainIQ=np.zeros((2, 16, 1, 252)))

@@ -1,6 +1,5 @@
 """JSON, TOML, tar archives, samples and ONNX that are not what they say."""
 
-import io
 import json
 import zipfile
 
@@ -70,7 +69,7 @@ def samples():
         "description": array_bytes(np.array(json.dumps({"schema": "edgeprune-samples/1"}))),
     }
     yield "terabyte.npz", archive(**{**good, "ms": npy((1 << 38,), "<f8")})
-    yield "bomb.npz", archive(zipfile.ZIP_DEFLATED, **{**good, "ms": array_bytes(np.zeros(80_000_000))})
+    yield "bomb.npz", archive(zipfile.ZIP_DEFLATED, **{**good, "ms": array_bytes(np.zeros(20_000_000))})
     yield "deep.npz", archive(**{**good, "description": array_bytes(np.array("[" * 100_000))})
     yield "list.npz", archive(**{**good, "description": array_bytes(np.array("[]"))})
     yield "number.npz", archive(**{**good, "description": array_bytes(np.ones(4))})
@@ -117,6 +116,3 @@ def onnxes():
     yield "no-input.onnx", onnx.ModelProto().SerializeToString()
     yield "text.onnx", b"hello" * 30
     yield "empty.onnx", b""
-
-
-assert io

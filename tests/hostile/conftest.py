@@ -1,1 +1,0 @@
-"""The modules beside the tests are imported by their names."""
