@@ -3,12 +3,14 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check docs clean
+.PHONY: help install demo test check fuzz docs clean
 
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo-run
 ARGS ?=
+COUNT ?= 10000
+SEED ?= 0
 PIP_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -46,6 +48,9 @@ check: $(INSTALLED) ## All that CI checks: style, types, import rules, tests, do
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED) ## Read mutated files of every format: COUNT of them, chosen by SEED.
+	@PYTHONPATH=tests $(BIN)/python tests/hostile/fuzz.py --count $(COUNT) --seed $(SEED)
 
 docs: $(INSTALLED) ## Write the generated parts of docs/ anew.
 	@$(BIN)/python docs/generate.py

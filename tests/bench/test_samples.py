@@ -40,7 +40,7 @@ def test_what_is_not_a_file_of_samples_is_said(tmp_path, content):
     path = tmp_path / "samples.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match="not a file of latency samples"):
+    with pytest.raises(DataError, match=r"not a file of latency samples|cannot read"):
         samples.read(path)
 
 

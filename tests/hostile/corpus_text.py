@@ -55,7 +55,7 @@ def results():
     bundle = header("x/bundle.json", len(deep), content=deep)
     yield "deep-bundle.tar", tarred(good, header("result/bundle.json", len(deep), content=deep), bundle)
     yield "above.tar", tarred(header("../evil", 1, content=b"x"))
-    yield "root.tar", tarred(header("/tmp/edgeprune-hostile-marker", 1, content=b"x"))
+    yield "root.tar", tarred(header("/hostile-marker", 1, content=b"x"))
     yield "cut-off.tar", tarred(good)[:700]
     yield "zeros.tar", bytes(2048)
     yield "empty.tar", b""

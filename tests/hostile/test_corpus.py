@@ -12,7 +12,7 @@ import corpus_text
 import pytest
 
 HERE = Path(__file__).parent
-MARKER = Path("/tmp/edgeprune-hostile-marker")
+ABOVE = Path("/hostile-marker")  # where an archive would write
 ROOM_BYTES = 500_000_000
 FOLD = 4
 
@@ -49,6 +49,11 @@ def size_of(path):
     return sum(file.stat().st_size for file in {*beside, path} if file.is_file())
 
 
+def everything(folder):
+    """All files in a folder."""
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """What came of the files of a reader, read in a child under limits."""
@@ -58,7 +63,7 @@ def run(tmp_path_factory):
         if reader not in known:
             folder = tmp_path_factory.mktemp(reader)
             files = CORPORA[reader](folder)
-            MARKER.unlink(missing_ok=True)
+            before = everything(folder)
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])}
             done = subprocess.run(
                 [sys.executable, str(HERE / "child.py"), reader, *map(str, files)],
@@ -70,7 +75,7 @@ def run(tmp_path_factory):
                 env=environment,
             )
             lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-            known[reader] = done, lines, {file.name: file for file in files}, files
+            known[reader] = done, lines, everything(folder) - before, files
         return known[reader]
 
     return of
@@ -103,6 +108,7 @@ class TestEveryReader:
         assert large == []
 
     def test_leaves_no_process_and_no_file(self, run, reader):
-        _, lines, _, _ = run(reader)
+        _, lines, left, _ = run(reader)
         assert [line for line in lines if line.get("children")] == []
-        assert not MARKER.exists()
+        assert left == set()
+        assert not ABOVE.exists()
