@@ -36,7 +36,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ConfigError(f"no such {what} file: {path}") from error
     except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
-        raise ConfigError(f"cannot read {path}: {reason_of(error)}") from error
+        raise ConfigError(f"{path} is not a TOML file: {reason_of(error)}") from error
     if len(content) > _MOST_BYTES:
         raise ConfigError(f"{path} is larger than {_MOST_BYTES} bytes; no {what} file is")
     with claimed(path, "a TOML file", ConfigError):

@@ -128,7 +128,7 @@ class TestWriting:
         def refuse(_handle):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr(store.os, "fsync", refuse)
+        monkeypatch.setattr(os, "fsync", refuse)
         with pytest.raises(ConfigError, match="No space left on device"):
             checkpoints.save(tmp_path / "model.pt", synthetic.checkpoint())
         assert list(tmp_path.iterdir()) == []
