@@ -80,7 +80,7 @@ class Grouping:
         if not varying.any():
             return Effect(1.0, 1.0)
         freedom = float(squares.sum()) ** 2 / (squares[varying] ** 2 / (in_stratum[varying] - 1)).sum()
-        found = max(1.0, float(squares.sum()) / (frames * independent))
+        found = max(1.0, float(squares.sum()) / (frames * float(independent)))
         return Effect(found, float((_Z95 / stats.t.ppf(0.975, freedom)) ** 2) / found)
 
     def _strata(self) -> Indices:
