@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
-from edgeprune.errors import DeviceError, reason_of
+from edgeprune.errors import DeviceError, ModelError, reason_of
 
 _LONGEST_WAIT = timedelta(days=7)  # while the first process does what is done once
 
@@ -147,6 +147,8 @@ def follow(processes: Processes, learn: Callable[[Any, Processes], None]) -> int
         if processes.agree(True):
             try:
                 learn(task, processes)
+            except ModelError:  # that the loss diverged, which the first process says
+                return 0
             except DeviceError as error:
                 if not _gone(error.__cause__):
                     raise
