@@ -90,7 +90,7 @@ class SimilarityMetric(Protocol):
     """Compares what units make of the same frames; a file in `similarity/` holds one as `metric`.
 
     A metric sees each unit's activations of one batch once, turns them into a summary small enough to keep for all
-    units at a time, and compares summaries, so that activations are never stored.
+    units at a time, and compares summaries, so that activations are never stored. It computes where they are.
     """
 
     def summarise(self, activations: "Tensor") -> "Tensor":
@@ -119,11 +119,11 @@ class Subject:
     """The network whose units are judged, and what a judgement may use.
 
     Attributes:
-        model: The network the chain was found in, on the CPU, in eval mode. To be left as it was.
+        model: The network the chain was found in, in eval mode, where it is to be computed. To be left as it was.
         chain: Its units.
         shape: Of its frames.
-        train: Frames to learn from.
-        validation: Frames to choose by; never the test split.
+        train: Frames to learn from, in main memory: `network.compute.beside` brings a batch of them to the network.
+        validation: Frames to choose by, in main memory; never the test split.
         seed: Of everything random.
         progress: Told of long work.
     """

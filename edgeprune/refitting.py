@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.probe import probe
 from edgeprune.silence import unheard
 from edgeprune.widths import is_channelwise, replace, resized, sizes_of
@@ -46,8 +47,7 @@ def refit(model: nn.Module, shape: tuple[int, int]) -> tuple[str, ...]:
         ModelError: The network still cannot run.
     """
     rebuilt: list[str] = []
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    frames = probe(*shape).to(device)
+    frames = beside(model, probe(*shape))
     while True:
         try:
             with torch.no_grad(), evaluating(model), _watched(model), unheard():

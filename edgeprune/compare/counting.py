@@ -1,11 +1,10 @@
 """What a network takes for one frame: parameters, multiply-accumulates, and FLOPs as the paper counts them."""
 
-import copy
-
 import torch
 from torch import nn
 
 from edgeprune.compare.document import Cost
+from edgeprune.network.compute import host_copy
 from edgeprune.prune.cost import macs_of
 from edgeprune.records import InputSpec
 
@@ -24,7 +23,7 @@ def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
     Raises:
         ModelError: Its multiply-accumulates cannot be counted.
     """
-    counted = copy.deepcopy(model).cpu().eval()
+    counted = host_copy(model).eval()
     outputs = 0
 
     def add(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.records import InputSpec
 
 
@@ -21,9 +22,9 @@ def magnitudes(model: nn.Module) -> dict[str, Tensor]:
     return {name: _magnitude(value) for name, value in (*model.named_parameters(), *model.named_buffers())}
 
 
-def ones(shape: InputSpec) -> Tensor:
-    """The frame that goes in, (1, channels, length)."""
-    return torch.ones(1, shape.channels, shape.length, dtype=torch.float64)
+def ones(model: nn.Module, shape: InputSpec) -> Tensor:
+    """The frame that goes into a network, (1, channels, length), where that is."""
+    return beside(model, torch.ones(1, shape.channels, shape.length, dtype=torch.float64))
 
 
 def synaptic_flow(model: nn.Module, state: Mapping[str, Tensor], shape: InputSpec) -> dict[str, float]:
@@ -31,7 +32,7 @@ def synaptic_flow(model: nn.Module, state: Mapping[str, Tensor], shape: InputSpe
 
     Args:
         model: The network; left as it is.
-        state: Its parameters and buffers as magnitudes, by name.
+        state: Its parameters and buffers as magnitudes, by name, where the network is.
         shape: Of its frames.
 
     Raises:
@@ -39,7 +40,7 @@ def synaptic_flow(model: nn.Module, state: Mapping[str, Tensor], shape: InputSpe
     """
     weights = {name: state[name].detach().requires_grad_() for name, _ in model.named_parameters()}
     with evaluating(model), torch.enable_grad():
-        flow = torch.func.functional_call(model, {**state, **weights}, (ones(shape),)).sum()
+        flow = torch.func.functional_call(model, {**state, **weights}, (ones(model, shape),)).sum()
     require_finite(flow)
     gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True)
     return {
@@ -55,5 +56,5 @@ def require_finite(flow: Tensor) -> None:
 
 
 def _magnitude(value: Tensor) -> Tensor:
-    value = value.detach().cpu()
+    value = value.detach()
     return value.double().abs() if value.is_floating_point() else value.clone()

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from edgeprune.errors import ModelError
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.protocols import Labelled
 
 BATCH = 64
@@ -35,9 +36,9 @@ def batches(frames: Labelled) -> list[Labelled]:
 
 @torch.no_grad()
 def answers(model: nn.Module, frames: Labelled) -> Tensor:
-    """Logits (n, classes) of frames, in evaluation mode."""
+    """Logits (n, classes) of frames, in evaluation mode; in main memory, as the frames are."""
     with evaluating(model):
-        return torch.cat([model(batch.iq).float() for batch in batches(frames)])
+        return torch.cat([model(beside(model, batch.iq)).float().cpu() for batch in batches(frames)])
 
 
 def accuracy(logits: Tensor, frames: Labelled) -> float:

@@ -1,11 +1,10 @@
 """Initialising a trained network again, without knowing how it was built."""
 
-import copy
-
 import torch
 from torch import nn
 
 from edgeprune.modes import seeded
+from edgeprune.network.compute import host_copy, put_beside
 
 
 @torch.no_grad()
@@ -14,13 +13,18 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
     Every module with a `reset_parameters` method gets it: the initialisation that PyTorch gives it, which for batch
     norm resets the running statistics too. All other parameters are drawn from the normal distribution with their own
+<<<<<<< HEAD
     mean and variance. The state of the global random number generators is left as it was.
+=======
+    mean and variance. All are drawn on the CPU, so that they are the same wherever the
+    network is. The state of the global random number generator is left as it was.
+>>>>>>> 1b53bfa (Compute every stage where its network is)
 
     Args:
         model: The network; left as it is.
         seed: Of the new weights.
     """
-    renewed = copy.deepcopy(model)
+    renewed = host_copy(model)
     with seeded(seed):
         for module in renewed.modules():
             reset = getattr(module, "reset_parameters", None)
@@ -29,4 +33,4 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
                 continue
             for parameter in module.parameters(recurse=False):
                 parameter.copy_(parameter.mean() + parameter.std(correction=0) * torch.randn_like(parameter))
-    return renewed
+    return put_beside(model, renewed)

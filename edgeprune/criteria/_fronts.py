@@ -110,7 +110,7 @@ def _undominated(fronts: Sequence[Front]) -> Front:
     value = torch.cat([front.flow.value for front in fronts])
     growth = torch.cat([front.flow.growth for front in fronts])
     choices = [choice for front in fronts for choice in front.choices]
-    rows = torch.cat([value.flatten(1), growth.flatten(1)], dim=1)
+    rows = torch.cat([value.flatten(1), growth.flatten(1)], dim=1).cpu()  # each row decides what the next is held to
     lowest = torch.empty_like(rows)
     kept: list[int] = []
     for row in rows.sum(dim=1).argsort(stable=True).tolist():  # what is below in every entry has the lesser sum

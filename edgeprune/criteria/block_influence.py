@@ -16,6 +16,7 @@ from torch.nn.functional import cosine_similarity, pad
 from edgeprune.criteria._dropping import droppable
 from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.protocols import Subject
 from edgeprune.taps import read, taps_of
 
@@ -38,10 +39,11 @@ class BlockInfluence:
         parts = batches(spread(subject.train, FRAMES, subject.seed))
         total = torch.zeros(len(subject.chain.units), dtype=torch.float64)
         with evaluating(model), subject.progress.track("block influence", len(parts)) as advance:
-            taps = taps_of(model, subject.chain, parts[0].iq)
+            taps = taps_of(model, subject.chain, beside(model, parts[0].iq))
             for batch in parts:
-                passing = _Passing(batch.iq)
-                total += torch.stack(read(model, taps, batch.iq, passing.cosines))
+                frames = beside(model, batch.iq)
+                passing = _Passing(frames)
+                total += torch.stack(read(model, taps, frames, passing.cosines)).cpu()
                 advance(1, f"{len(batch.labels)} frames")
         mean = total / sum(len(batch.labels) for batch in parts)
         for unit in subject.chain.units:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import update_bn
 from edgeprune.criteria._dropping import droppable, without
 from edgeprune.criteria._frames import accuracy, answers, batches, log_loss, not_finite, spread
 from edgeprune.modes import seeded
+from edgeprune.network.compute import beside, device_of
 from edgeprune.protocols import Labelled, Subject
 
 FRAMES = 1024
@@ -55,8 +56,8 @@ def squeezed(growth: float) -> float:
 
 def _settle(model: nn.Module, frames: Labelled, seed: int) -> None:
     """Estimate batch norm's running statistics again; dropout is active meanwhile, and seeded."""
-    with seeded(seed):
-        update_bn((batch.iq for batch in batches(frames)), model)
+    with seeded(seed, device_of(model)):
+        update_bn((beside(model, batch.iq) for batch in batches(frames)), model)
 
 
 criterion = LeaveOneOut()

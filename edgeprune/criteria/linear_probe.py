@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, one_hot
 from edgeprune.criteria._dropping import droppable
 from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.protocols import Labelled, Subject
 from edgeprune.taps import read, taps_of
 
@@ -40,18 +41,20 @@ class LinearProbe:
         for place, (x, y) in enumerate(zip(learnt, seen, strict=True)):
             if not (x.isfinite().all() and y.isfinite().all()):
                 raise not_finite(f"the outputs of unit {place - 1}" if place else "the frames")
-            found.append(probe_accuracy(x, train.labels, y, validation.labels))
+            fitted = (beside(subject.model, each) for each in (x, train.labels, y, validation.labels))
+            found.append(probe_accuracy(*fitted))
         return {unit.index: found[unit.index + 1] - found[unit.index] for unit in droppable(subject)}
 
 
 def _features(subject: Subject, frames: Labelled) -> list[Tensor]:
-    """The frames themselves and the output of each unit, pooled: (n, at most FEATURES) each."""
+    """The frames themselves and the output of each unit, pooled: (n, at most FEATURES) each, in main memory."""
     model, parts = subject.model, batches(frames)
     found = []
     with evaluating(model), subject.progress.track("linear probe", len(parts)) as advance:
-        taps = taps_of(model, subject.chain, parts[0].iq)
+        taps = taps_of(model, subject.chain, beside(model, parts[0].iq))
         for batch in parts:
-            found.append([pooled(batch.iq), *read(model, taps, batch.iq, pooled)])
+            iq = beside(model, batch.iq)
+            found.append([each.cpu() for each in (pooled(iq), *read(model, taps, iq, pooled))])
             advance(1, f"{len(batch.labels)} frames")
     return [torch.cat(part) for part in zip(*found, strict=True)]
 
@@ -85,7 +88,7 @@ def probe_accuracy(x: Tensor, labels: Tensor, y: Tensor, true: Tensor) -> float:
     deviation = torch.where(deviation > 0, deviation, torch.inf)
     x, y = (x - mean) / deviation, (y - mean) / deviation
     targets = one_hot(labels, int(max(labels.max(), true.max())) + 1).double()
-    penalty = PENALTY * len(x) * torch.eye(x.shape[1], dtype=torch.float64)
+    penalty = PENALTY * len(x) * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
     weights = torch.linalg.solve(x.T @ x + penalty, x.T @ (targets - targets.mean(dim=0)))
     answers = y @ weights + targets.mean(dim=0)
     return float((answers.argmax(dim=1) == true).double().mean())

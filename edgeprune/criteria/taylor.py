@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from edgeprune.criteria._dropping import droppable, lost_names
 from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.protocols import Subject
 
 FRAMES = 1024
@@ -33,8 +34,8 @@ class Taylor:
         with evaluating(model), subject.progress.track("taylor", len(parts)) as advance:
             for batch in parts:
                 with torch.enable_grad():
-                    logits = torch.func.functional_call(model, weights, (batch.iq,))
-                    loss = cross_entropy(logits, batch.labels)
+                    logits = torch.func.functional_call(model, weights, (beside(model, batch.iq),))
+                    loss = cross_entropy(logits, beside(model, batch.labels))
                 gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
                 for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
                     if gradient is not None:

@@ -1,6 +1,5 @@
 """A network as it is deployed: on the CPU, in evaluation mode, with its normalisation in front."""
 
-import copy
 from typing import Literal
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import DataError, ModelError
+from edgeprune.network.compute import host_copy
 from edgeprune.normalisation import normalise
 from edgeprune.records import InputSpec
 
@@ -41,10 +41,10 @@ def on_raw_samples(model: nn.Module, spec: InputSpec) -> RawSampleNetwork:
         ModelError: The model cannot be copied.
     """
     try:
-        duplicate = copy.deepcopy(model)
+        duplicate = host_copy(model)
     except Exception as error:  # copying runs the module's own code
         raise ModelError(f"the network cannot be copied: {first_cause(error)}") from error
-    return RawSampleNetwork(duplicate.cpu().float(), spec.normalisation).eval()
+    return RawSampleNetwork(duplicate.float(), spec.normalisation).eval()
 
 
 def torch_logits(network: RawSampleNetwork, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -188,6 +188,11 @@ def host_copy(network: nn.Module) -> nn.Module:
     return deepcopy(network).cpu()
 
 
+def shapes_copy(network: nn.Module) -> nn.Module:
+    """A copy of a network on PyTorch's meta device, where tensors have a shape and no numbers."""
+    return deepcopy(network).to("meta")
+
+
 def brought_home(network: nn.Module) -> nn.Module:
     """A network that a stage made, moved to main memory."""
     return network.cpu()

@@ -21,7 +21,8 @@ _SAID = (
 )
 """What PyTorch's errors of tensors in two places have in them, one each."""
 
-_TORCH, _OWN = Path(torch.__file__).parent, Path(edgeprune.__file__).parent
+_LIBRARIES = (Path(torch.__file__).parent,)
+_OWN = Path(edgeprune.__file__).parent
 _NETWORKS = _OWN / "models"
 
 
@@ -89,7 +90,7 @@ def _place(error: BaseException) -> str | None:
     """The line of a network's code that an error comes from; None where it comes from a stage's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
-        if file.is_relative_to(_TORCH):
+        if any(file.is_relative_to(library) for library in _LIBRARIES):
             continue
         if file.is_relative_to(_OWN) and not file.is_relative_to(_NETWORKS):
             return None

@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
+from edgeprune.network.compute import shapes_copy
 from edgeprune.prune.cost import macs_by_module, macs_of, macs_resized
 from edgeprune.prune.coupling import Group, makers
 from edgeprune.records import InputSpec
@@ -109,7 +110,7 @@ def _costing(
     It is not right where a network multiplies channels in its own code.
     """
     before = macs_by_module(network, shape)
-    shapes = copy.deepcopy(network).to("meta")
+    shapes = shapes_copy(network)
 
     def counted(taken: Sequence[_Step]) -> int:
         narrowed = copy.deepcopy(shapes)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from edgeprune.modes import evaluating
 from edgeprune.names import Bridge
+from edgeprune.network.compute import beside
 
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
 _MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save
@@ -33,7 +34,7 @@ def bridge(
     Args:
         unpruned: The network before, unfolded.
         pruned: The network without the dropped units.
-        batches: Normalised frames (n, channels, length) of the train split.
+        batches: Normalised frames (n, channels, length) of the train split; brought to the networks in parts.
         how: The kind of bridge.
         seed: Of fresh weights.
 
@@ -74,7 +75,8 @@ def _weight(module: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def _draw(module: nn.Module) -> None:
-    nn.init.kaiming_normal_(_weight(module), nonlinearity="relu")
+    drawn = nn.init.kaiming_normal_(torch.empty(_weight(module).shape), nonlinearity="relu")  # the same on any device
+    _weight(module).copy_(drawn)
     if isinstance(module.bias, Tensor):
         module.bias.zero_()
 
@@ -103,7 +105,7 @@ def _old_outputs(
         if not asked:
             break
         for path, (_, output) in _passing(unpruned, asked, part).items():
-            made[path].append(output)
+            made[path].append(output.cpu())  # of all parts together, which a card may not hold
             rows[path] -= output.numel() // len(_weight(unpruned.get_submodule(path)))
     return made
 
@@ -112,9 +114,10 @@ def _old_outputs(
 def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Tensor]) -> None:
     """Ridge regression of a layer's old output on its new input; left as it is where the two do not line up."""
     layer, features = pruned.get_submodule(path), _features(pruned.get_submodule(path))
-    gram = torch.zeros(features, features, dtype=torch.float64)
-    cross = torch.zeros(features, len(_weight(layer)), dtype=torch.float64)
-    for part, wanted in zip(parts, old, strict=False):
+    gram = torch.zeros(features, features, dtype=torch.float64, device=_weight(layer).device)
+    cross = gram.new_zeros(features, len(_weight(layer)))
+    for part, answered in zip(parts, old, strict=False):
+        wanted = beside(pruned, answered)
         inputs, made = _passing(pruned, [path], part)[path]
         if wanted.dim() != made.dim() or (isinstance(layer, nn.Linear) and wanted.shape != made.shape):
             return
@@ -123,7 +126,7 @@ def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Te
         gram += rows.T @ rows
         cross += rows.T @ answers.double()
     ridge = _RIDGE * gram.diagonal().mean()
-    solved = torch.linalg.solve(gram + ridge * torch.eye(features, dtype=torch.float64), cross)
+    solved = torch.linalg.solve(gram + ridge * torch.eye(features, dtype=torch.float64, device=gram.device), cross)
     weight = _weight(layer)
     weight.copy_(solved[:-1].T.reshape(weight.shape))
     if isinstance(layer.bias, Tensor):
@@ -141,7 +144,7 @@ def _passing(model: nn.Module, paths: Sequence[str], batch: Tensor) -> dict[str,
         for path in paths:
             hooks.enter_context(model.get_submodule(path).register_forward_hook(partial(note, path)))
         hooks.enter_context(evaluating(model))
-        model(batch)
+        model(beside(model, batch))
     return seen
 
 

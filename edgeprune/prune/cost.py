@@ -1,12 +1,11 @@
 """What a network costs, and what it would cost with other widths."""
 
-import copy
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
+from edgeprune.network.compute import shapes_copy
 from edgeprune.records import InputSpec
 from edgeprune.widths import Size, is_channelwise, sizes_of
 
@@ -26,7 +25,7 @@ def macs_by_module(model: nn.Module, shape: InputSpec) -> dict[str, int]:
     Raises:
         ModelError: It does not run on PyTorch's meta device.
     """
-    shapes = copy.deepcopy(model).to("meta").eval()
+    shapes = shapes_copy(model).eval()
     try:
         with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
             shapes(torch.zeros(1, shape.channels, shape.length))

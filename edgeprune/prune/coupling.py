@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.network.compute import beside, put_beside
 from edgeprune.records import InputSpec
 from edgeprune.widths import Resizable, can_pick, sizes_of
 
@@ -54,7 +55,7 @@ class _Fed(nn.Module):
 
     def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
-        self.source = nn.Conv1d(channels, channels, 1)
+        self.source = put_beside(network, nn.Conv1d(channels, channels, 1))
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def coupled_groups(model: nn.Module, shape: InputSpec) -> list[Group]:
     and those beyond.
 
     Args:
-        model: On the CPU, in eval mode; left as it is.
+        model: In eval mode; left as it is.
         shape: Of its frames.
 
     Raises:
@@ -111,7 +112,7 @@ def _graph(fed: _Fed, shape: InputSpec) -> Any:
             "removing channels needs the package torch-pruning", "Install it with: pip install 'edgeprune[width]'"
         ) from error
     resizable = [module for module in fed.modules() if isinstance(module, Resizable)]
-    frames = torch.zeros(_FRAMES, shape.channels, shape.length)
+    frames = beside(fed, torch.zeros(_FRAMES, shape.channels, shape.length))
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")

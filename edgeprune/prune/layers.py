@@ -5,7 +5,6 @@ block); so is a convolution or linear layer with the normalisation and activatio
 that change the shape (pooling, flattening) belong to the unit after them.
 """
 
-import copy
 from itertools import takewhile
 from typing import Literal
 
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from edgeprune.errors import ModelError
+from edgeprune.network.compute import host_copy
 from edgeprune.probe import probe
 from edgeprune.prune.core import Core
 from edgeprune.prune.dropping import Dropper
@@ -34,7 +34,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     Raises:
         ModelError: It cannot be traced, or is not a chain from one input to one output.
     """
-    model = unfolded(copy.deepcopy(model).cpu().eval())
+    model = unfolded(host_copy(model).eval())
     _require_deterministic(model, shape)
     groups = grouped(_pieces(model, shape))
     everywhere = _module_nodes(groups)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError
+from edgeprune.network.compute import beside
 from edgeprune.prune.coupling import Group, coupled_groups, makers
 from edgeprune.records import InputSpec
 from edgeprune.widths import picked, replace, sizes_of
@@ -22,7 +23,7 @@ def groups_of(model: nn.Module, shape: InputSpec, protect: Sequence[str] = ()) -
     """All groups whose channels can be removed.
 
     Args:
-        model: On the CPU, in eval mode; left as it is.
+        model: In eval mode; left as it is.
         shape: Of its frames.
         protect: Paths of modules that keep the channels they make, with all that is in them.
 
@@ -76,7 +77,7 @@ def _is_exact(model: nn.Module, shape: InputSpec, groups: Sequence[Group]) -> bo
     """
     generator = torch.Generator().manual_seed(0)
     trial = _disturbed(model, generator)
-    frames = torch.randn(_FRAMES, shape.channels, shape.length, generator=generator)
+    frames = beside(model, torch.randn(_FRAMES, shape.channels, shape.length, generator=generator))
     removed = [
         (group, torch.randperm(group.channels, generator=generator)[: group.channels // 2].tolist()) for group in groups
     ]

@@ -8,7 +8,6 @@ What a unit computes is its multiply-accumulates without those on padding, which
 that is two thirds of a 3x3 convolution.
 """
 
-import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import host_copy, shapes_copy
 from edgeprune.records import InputSpec, LayerChain, Unit
 from edgeprune.unfold import unfolded
 
@@ -152,11 +152,11 @@ class _Trials:
         self.chain, self.shape = chain, (shape.channels, shape.length)
         self.made: dict[frozenset[int], _Trial | None] = {}
         self.device = torch.device("meta")
-        self.model = unfolded(copy.deepcopy(model)).to(self.device)
+        self.model = unfolded(shapes_copy(model))
         if self.run(frozenset()) is None:  # code that makes tensors of numbers needs numbers
             self.made.clear()
             self.device = torch.device("cpu")
-            self.model = unfolded(copy.deepcopy(model)).cpu()
+            self.model = unfolded(host_copy(model))
 
     def run(self, dropped: frozenset[int]) -> _Trial | None:
         """What every unit is given and does; None if the network does not run or answers something else."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
 from edgeprune.protocols import Progress, SimilarityMetric
 from edgeprune.records import LayerChain, Similarity
 from edgeprune.store import record_sha256
@@ -34,8 +35,9 @@ def similarity_of(
     Args:
         model: The network the chain was found in; it is left as it was, in the mode it was in.
         chain: Its units.
-        batches: Frames (n, channels, length), normalised, on the model's device, at least 4 a batch; a smaller last one
-            is left out. Inner products are averaged over batches in proportion to their frames.
+        batches: Frames (n, channels, length), normalised, at least 4 a batch; a smaller last one is left out. They are
+            brought to the model one batch at a time. Inner products are averaged over batches in proportion to their
+            frames.
         metric: What compares them.
         metric_name: Its registered name, for the record.
         data_sha256: Of what the frames came from, for the record.
@@ -59,8 +61,9 @@ def similarity_of(
             if len(batch) < SMALLEST_BATCH:
                 left_out = len(batch)
                 continue
-            taps = taps or taps_of(model, chain, batch)
-            products = metric.products(read(model, taps, batch, metric.summarise))
+            moved = beside(model, batch)
+            taps = taps or taps_of(model, chain, moved)
+            products = metric.products(read(model, taps, moved, metric.summarise)).cpu()
             _require_finite(products, chain)
             total += len(batch) * products
             frames += len(batch)

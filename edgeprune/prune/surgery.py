@@ -9,6 +9,7 @@ from torch.optim.swa_utils import update_bn
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError
+from edgeprune.network.compute import beside
 from edgeprune.records import PrunePlan
 
 
@@ -41,8 +42,8 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         model: Changed in place.
-        batches: Normalised frames (N, channels, length) of the train split.
+        batches: Normalised frames (N, channels, length) of the train split; brought to the model one batch at a time.
     """
     was_training = model.training
-    update_bn(batches, model)
+    update_bn((beside(model, batch) for batch in batches), model)
     model.train(was_training)

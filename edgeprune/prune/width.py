@@ -42,7 +42,7 @@ def narrow(
     round_to: int = 1,
     seed: int = 0,
 ) -> tuple[nn.Module, dict[str, Size]]:
-    """A narrower copy of a network, on the CPU in eval mode; the network itself is left as it is.
+    """A narrower copy of a network, where that is and in eval mode; the network itself is left as it is.
 
     Its inputs and outputs stay, and at least one channel of every layer. A channel that would save too much at once is
     passed over when smaller ones come closer to the cost asked for.
@@ -64,7 +64,7 @@ def narrow(
         ConfigError: An unknown method, a number out of range, or Torch-Pruning is not installed.
         ModelError: The channels that can go do not save as much, or every choice is more than 5 % cheaper.
     """
-    network = copy.deepcopy(model).cpu().eval()
+    network = copy.deepcopy(model).eval()
     choice = _choice(network, shape, method, keep_macs, protect, round_to, seed)
     removed = [order[:count] for order, count in zip(choice.orders, choice.counts, strict=True)]
     narrowed = without(network, list(zip(choice.groups, removed, strict=True)))
@@ -100,7 +100,7 @@ def soften(
         ConfigError: A number out of range, or Torch-Pruning is not installed.
         ModelError: As for `narrow`.
     """
-    network = copy.deepcopy(model).cpu().eval()
+    network = copy.deepcopy(model).eval()
     choice = _choice(network, shape, _SOFT, keep_macs, protect, round_to, 0)
 
     @torch.no_grad()

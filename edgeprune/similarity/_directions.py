@@ -24,12 +24,12 @@ def frame_products(units: Sequence[Tensor]) -> Tensor:
         units: L times (n, d) with the same n frames; d may differ.
 
     Returns:
-        (n, L, L) float64 on the CPU.
+        (n, L, L) float64, where the units are.
     """
     widest = max(rows.shape[1] for rows in units)
     products = []
     for parts in zip(*(torch.split(rows, FRAMES_AT_ONCE) for rows in units), strict=True):
-        stacked = torch.stack([pad(part.cpu().double(), (0, widest - part.shape[1])) for part in parts], dim=1)
+        stacked = torch.stack([pad(part.double(), (0, widest - part.shape[1])) for part in parts], dim=1)
         products.append(stacked @ stacked.mT)
     return torch.cat(products)
 

@@ -29,16 +29,16 @@ def linear_gram(activations: Tensor) -> Tensor:
         activations: (n, ...), one row a frame.
 
     Returns:
-        (n, n) float64 on the CPU.
+        (n, n) float64, where the activations are.
     """
     features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
     features = features - features[0]
     gram = _times_transposed(features)
     if _SMALLEST < gram.diagonal().max() < _LARGEST:
-        return gram.cpu().double()
+        return gram.double()
     peak = torch.stack(torch.aminmax(features)).abs().max()
     exponent = min(max(int(torch.frexp(peak).exponent), _EXPONENTS[0]), _EXPONENTS[1])
-    return _times_transposed(features * 2.0**-exponent).cpu().double() * 4.0**exponent
+    return _times_transposed(features * 2.0**-exponent).double() * 4.0**exponent
 
 
 def _times_transposed(rows: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class MutualKnn:
     """Mean share of common frames among the k nearest of each frame, by cosine of flattened activations."""
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """Mark the neighbours of each frame of activations (n, ...): (n, n) float64 on the CPU, k ones a row.
+        """Mark the neighbours of each frame of activations (n, ...): (n, n) float64, k ones a row.
 
         Among equally near frames the earlier count. A frame all others are equally near to has no neighbours; where
         activations are not finite, nor are the marks.
@@ -43,7 +43,7 @@ class MutualKnn:
         Raises:
             DataError: n < 3.
         """
-        rows = activations.flatten(1).cpu().double()
+        rows = activations.flatten(1).double()
         frames = len(rows)
         nearness = cosines(rows @ rows.T).round_(decimals=_DECIMALS)
         ordered = nearness.fill_diagonal_(-math.inf).sort(dim=1, descending=True, stable=True)

@@ -26,11 +26,11 @@ class Procrustes:
     """Nuclear norm of XᵀY for the representations of two units, relative to their Frobenius norms."""
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """The centred Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64 on the CPU.
+        """The centred Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64.
 
         In double precision throughout: the square root turns an error of 1e-7 into one of 3e-4.
         """
-        return double_centred(linear_gram(activations.cpu().double()))
+        return double_centred(linear_gram(activations.double()))
 
     def products(self, summaries: Sequence[Tensor]) -> Tensor:
         """||XᵀY||* / (n - 1) of all pairs of L units on one batch, (L, L) float64.
@@ -41,7 +41,7 @@ class Procrustes:
         stacked = torch.stack(list(summaries))
         variances = stacked.diagonal(dim1=1, dim2=2).sum(dim=1)
         finite = torch.where(stacked.isfinite(), stacked, 0.0)  # LAPACK refuses others; they show on the diagonal
-        products = torch.zeros(len(stacked), len(stacked), dtype=torch.float64)
+        products = stacked.new_zeros(len(stacked), len(stacked))
         for index, gram in enumerate(finite):
             root = square_root(gram)
             squares = torch.linalg.eigvalsh(root.T @ finite[index + 1 :] @ root)

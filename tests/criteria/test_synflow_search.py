@@ -87,7 +87,7 @@ def test_the_growth_of_the_flow_is_the_score_and_the_least_of_all(dims, blocks, 
     owners = {name: unit for unit, state in probe.trained.items() for name in state}
     trained = {name: value for state in probe.trained.values() for name, value in state.items()}
     stages = stages_of(probe.model, owners)
-    found = least(stages, count, ones(probe.shape), probe.fresh, trained, lambda _steps, _text: None)
+    found = least(stages, count, ones(probe.model, probe.shape), probe.fresh, trained, lambda _steps, _text: None)
     every = {chosen: probe.score(chosen) for chosen in itertools.combinations(range(3 * blocks), count)}
     assert found.score == pytest.approx(every[found.chosen], rel=1e-12)
     assert found.score == pytest.approx(min(every.values()), rel=1e-12)
