@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._compute import compute_option
 from edgeprune.cli._options import DATA, FILE, FOLDER, model_options, subcommand
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(0), help="Cells at a time, 0 for one by one in this process. Default: cores."
 )
 @click.option("--threads", type=click.IntRange(1), help="Of each worker.  [default: the cores shared out]")
+@compute_option
 @click.option("--ray-address", help="A Ray cluster whose machines see the same files. Default: this machine.")
 @click.option("--out", type=FOLDER, help="The run folder.  [default: runs/compare-NAME]")
 @click.option("--dry-run", is_flag=True, help="Only say which cells are finished and which would be worked on.")
@@ -49,6 +51,7 @@ def command(
     round_ms: float | None,
     workers: int | None,
     threads: int | None,
+    compute: str,
     ray_address: str | None,
     out: Path | None,
     dry_run: bool,
@@ -74,7 +77,9 @@ def command(
             console.table(("cell", ""), list(outcome.items()))
         return
     typed = shlex.join(["edgeprune", *sys.argv[1:]])
-    _show(console, compare(chosen, folder, options, Crew(workers, ray_address, threads), typed, console), folder)
+    _show(
+        console, compare(chosen, folder, options, Crew(workers, ray_address, threads, compute), typed, console), folder
+    )
 
 
 def _grid(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import FILE, asked_options, data_option, model_options, subcommand
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=FILE)
 @data_option
 @click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@compute_option
 @asked_options("--split-method")
 @model_options
 def command(
@@ -25,14 +27,17 @@ def command(
     model: Path,
     data: Path | None,
     split: "Split",
+    compute: str,
     asked: "Asked",
     options: "ModelOptions",
 ) -> None:
     """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
+    from edgeprune.network.compute import CPU
     from edgeprune.store import to_plain
     from edgeprune.tasks.evaluating import evaluate
 
-    found, used = evaluate(model, options, data, asked, split, console)
+    where = CPU if model.suffix == ".onnx" else chosen(console, compute)  # ONNX Runtime runs the other on the CPU
+    found, used = evaluate(model, options, data, asked, split, console, where)
     if console.as_json:
         console.json({**to_plain(found), "data": to_plain(used)})
     else:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import FILE, data_option, model_options, subcommand, target_option
 from edgeprune.cli._precision import lowering_options
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     "layers in fp16 or fp32 to hold it; exit code 1 where that is not enough.",
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="For targets of static batch.")
+@compute_option
 @data_option
 @model_options
 def command(
@@ -40,6 +42,7 @@ def command(
     qat: int | None,
     max_accuracy_drop: float | None,
     batch: int,
+    compute: str,
     data: Path | None,
     options: "ModelOptions",
 ) -> None:
@@ -49,16 +52,18 @@ def command(
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
+    from edgeprune.network.compute import CPU
     from edgeprune.store import to_plain
     from edgeprune.tasks.inputs import find_data
     from edgeprune.tasks.lowering import Lowered
     from edgeprune.tasks.measuring import export_model, precision_of
 
-    chosen = targets.get(target)
-    wanted = Lowered(precision_of(chosen, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
+    goal = targets.get(target)
+    wanted = Lowered(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
     wanted.check()
     loaded = checkpoints.load(model, options)
-    written = export_model(loaded, find_data(loaded, data), chosen, out, wanted, batch, console)
+    where = CPU if qat is None else chosen(console, compute)  # what is exported is traced and checked on the CPU
+    written = export_model(loaded, find_data(loaded, data), goal, out, wanted, batch, console, where)
     if console.as_json:
         console.json(to_plain(written))
     else:

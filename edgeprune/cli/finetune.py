@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import (
     FILE,
     asked_options,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
 @mix_option
 @training_frames_option
+@compute_option
 @seed_option
 @asked_options("--split", "--split-method")
 @model_options
@@ -47,6 +49,7 @@ def command(
     learning_rate: float,
     mix: float,
     frames: int | None,
+    compute: str,
     seed: int,
     asked: "Asked",
     options: "ModelOptions",
@@ -65,7 +68,8 @@ def command(
     loaded = checkpoints.load(model, options)
     tutor = checkpoints.load(teacher) if teacher else None
     recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mix=mix, seed=seed)
-    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, asked, frames, console)
+    where = chosen(console, compute)
+    saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, asked, frames, console, where)
     if console.as_json:
         console.json(
             {"model": str(out), "sha256": saved.sha256, "data": to_plain(saved.data), "training": to_plain(result)}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._completion import target_names
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import FILE, data_option, model_options, subcommand
 from edgeprune.cli._planning import plan_options
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @plan_options
 @click.option("--target", shell_complete=target_names, help="With --latency-budget: the target it is for.")
 @click.option("--out", type=FILE, required=True, help="The plan to write, a JSON file.")
+@compute_option
 @model_options
 def command(
     console: "Console",
@@ -29,6 +31,7 @@ def command(
     data: Path | None,
     target: str | None,
     out: Path,
+    compute: str,
     options: "ModelOptions",
     planning: "PlanSettings",
     latency_budget: float | None,
@@ -43,10 +46,11 @@ def command(
     budget = _budget(latency_budget, target)
     loaded = checkpoints.load(model, options)
     frames = find_data(loaded, data)
+    where = chosen(console, compute)
     if budget is None:
-        chain, decided = write_plan(loaded, frames, planning, out, console)
+        chain, decided = write_plan(loaded, frames, planning, out, console, where)
     else:
-        chain, decided = write_plan_within(loaded, frames, planning, budget, out, console)
+        chain, decided = write_plan_within(loaded, frames, planning, budget, out, console, where)
     if console.as_json:
         console.json(to_plain(decided))
         return

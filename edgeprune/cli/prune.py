@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import FILE, model_options, subcommand
 from edgeprune.cli._planning import bridge_option
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--plan", "plan_path", type=FILE, required=True, help="What `edgeprune plan` wrote for this model.")
 @click.option("--data", type=FILE, help="Bridge and re-estimate batch norm on their train split.")
 @bridge_option
+@compute_option
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @model_options
 def command(
@@ -27,6 +29,7 @@ def command(
     plan_path: Path,
     data: Path | None,
     bridge: "Bridge",
+    compute: str,
     out: Path,
     options: "ModelOptions",
 ) -> None:
@@ -35,7 +38,8 @@ def command(
     from edgeprune.tasks.planning import PlanSettings, prune
 
     loaded = checkpoints.load(model, options)
-    saved = prune(loaded, plan_path, out, data, PlanSettings(bridge=bridge))
+    where = chosen(console, compute)
+    saved = prune(loaded, plan_path, out, data, PlanSettings(bridge=bridge), where)
     before, after = (sum(p.numel() for p in each.model.parameters()) for each in (loaded, saved))
     if console.as_json:
         console.json({"model": str(out), "sha256": saved.sha256, "params_before": before, "params": after})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._device import device_options
 from edgeprune.cli._options import (
     FILE,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 @click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
 @mix_option
 @training_frames_option
+@compute_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
@@ -86,6 +88,7 @@ def command(
     distill: bool,
     mix: float,
     frames: int | None,
+    compute: str,
     precision: str | None,
     calibration: dict[str, Any],
     qat: int | None,
@@ -117,12 +120,12 @@ def command(
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, distill)
-    chosen, choose = targets.get(target), precision == "auto"
-    wanted = precision_of(chosen, None if choose else precision)
+    goal, choose = targets.get(target), precision == "auto"
+    wanted = precision_of(goal, None if choose else precision)
     most = AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop
     loaded = checkpoint.load(model, options)
     settings = Settings(
-        target=chosen,
+        target=goal,
         data=find_data(loaded, data),
         planning=planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=planning.seed),
@@ -138,5 +141,6 @@ def command(
         wishes=Wishes(batch, **power),
         choose_precision=choose,
         frames=frames,
+        compute=chosen(console, compute),
     )
-    work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{chosen.name}"), fresh, dry_run)
+    work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{goal.name}"), fresh, dry_run)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._completion import model_names
+from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import (
     DATA,
     FILE,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 )
 @stream_option
 @training_frames_option
+@compute_option
 @seed_option
 @reading_options
 def command(
@@ -60,6 +62,7 @@ def command(
     method: str,
     stream: bool | None,
     frames: int | None,
+    compute: str,
     seed: int,
     reading: "Reading",
 ) -> None:
@@ -75,7 +78,7 @@ def command(
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)
     handling = Handling(split_seed, method, reading, stream)
-    saved, result = train_new(name, data, out, recipe, handling, frames, console)
+    saved, result = train_new(name, data, out, recipe, handling, frames, console, chosen(console, compute))
     if console.as_json:
         console.json(
             {"model": str(out), "sha256": saved.sha256, "data": to_plain(saved.data), "training": to_plain(result)}

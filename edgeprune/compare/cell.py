@@ -24,6 +24,8 @@ from edgeprune.compare.settings import chooses_on_test, distills, plan_settings,
 from edgeprune.errors import ModelError
 from edgeprune.export import export
 from edgeprune.frames import fit_to
+from edgeprune.network.cards import choose
+from edgeprune.network.compute import Compute, brought_home
 from edgeprune.protocols import Progress
 from edgeprune.prune import surgery, width
 from edgeprune.records import Arch, Frames, InputSpec, OnnxModel, Reading, Split, TrainingResult
@@ -61,6 +63,11 @@ class Workshop:
         return checkpoints.load(self.cell.model.path, self.job.options, self.cell.model.sha256)
 
     @cached_property
+    def compute(self) -> Compute:
+        """Where the networks of the cell run."""
+        return choose(self.job.compute)
+
+    @cached_property
     def parts(self) -> dict[Split, Frames]:
         """The frames of each split."""
         tell_skipped(self._frames, self.progress)
@@ -84,10 +91,11 @@ class Workshop:
         """Choose the layers that stay; `judged` keeps what plans of the same model and frames share."""
         method, settings = self.cell.method, plan_settings(self.cell)
         assert method is not None
-        planned = planning.decide(self.model, self.parts, settings, self.progress, judged)
+        planned = planning.decide(self.model, self.parts, settings, self.progress, judged, self.compute)
         if {"traceback", "probe"} & set(method.released):
             subject = planning.subject(self.model, planned.chain, self.parts, settings, self.progress)
-            planned = replace(planned, plan=released.plan(planned, subject, settings, method.released))
+            with self.compute.lent(subject.model):
+                planned = replace(planned, plan=released.plan(planned, subject, settings, method.released))
         units = [planned.chain.units[index] for index in planned.plan.kept]
         return CellPlan(
             planned.plan,
@@ -106,7 +114,7 @@ class Workshop:
             pruned = self._reassembled(plan)
         elif keep_macs is not None and not softens(self.cell):
             pruned = self._narrowed(self.model, keep_macs)
-            surgery.reestimate_batch_norm(pruned.model, planning.calibration(pruned, self.parts))
+            self._settle(pruned)
         if method is not None and plan is not None and "transitions" in method.released:
             pruned = released.with_fresh_transitions(pruned, with_fresh_weights(pruned), plan.transitions)
         if method is not None and method.init == "scratch":
@@ -121,14 +129,18 @@ class Workshop:
 
     def _reassembled(self, plan: CellPlan) -> Checkpoint:
         """The model without the dropped layers, and then narrower where the method wants that."""
-        pruned = planning.reassemble(self.model, plan.plan, self.parts, plan_settings(self.cell))
+        pruned = planning.reassemble(self.model, plan.plan, self.parts, plan_settings(self.cell), self.compute)
         method = self.cell.method
         if method is None or method.then_width is None:
             return pruned
-        how, share, seed = method.width_method, method.then_width, self.cell.seed
-        narrow, sizes = width.narrow(pruned.model, pruned.input, how, share, seed=seed)
-        surgery.reestimate_batch_norm(narrow, planning.calibration(pruned, self.parts))
-        return replace(pruned, model=narrow, widths={**pruned.widths, **sizes})
+        narrowed = self._without_channels(pruned, method.width_method, method.then_width)
+        self._settle(narrowed)
+        return narrowed
+
+    def _settle(self, pruned: Checkpoint) -> None:
+        """Tell batch norm what it sees now."""
+        with self.compute.lent(pruned.model):
+            surgery.reestimate_batch_norm(pruned.model, planning.calibration(pruned, self.parts))
 
     def train(self, source: Path, keep_macs: int | None, out: Path, state: Path, key: str) -> TrainingResult:
         """Train the network in a file and write it to another; interrupted, it continues from the state.
@@ -160,16 +172,18 @@ class Workshop:
         """Train a network in place."""
         if not recipe.epochs:
             return _UNTRAINED
-        return train(
-            pruned.model,
-            training.training_data(self._training_parts(), pruned.input),
-            recipe,
-            self.progress,
-            teacher=self.model.model if distills(self.job) else None,
-            state_path=state,
-            state_key=f"{key}{', streamed' if stored(self.parts['train']) else ''}",
-            after_epoch=after_epoch,
-        )
+        teacher = self.model.model if distills(self.job) else None
+        with self.compute.lent(pruned.model, teacher):
+            return train(
+                pruned.model,
+                training.training_data(self._training_parts(), pruned.input),
+                recipe,
+                self.progress,
+                teacher=teacher,
+                state_path=state,
+                state_key=f"{key}{', streamed' if stored(self.parts['train']) else ''}",
+                after_epoch=after_epoch,
+            )
 
     def _training_parts(self) -> dict[Split, Frames]:
         given = self.job.training
@@ -185,7 +199,8 @@ class Workshop:
             ModelError: Its answers are not finite.
         """
         final, frames = checkpoints.load(source, self.model.trusted), self.parts["test"]
-        logits = predict(final.model, frames.iq, final.input, self.progress, "test frames")
+        with self.compute.lent(final.model):
+            logits = predict(final.model, frames.iq, final.input, self.progress, "test frames")
         if not np.isfinite(logits).all():
             raise ModelError("the network answers NaN or infinity to frames of the test split")
         tested = Tested(accuracy(logits, frames, "test"), cost_of(final.model, final.input))
@@ -200,9 +215,14 @@ class Workshop:
 
     def _narrowed(self, model: Checkpoint, keep_macs: int | None) -> Checkpoint:
         assert self.cell.method is not None
-        how, share = str(self.cell.method.criterion), self._share(keep_macs)
-        narrow, sizes = width.narrow(model.model, model.input, how, share, seed=self.cell.seed)
-        return replace(model, model=narrow, widths={**model.widths, **sizes}, metrics={}, sha256="")
+        narrowed = self._without_channels(model, str(self.cell.method.criterion), self._share(keep_macs))
+        return replace(narrowed, metrics={}, sha256="")
+
+    def _without_channels(self, model: Checkpoint, how: str, share: float) -> Checkpoint:
+        """The same network narrower, by a method of `prune.width`."""
+        with self.compute.lent(model.model):
+            narrow, sizes = width.narrow(model.model, model.input, how, share, seed=self.cell.seed)
+        return replace(model, model=brought_home(narrow), widths={**model.widths, **sizes})
 
     def _share(self, keep_macs: int | None) -> float:
         """Of the unpruned network's multiply-accumulates."""

@@ -69,6 +69,7 @@ class Job:
         asked: How frames are read and split otherwise than when the model was trained.
         checked: Sha256 of their split, where it is known that no frame is in two parts.
         test_frames: Most frames of the test split to judge by, or None for all.
+        compute: Where networks run, on the machine that does the work.
     """
 
     cell: Cell
@@ -82,6 +83,7 @@ class Job:
     asked: Asked = AS_TRAINED
     checked: str | None = None
     test_frames: int | None = None
+    compute: str = "cpu"
 
 
 @dataclass(frozen=True)

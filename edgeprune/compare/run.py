@@ -1,6 +1,7 @@
 """The whole comparison: cells, then latencies, then the table. What is done in the run folder already is reused."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgeprune.compare.workers import Crew, Piece, work
 from edgeprune.errors import ModelError
 from edgeprune.files.run_folder import refuse_foreign, working_in
 from edgeprune.model_file import ModelOptions
+from edgeprune.network.cards import choose
 from edgeprune.protocols import Progress
 from edgeprune.report import facts
 from edgeprune.store import now
@@ -57,7 +59,10 @@ def _compared(agenda: Agenda, grid: Grid, out: Path, crew: Crew, command: str, p
     found = {job.folder: finished_of(job) for job in everything}
     pending = [job for job in everything if found[job.folder] is None]
     progress.note(f"{len(everything) - len(pending)} of {len(everything)} pieces of work are finished already")
-    lost = work([Piece(job.cell.id, attempt, job) for job in pending], crew, progress, "cell")
+    if crew.in_process:
+        progress.note(choose(crew.compute).sentence)
+    pieces = [Piece(job.cell.id, attempt, replace(job, compute=crew.compute)) for job in pending]
+    lost = work(pieces, crew, progress, "cell")
     found |= {job.folder: finished_of(job) for job in pending}
     done = {folder: finished for folder, finished in found.items() if finished is not None}
     measured, failed = _measured(agenda, done, lost, progress)

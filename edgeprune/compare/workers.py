@@ -14,6 +14,7 @@ from typing import Any
 
 from edgeprune.bench import machine
 from edgeprune.errors import ConfigError, reason_of
+from edgeprune.network.cards import choose
 from edgeprune.protocols import Advance, Progress
 from edgeprune.silence import Silence
 
@@ -49,23 +50,35 @@ class Crew:
         workers: How many at a time; 0 is this process, None as many as the machine or cluster has cores.
         address: Of a Ray cluster, or None for this machine.
         threads: Of PyTorch in each of Ray's workers; None shares the cores of this machine out, and is 1 on a cluster.
+        compute: Where networks run: 'auto', 'cpu' or 'cuda', of which Ray gives each worker its share; 'cuda:N' without
+            Ray.
     """
 
     workers: int | None = None
     address: str | None = None
     threads: int | None = None
+    compute: str = "cpu"
 
     def check(self) -> None:
         """Find out before any work whether Ray is there if it was asked for.
 
         Raises:
-            ConfigError: It is not installed, or a cluster was named with no workers on it.
+            ConfigError: It is not installed, a cluster was named with no workers on it, or there is nothing to compute on.
+            DeviceError: There is a GPU, but its driver or PyTorch does not run it.
         """
         if self.workers == 0 and self.address is not None:
             raise ConfigError("--workers 0 works in this process and takes no --ray-address", "Give one of them")
         if (self.workers or self.address) and not _ray_is_installed():
             raise ConfigError(
                 "Ray is not installed", "Install it with: pip install 'edgeprune[ray]', or use --workers 0"
+            )
+
+        if self.address is None:
+            choose(self.compute)
+        if not self.in_process and ":" in self.compute:
+            raise ConfigError(
+                f"--compute {self.compute} names one GPU, and Ray shares them out to its workers",
+                "Use --compute cuda, or --workers 0",
             )
 
     @property
@@ -99,18 +112,18 @@ def work(pieces: Sequence[Piece], crew: Crew, progress: Progress, label: str) ->
     with _ray(crew, len(pieces)) as (ray, workers):
         progress.stage(f"{len(pieces)} {label}s on {workers} worker{'' if workers == 1 else 's'}")
         with progress.track(f"{label}s", len(pieces)) as advance:
-            return _Hands(ray, workers, _threads(crew, workers), progress, advance).do(pieces)
+            return _Hands(ray, workers, _gpus(ray, crew, workers), _threads(crew, workers), progress, advance).do(
+                pieces
+            )
 
 
 class _Hands:
     """Ray's workers at work."""
 
-    def __init__(self, ray: Any, workers: int, threads: int, progress: Progress, advance: Advance) -> None:
+    def __init__(self, ray: Any, workers: int, gpus: float, threads: int, progress: Progress, advance: Advance) -> None:
         self._ray, self._workers, self._threads = ray, workers, threads
         self._progress, self._advance = progress, advance
-        gpus = ray.cluster_resources().get("GPU", 0.0) / workers
-        share = float(int(gpus)) if gpus >= 1 else int(gpus * 1000) / 1000
-        self._remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(_call)
+        self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_call)
 
     def do(self, pieces: Sequence[Piece]) -> dict[str, str]:
         """Keep every worker busy until all pieces are done or given up."""
@@ -200,6 +213,24 @@ def _reach(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
+
+
+def _gpus(ray: Any, crew: Crew, workers: int) -> float:
+    """The GPUs of a worker: its share of those that Ray knows, a whole number or a part of one.
+
+    Raises:
+        ConfigError: It is to compute on one, and there is none.
+    """
+    known = 0.0 if crew.compute == "cpu" else ray.cluster_resources().get("GPU", 0.0)
+    if crew.compute == "cuda" and not known:
+        raise ConfigError("--compute cuda asks for a GPU, and Ray knows of none", "Use --compute cpu, or auto")
+    return share(known, workers)
+
+
+def share(gpus: float, workers: int) -> float:
+    """How many GPUs each of some workers gets, as Ray counts them: whole ones, or thousandths of one."""
+    each = gpus / workers
+    return float(int(each)) if each >= 1 else int(each * 1000) / 1000
 
 
 def _threads(crew: Crew, workers: int) -> int:

@@ -144,7 +144,9 @@ class Branch:
         def make() -> PrunePlan:
             if latency is not None:
                 return plan_within(chain, segmentation, scores, self.planning.metric, latency)
-            return planning.choose(self._subject(chain), segmentation, scores, self.planning)
+            return planning.choose(
+                self._subject(chain), segmentation, scores, self.planning, self.work.settings.compute
+            )
 
         plan = self.ledger.stage("05-plan", PrunePlan, inputs, make)
         cuts = " | ".join(f"{first}-{last}" for first, last in plan.segments)
@@ -162,7 +164,7 @@ class Branch:
         }
 
         def make() -> LayerChain:
-            pruned = planning.reassemble(self.work.model, plan, self.work.parts(), settings)
+            pruned = planning.reassemble(self.work.model, plan, self.work.parts(), settings, self.work.settings.compute)
             saved = checkpoints.save(self.ledger.path / REASSEMBLED, pruned)
             return layers_of(saved.model, saved.input, saved.sha256)
 
@@ -177,7 +179,9 @@ class Branch:
         def make() -> Narrowing:
             pruned = checkpoints.load(self.ledger.path / REASSEMBLED, self.work.model.trusted)
             out = self.ledger.path / NARROWED
-            return narrow_model(pruned, after, width, self.work.parts(), self.planning.seed, out)
+            return narrow_model(
+                pruned, after, width, self.work.parts(), self.planning.seed, out, self.work.settings.compute
+            )
 
         narrowing = self.ledger.stage("06-width", Narrowing, inputs, make, (NARROWED,))
         share = narrowing.chain.macs / narrowing.macs_before
@@ -200,7 +204,9 @@ class Branch:
             teacher = self.work.model if settings.distill else None
             key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
             parts = self.work.lessons()
-            fitted, result = training.fit(pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress)
+            fitted, result = training.fit(
+                pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress, settings.compute
+            )
             checkpoints.save(path / PRUNED, fitted)
             return result
 

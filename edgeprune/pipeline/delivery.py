@@ -64,7 +64,9 @@ class Delivery:
 
         def make() -> TrainingResult:
             tuned = self.branch.tuned()
-            trained, result = lowering.train_for_int8(tuned, work.lessons(), epochs, seed, state, ledger.progress)
+            trained, result = lowering.train_for_int8(
+                tuned, work.lessons(), epochs, seed, state, ledger.progress, work.settings.compute
+            )
             checkpoints.save(ledger.path / TRAINED_FOR_INT8, trained)
             return result
 
@@ -148,7 +150,9 @@ class Delivery:
         if work.settings.max_accuracy_drop is None:
             return most
         validation, progress = work.split("validation"), self.branch.ledger.progress
-        before, after = (bounded.top1(model, validation, progress) for model in (work.model, self.pruned))
+        before, after = (
+            bounded.top1(model, validation, progress, work.settings.compute) for model in (work.model, self.pruned)
+        )
         return max(0.0, most - (before - after))
 
     def _exported(self, model: Checkpoint, out: Path, lowered: Lowered) -> OnnxModel:

@@ -127,7 +127,7 @@ class Job:
             "02-similarity",
             Similarity,
             inputs,
-            lambda: planning.similarity(self.model, chain, data, settings, self.progress),
+            lambda: planning.similarity(self.model, chain, data, settings, self.progress, self.settings.compute),
         )
 
     def _scores(self, chain: LayerChain) -> Scores:
@@ -142,7 +142,7 @@ class Job:
 
             def make() -> Scores:
                 subject = planning.subject(self.model, chain, self.parts, settings, self.progress)
-                return planning.scores(subject, settings)
+                return planning.scores(subject, settings, self.settings.compute)
 
             self._scored = self.ledger.stage("04-scores", Scores, inputs, make)
         return self._scored
@@ -172,14 +172,14 @@ class Job:
 
     def _tried(self, judged: Judged, most: float) -> Trials:
         validation = self.parts["validation"]
-        baseline = bounded.top1(self.model, validation, self.progress)
+        baseline = bounded.top1(self.model, validation, self.progress, self.settings.compute)
         tried: dict[int, Trial] = {}
 
         def holds(keep: int) -> bool:
             ledger = Ledger(self._trial_folder(keep), self.model.sha256, self.progress)
             branch = Branch(self._work, ledger, replace(self.settings.planning, keep=keep))
             branch.grow(judged)
-            top1 = bounded.top1(branch.tuned(), validation, self.progress)
+            top1 = bounded.top1(branch.tuned(), validation, self.progress, self.settings.compute)
             tried[keep] = Trial(keep, top1, baseline - top1)
             self.progress.note(f"{keep} units lose {100 * tried[keep].drop:.2f} points on validation")
             return tried[keep].drop <= most

@@ -117,9 +117,9 @@ class Proof:
             return None
 
         def make() -> AccuracyBound:
-            before = bounded.top1(work.model, validation, ledger.progress)
+            before = bounded.top1(work.model, validation, ledger.progress, work.settings.compute)
             if work.settings.precision == "fp32":
-                after = bounded.top1(delivery.pruned, validation, ledger.progress)
+                after = bounded.top1(delivery.pruned, validation, ledger.progress, work.settings.compute)
             else:
                 after = accuracy(self._answers(delivery, validation)[1], validation, "validation").top1
             return AccuracyBound(most, before, Trial(len(self.grown.plan.kept), after, before - after), self.trials)
@@ -146,8 +146,9 @@ class Proof:
             before, after = (onnx_logits(ledger.path / f"{name}.onnx", frames.iq) for name in ("baseline", "pruned"))
             return before, after
         tuned = delivery.pruned
-        before = predict(work.model.model, frames.iq, work.model.input, ledger.progress, "unpruned")
-        return before, predict(tuned.model, frames.iq, tuned.input, ledger.progress, "pruned")
+        with work.settings.compute.lent(work.model.model, tuned.model):
+            before = predict(work.model.model, frames.iq, work.model.input, ledger.progress, "unpruned")
+            return before, predict(tuned.model, frames.iq, tuned.input, ledger.progress, "pruned")
 
     def _engines(self, pair: ExportPair) -> EnginePair:
         work, ledger = self.branch.work, self.branch.ledger

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeprune.errors import ConfigError
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.assigning import Wishes, require_rounds
 from edgeprune.tasks.latency import Budget
@@ -60,6 +61,7 @@ class Settings:
         choose_precision: Measure the pruned network in each of the target's precisions and take the fastest that is
             accurate enough, instead of the one in `lowered`.
         frames: Most frames to fine-tune on, spread over the train split, or None for all of it.
+        compute: Where networks run.
     """
 
     target: Target
@@ -78,6 +80,7 @@ class Settings:
     wishes: Wishes = field(default_factory=Wishes)
     choose_precision: bool = False
     frames: int | None = None
+    compute: Compute = CPU
 
     def check(self) -> None:
         """Find out before any work what cannot be done.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from edgeprune.checkpoint import Checkpoint
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames
 from edgeprune.train.accuracy import accuracy
@@ -30,7 +31,8 @@ def fewest(least: int, most: int, holds: Callable[[int], bool]) -> int | None:
     return high if high <= most else None
 
 
-def top1(model: Checkpoint, frames: Frames, progress: Progress) -> float:
+def top1(model: Checkpoint, frames: Frames, progress: Progress, compute: Compute = CPU) -> float:
     """Share of the frames of the validation split that a model names rightly."""
-    logits = predict(model.model, frames.iq, model.input, progress, f"{frames.source}: validation")
+    with compute.lent(model.model):
+        logits = predict(model.model, frames.iq, model.input, progress, f"{frames.source}: validation")
     return accuracy(logits, frames, "validation").top1

@@ -48,7 +48,9 @@ class Calibration:
     options: "ModelOptions | None" = None
 
 
-def store(wanted: Calibration, data: Path, reading: Reading, out: Path, progress: Progress) -> dict[str, Any]:
+def store(
+    wanted: Calibration, data: Path, reading: Reading, out: Path, progress: Progress, compute: str = "cpu"
+) -> dict[str, Any]:
     """Choose frames and write `frames.npz` and `manifest.json` to a folder; the manifest as plain values.
 
     Raises:
@@ -63,7 +65,7 @@ def store(wanted: Calibration, data: Path, reading: Reading, out: Path, progress
         table = source.table
         progress.stage(f"choose {wanted.size} of {len(table)} frames of {table.source}, {wanted.strategy}")
         parts = split_table(table, wanted.split_seed, wanted.split)
-        chosen, model_sha256 = _chosen(wanted, source, parts["train"], progress)
+        chosen, model_sha256 = _chosen(wanted, source, parts["train"], progress, compute)
         choice.refuse_gaps(table, chosen, wanted.size, wanted.strategy)
         chosen = np.sort(chosen)
         iq = np.concatenate([block for _, block in _read(source, chosen)])
@@ -80,7 +82,7 @@ def store(wanted: Calibration, data: Path, reading: Reading, out: Path, progress
 
 
 def _chosen(
-    wanted: Calibration, source: FrameSource, train: choice.Indices, progress: Progress
+    wanted: Calibration, source: FrameSource, train: choice.Indices, progress: Progress, compute: str
 ) -> tuple[choice.Indices, str | None]:
     """The chosen frames, and the sha256 of the model that was asked."""
     table, size, seed = source.table, wanted.size, wanted.seed
@@ -92,6 +94,7 @@ def _chosen(
         return choice.stratified(table, choice.clear(table, train, table.source), size, seed), None
     assert wanted.model is not None
     from edgeprune import checkpoint as checkpoints  # both load torch, which the other strategies do without
+    from edgeprune.network.cards import choose
     from edgeprune.train.evaluate import predict
 
     model = checkpoints.load(wanted.model, wanted.options)
@@ -101,9 +104,13 @@ def _chosen(
             f"the network takes {model.input.channels} x {model.input.length}"
         )
     among = choice.candidates(table, train, size, seed)
-    entropy = [
-        choice.entropy_of(predict(model.model, iq, model.input, progress, "frames")) for _, iq in _read(source, among)
-    ]
+    chosen = choose(compute)
+    progress.note(chosen.sentence)
+    with chosen.lent(model.model):
+        entropy = [
+            choice.entropy_of(predict(model.model, iq, model.input, progress, "frames"))
+            for _, iq in _read(source, among)
+        ]
     return choice.most_uncertain(table, among, np.concatenate(entropy), size), model.sha256
 
 

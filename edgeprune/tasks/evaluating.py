@@ -12,6 +12,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
 from edgeprune.frames import fit_to
 from edgeprune.model_file import ModelOptions
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress, Session
 from edgeprune.records import Accuracy, DataRef, Frames, InputSpec, Reading, Split
 from edgeprune.splits import AUTO
@@ -25,7 +26,13 @@ _READ_FRAMES = 1024
 
 
 def evaluate(
-    path: Path, options: ModelOptions, data: Path | None, asked: Asked, split: Split, progress: Progress
+    path: Path,
+    options: ModelOptions,
+    data: Path | None,
+    asked: Asked,
+    split: Split,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Accuracy, DataRef]:
     """Accuracy of a model file or an exported model on one part of the data, and how these were split.
 
@@ -36,11 +43,16 @@ def evaluate(
         if data is None:
             raise ConfigError(f"{path} does not say what it was trained on", "Use --data PATH")
         return evaluate_onnx(path, data, asked, split, progress)
-    return evaluate_checkpoint(checkpoints.load(path, options), data, asked, split, progress)
+    return evaluate_checkpoint(checkpoints.load(path, options), data, asked, split, progress, compute)
 
 
 def evaluate_checkpoint(
-    model: Checkpoint, data: Path | None, asked: Asked, split: Split, progress: Progress
+    model: Checkpoint,
+    data: Path | None,
+    asked: Asked,
+    split: Split,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Accuracy, DataRef]:
     """Accuracy of a loaded model on one part of the data, or of its own, and how these were split."""
     handling = handling_of(model, asked)
@@ -48,7 +60,9 @@ def evaluate_checkpoint(
     frames = parts[split]
     tell_skipped(frames, progress)
     progress.stage(f"{model.name} on {len(frames)} {split} frames of {frames.source}")
-    found = accuracy(predict(model.model, frames.iq, model.input, progress, "frames"), frames, split)
+    with compute.lent(model.model):
+        logits = predict(model.model, frames.iq, model.input, progress, "frames")
+    found = accuracy(logits, frames, split)
     return found, data_ref(str(data), frames, handling)
 
 

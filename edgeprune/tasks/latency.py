@@ -16,6 +16,7 @@ from edgeprune.bench.cost_model import CostModel, Costs
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan, Timing
 from edgeprune.errors import ConfigError, ModelError
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.prune.planning import members_of, plan
 from edgeprune.prune.routes import Routes, routes_of
@@ -100,7 +101,13 @@ def plan_within(
 
 
 def write_plan_within(
-    model: Checkpoint, data: Path, settings: PlanSettings, budget: Budget, out: Path, progress: Progress
+    model: Checkpoint,
+    data: Path,
+    settings: PlanSettings,
+    budget: Budget,
+    out: Path,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[LayerChain, PrunePlan]:
     """Plan under a budget, and write plan.json; timings and their raw samples go to a folder beside it.
 
@@ -111,7 +118,7 @@ def write_plan_within(
     settings.check()
     writable(out)
     parts = frames_for(model, data)
-    planned = planning.decide(model, parts, every_unit(settings), progress)
+    planned = planning.decide(model, parts, every_unit(settings), progress, compute=compute)
     progress.stage(f"choose units within {budget.latency_ms:g} ms on {budget.target.name}")
     chosen = choose_within(
         model,

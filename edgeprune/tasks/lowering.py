@@ -13,6 +13,7 @@ from edgeprune.duplicates import fingerprints
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.export import Bound, Calibration, Method
 from edgeprune.frames import fit_to, table_of, take
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.records import Frames, Split, TrainingResult
 from edgeprune.targets import Precision
@@ -120,6 +121,7 @@ def train_for_int8(
     seed: int,
     state: Path,
     progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
     """Fine-tune a model as int8 will compute it, with itself in float32 as the teacher.
 
@@ -130,6 +132,7 @@ def train_for_int8(
         seed: Of the order of the frames.
         state: Where the training is kept after each epoch, to be continued from.
         progress: Told of every epoch.
+        compute: Where.
 
     Returns:
         The trained model, in float32, and how that went.
@@ -138,4 +141,4 @@ def train_for_int8(
     learner = replace(model, model=copy.deepcopy(model.model))
     key = f"int8 {model.sha256} {parts['train'].sha256}"
     with fake_quantised(learner.model):
-        return training.fit(learner, parts, recipe, model, state, key, progress)
+        return training.fit(learner, parts, recipe, model, state, key, progress, compute)

@@ -12,6 +12,7 @@ from edgeprune.bench import protocol
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
 from edgeprune.export import export
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.records import BenchReport, Frames, OnnxModel, Split
 from edgeprune.store import to_plain
@@ -60,7 +61,14 @@ def onnx_metadata(model: Checkpoint) -> dict[str, str]:
 
 
 def export_model(
-    model: Checkpoint, data: Path, target: Target, out: Path, lowered: Lowered, batch: int, progress: Progress
+    model: Checkpoint,
+    data: Path,
+    target: Target,
+    out: Path,
+    lowered: Lowered,
+    batch: int,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> OnnxModel:
     """Export a model for a target and check it against torch on frames of the validation split.
 
@@ -74,7 +82,7 @@ def export_model(
     if lowered.qat_epochs is not None:
         progress.stage(f"fine-tune {model.name} for int8")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")
-        trained, _ = train_for_int8(model, parts, lowered.qat_epochs, SPLIT_SEED, state, progress)
+        trained, _ = train_for_int8(model, parts, lowered.qat_epochs, SPLIT_SEED, state, progress, compute)
         model = checkpoints.save(place, trained)
         state.unlink(missing_ok=True)
     progress.stage(f"export {model.name} for {target.name} in {lowered.precision}")

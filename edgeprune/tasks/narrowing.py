@@ -10,6 +10,7 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Narrowing
 from edgeprune.errors import ConfigError, unknown_name
+from edgeprune.network.compute import CPU, Compute, brought_home
 from edgeprune.prune import surgery
 from edgeprune.prune.filters import METHODS
 from edgeprune.prune.layers import layers_of
@@ -45,7 +46,13 @@ class Width:
 
 
 def narrow_model(
-    model: Checkpoint, before: LayerChain, width: Width, parts: dict[Split, Frames], seed: int, out: Path
+    model: Checkpoint,
+    before: LayerChain,
+    width: Width,
+    parts: dict[Split, Frames],
+    seed: int,
+    out: Path,
+    compute: Compute = CPU,
 ) -> Narrowing:
     """Remove channels, re-estimate batch norm, and write the narrower model.
 
@@ -56,15 +63,17 @@ def narrow_model(
         parts: The frames of each split.
         seed: Of what a method draws.
         out: The file to write.
+        compute: Where networks run.
 
     Raises:
         ConfigError: Torch-Pruning is not installed, or `out` cannot be written.
         ModelError: The channels that can go do not save as much.
     """
     old = sizes_of(model.model)
-    network, new = narrow(model.model, model.input, width.method, width.keep_macs, seed=seed)
-    surgery.reestimate_batch_norm(network, calibration(model, parts))
-    narrowed = replace(model, model=network, widths={**model.widths, **new}, metrics={}, sha256="")
+    with compute.lent(model.model):
+        network, new = narrow(model.model, model.input, width.method, width.keep_macs, seed=seed)
+        surgery.reestimate_batch_norm(network, calibration(model, parts))
+    narrowed = replace(model, model=brought_home(network), widths={**model.widths, **new}, metrics={}, sha256="")
     saved = checkpoints.save(out, narrowed)
     return Narrowing(
         method=width.method,

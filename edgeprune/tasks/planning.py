@@ -13,6 +13,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import LatencyPlan
 from edgeprune.errors import ConfigError
 from edgeprune.names import CRITERION, Bridge
+from edgeprune.network.compute import CPU, Compute
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
@@ -84,14 +85,20 @@ def kept_units(chain: LayerChain, settings: PlanSettings) -> int:
 
 
 def similarity(
-    model: Checkpoint, chain: LayerChain, train: Frames, settings: PlanSettings, progress: Progress
+    model: Checkpoint,
+    chain: LayerChain,
+    train: Frames,
+    settings: PlanSettings,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> Similarity:
     """Compare a model's units on frames of its train split."""
     frames = spread(train, SIMILARITY_FRAMES, SPLIT_SEED)
     metric = registry.get("similarity", settings.metric)
     parts = list(batches(frames, model.input, SIMILARITY_BATCH))
     network = unfolded(model.model)
-    return similarity_of(network, chain, parts, metric, settings.metric, train.sha256, progress)
+    with compute.lent(network):
+        return similarity_of(network, chain, parts, metric, settings.metric, train.sha256, progress)
 
 
 def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings) -> Segmentation:
@@ -111,20 +118,24 @@ def subject(
     return Subject(unfolded(model.model), chain, model.input, train, validation, settings.seed, progress)
 
 
-def scores(judged: Subject, settings: PlanSettings) -> Scores:
+def scores(judged: Subject, settings: PlanSettings, compute: Compute = CPU) -> Scores:
     """Score a model's droppable units."""
-    values = registry.get("criteria", settings.criterion).scores(judged)
+    with compute.lent(judged.model):
+        values = registry.get("criteria", settings.criterion).scores(judged)
     return Scores(judged.chain.model_sha256, settings.criterion, values)
 
 
-def choose(judged: Subject, cut: Segmentation, scored: Scores, settings: PlanSettings) -> PrunePlan:
+def choose(
+    judged: Subject, cut: Segmentation, scored: Scores, settings: PlanSettings, compute: Compute = CPU
+) -> PrunePlan:
     """The plan that follows from segments and scores, or from a criterion's own search for the best set."""
     criterion = registry.get("criteria", settings.criterion)
     keep = kept_units(judged.chain, settings)
     stay = None
     if isinstance(criterion, Search):
         members, counts = allotment(judged.chain, cut, keep)
-        stay = criterion.choose(judged, members, counts)
+        with compute.lent(judged.model):
+            stay = criterion.choose(judged, members, counts)
     return plan(judged.chain, cut, scored, settings.metric, keep, stay)
 
 
@@ -158,6 +169,7 @@ def decide(
     settings: PlanSettings,
     progress: Progress,
     judged: Judged = judged_anew,
+    compute: Compute = CPU,
 ) -> Planned:
     """Find, compare, segment and score the units of a model, and choose those that stay.
 
@@ -167,6 +179,7 @@ def decide(
         settings: How to choose.
         progress: Told of long work.
         judged: Keeps similarity and scores, which do not depend on how many units stay.
+        compute: Where networks run.
 
     Raises:
         ConfigError: A name is unknown or a number impossible.
@@ -179,17 +192,17 @@ def decide(
     similar = judged(
         f"similarity-{settings.metric}",
         Similarity,
-        lambda: similarity(model, chain, parts["train"], settings, progress),
+        lambda: similarity(model, chain, parts["train"], settings, progress, compute),
     )
     cut = segmentation(similar, chain, settings)
     progress.stage(f"score them by {settings.criterion}")
     given = subject(model, chain, parts, settings, progress)
-    scored = judged(f"scores-{settings.criterion}-s{settings.seed}", Scores, lambda: scores(given, settings))
-    return Planned(chain, similar, cut, scored, choose(given, cut, scored, settings))
+    scored = judged(f"scores-{settings.criterion}-s{settings.seed}", Scores, lambda: scores(given, settings, compute))
+    return Planned(chain, similar, cut, scored, choose(given, cut, scored, settings, compute))
 
 
 def write_plan(
-    model: Checkpoint, data: Path, settings: PlanSettings, out: Path, progress: Progress
+    model: Checkpoint, data: Path, settings: PlanSettings, out: Path, progress: Progress, compute: Compute = CPU
 ) -> tuple[LayerChain, PrunePlan]:
     """Plan, and write plan.json: the plan with all it was made from.
 
@@ -199,7 +212,7 @@ def write_plan(
     """
     settings.check()
     writable(out)
-    planned = decide(model, frames_for(model, data), settings, progress)
+    planned = decide(model, frames_for(model, data), settings, progress, compute=compute)
     save_plan(out, planned)
     return planned.chain, planned.plan
 
@@ -230,7 +243,14 @@ def read_plan(path: Path) -> PrunePlan:
     return from_plain(PrunePlan, content, str(path))
 
 
-def prune(model: Checkpoint, plan_path: Path, out: Path, data: Path | None, settings: PlanSettings) -> Checkpoint:
+def prune(
+    model: Checkpoint,
+    plan_path: Path,
+    out: Path,
+    data: Path | None,
+    settings: PlanSettings,
+    compute: Compute = CPU,
+) -> Checkpoint:
     """Apply a plan and write the pruned model.
 
     With data, layers rebuilt for another width are bridged and batch norm is re-estimated on the train split.
@@ -242,7 +262,7 @@ def prune(model: Checkpoint, plan_path: Path, out: Path, data: Path | None, sett
     decided = read_plan(plan_path)
     if data is None:
         return checkpoints.save(out, surgery.apply(model, decided))
-    return checkpoints.save(out, reassemble(model, decided, frames_for(model, data), settings))
+    return checkpoints.save(out, reassemble(model, decided, frames_for(model, data), settings, compute))
 
 
 def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Tensor]:
@@ -251,7 +271,13 @@ def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Ten
     return list(batches(frames, model.input, BATCH_NORM_BATCH))
 
 
-def reassemble(model: Checkpoint, decided: PrunePlan, parts: dict[Split, Frames], settings: PlanSettings) -> Checkpoint:
+def reassemble(
+    model: Checkpoint,
+    decided: PrunePlan,
+    parts: dict[Split, Frames],
+    settings: PlanSettings,
+    compute: Compute = CPU,
+) -> Checkpoint:
     """Drop a plan's units, bridge the layers rebuilt for another width, and re-estimate batch norm.
 
     Raises:
@@ -260,6 +286,8 @@ def reassemble(model: Checkpoint, decided: PrunePlan, parts: dict[Split, Frames]
     """
     pruned = surgery.apply(model, decided)
     frames = calibration(model, parts)
-    bridge(unfolded(model.model), pruned.model, frames, settings.bridge, settings.seed)
-    surgery.reestimate_batch_norm(pruned.model, frames)
+    unpruned = unfolded(model.model)
+    with compute.lent(unpruned, pruned.model):
+        bridge(unpruned, pruned.model, frames, settings.bridge, settings.seed)
+        surgery.reestimate_batch_norm(pruned.model, frames)
     return pruned

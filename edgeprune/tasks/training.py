@@ -26,7 +26,14 @@ from edgeprune.train.finetune import Recipe, train
 
 
 def train_new(
-    name: str, data: Path, out: Path, recipe: Recipe, handling: Handling, most: int | None, progress: Progress
+    name: str,
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    handling: Handling,
+    most: int | None,
+    progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train a registered network from scratch, on at most `most` frames, and write it.
 
@@ -53,7 +60,7 @@ def train_new(
         plan=None,
         metrics={},
     )
-    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)}", progress)
+    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)}", progress, compute)
 
 
 def finetune_model(
@@ -65,6 +72,7 @@ def finetune_model(
     asked: Asked,
     most: int | None,
     progress: Progress,
+    compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
     """Train a model on, on at most `most` frames, distilling from a teacher if there is one, and write it.
 
@@ -81,7 +89,7 @@ def finetune_model(
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
     key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"
     model = replace(model, data=data_ref(str(data), parts["train"], handling))
-    return _trained(model, parts, out, recipe, teacher, key, progress)
+    return _trained(model, parts, out, recipe, teacher, key, progress, compute)
 
 
 def _how(parts: dict[Split, Frames]) -> str:
@@ -102,9 +110,10 @@ def _trained(
     teacher: Checkpoint | None,
     key: str,
     progress: Progress,
+    compute: Compute,
 ) -> tuple[Checkpoint, TrainingResult]:
     state = out.with_name(f"{out.name}.state")
-    fitted, result = fit(model, parts, recipe, teacher, state, key, progress)
+    fitted, result = fit(model, parts, recipe, teacher, state, key, progress, compute)
     saved = checkpoints.save(out, fitted)
     state.unlink(missing_ok=True)
     return saved, result
