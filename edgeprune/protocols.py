@@ -230,6 +230,15 @@ class EngineBuilder(Protocol):
 
     name: str
 
+    def require(self, target: "Target") -> None:
+        """Find out before long work whether an engine for a target can be built here.
+
+        Raises:
+            ConfigError: What builds is not installed, or does not build for the target.
+            DeviceError: Building asks for a GPU, and there is none that it takes.
+        """
+        ...
+
     def build(
         self,
         model: Path,

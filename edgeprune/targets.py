@@ -67,7 +67,9 @@ class Target(BaseModel):
         default=None, description="Of its processor, as `uname -m` says it; a device with another one is refused."
     )
     compute_capability: str | None = Field(
-        default=None, pattern=r"^\d+\.\d$", description="Of its GPU; a board with another one is refused."
+        default=None,
+        pattern=r"^\d+\.\d$",
+        description="Of its GPU; a board with another one is refused. TensorRT-RTX takes this machine's without it.",
     )
     tensorrt: Versions | None = Field(default=None, description="The versions of TensorRT, or of TensorRT-RTX.")
     modules: tuple[str, ...] = Field(
@@ -101,7 +103,7 @@ class Target(BaseModel):
             )
         if self.runtime == "trtexec" and self.batch != "static":
             raise ValueError(f'batch is {self.batch!r}; the runtime trtexec takes "static"')
-        if self.runtime in ("trtexec", "tensorrt-rtx") and self.compute_capability is None:
+        if self.runtime == "trtexec" and self.compute_capability is None:
             raise ValueError(f"compute_capability is missing, which the runtime {self.runtime} asks for")
         if self.runtime == "trtexec" and self.bench.warmup_ms + self.bench.round_ms > CLOCK_MS:
             raise ValueError(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._compute import compute_option
 from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, reading_options, seed_option, subcommand
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _synth(
     "--split", default="auto", show_default=True, help="How the data are split; frames are of its train part."
 )
 @click.option("--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Of that split.")
+@compute_option
 @seed_option
 @model_options
 @reading_options
@@ -177,6 +179,7 @@ def _calib(
     out: Path,
     split: str,
     split_seed: int,
+    compute: str,
     seed: int,
     reading: "Reading",
     options: "ModelOptions",
@@ -185,7 +188,7 @@ def _calib(
     from edgeprune.tasks.data_calib import Calibration, store
 
     wanted = Calibration(size, strategy, seed, split, split_seed, model, options)
-    manifest = store(wanted, data, reading, out, console)
+    manifest = store(wanted, data, reading, out, console, compute)
     if console.as_json:
         console.json(manifest)
     else:

@@ -63,7 +63,7 @@ class Crew:
         """Find out before any work whether Ray is there if it was asked for.
 
         Raises:
-            ConfigError: It is not installed, a cluster was named with no workers on it, or there is nothing to compute on.
+            ConfigError: It is not installed, a cluster was named with no workers on it, or `compute` is not there.
             DeviceError: There is a GPU, but its driver or PyTorch does not run it.
         """
         if self.workers == 0 and self.address is not None:

@@ -4,7 +4,7 @@ A stage computes where the network is. Whoever calls it lends the network out wi
 its frames with `beside`. What a stage hands on (similarities, scores, answers) is in main memory again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -47,6 +47,20 @@ class Compute:
     def on_gpu(self) -> bool:
         """Whether it is a card."""
         return self.device.startswith("cuda")
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """What a report keeps of it; what is not known is absent."""
+        known = {
+            "device": self.device,
+            "name": self.name,
+            "capability": self.capability,
+            "memory_bytes": self.memory_bytes,
+            "driver": self.driver,
+            "torch": self.torch,
+            "precision": self.precision,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
     @property
     def sentence(self) -> str:
@@ -164,6 +178,30 @@ def _at_work(card: str) -> Iterator[None]:
 def free_bytes(device: torch.device) -> int | None:
     """Memory of a card that nothing has taken; None for the CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def halved(run: Callable[[Tensor], Tensor], frames: Tensor, size: int) -> tuple[Tensor, int]:
+    """What a network makes of frames, in main memory; in half as many at a time where a card cannot hold so many.
+
+    Args:
+        run: Makes the answers (n, ...) to n frames.
+        frames: (N, ...), at least one.
+        size: How many at a time.
+
+    Returns:
+        The answers (N, ...), and how many at a time went well.
+
+    Raises:
+        OutOfMemoryError: Not even one frame fits.
+    """
+    while True:
+        try:
+            return torch.cat([run(part).cpu() for part in torch.split(frames, size)]), size
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        size = max(1, min(size, len(frames)) // 2)
+        torch.cuda.empty_cache()
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeprune.files.run_folder import working_in
+from edgeprune.network.compute import Compute
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import RunFolder, remove
+from edgeprune.store import RunFolder, read_json, remove, write_json
 
 LATENCY, TRIALS = "latency", "trials"
 TRAINING_STATE = "finetune.state"
+COMPUTE = "compute.json"
+"""What the networks of a run folder ran on, in the order of its runs."""
 
 
 @contextlib.contextmanager
@@ -37,3 +40,21 @@ def _forget(path: Path) -> None:
         for stage in TITLES:
             RunFolder(folder).forget(stage)
         remove(folder / TRAINING_STATE)
+    remove(path / COMPUTE)
+
+
+def computed_on(path: Path, compute: Compute) -> tuple[str, ...]:
+    """Note what the networks of a run folder run on from now on.
+
+    Returns:
+        All that they ran on, in words, one after the other: several where a run was continued elsewhere.
+
+    Raises:
+        ConfigError: What was noted before is damaged, or it cannot be written.
+    """
+    file, now = path / COMPUTE, f"{compute.name} (training in {compute.precision})"
+    before: list[str] = read_json(file) if file.is_file() else []
+    known = before if before[-1:] == [now] else [*before, now]
+    if known != before:
+        write_json(file, known)
+    return tuple(known)

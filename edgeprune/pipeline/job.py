@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import edgeprune
+from edgeprune import registry
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Trial, Trials
 from edgeprune.errors import ConfigError
 from edgeprune.pipeline.branch import Branch, Grown, Judged, Work
-from edgeprune.pipeline.folder import TRIALS
+from edgeprune.pipeline.folder import TRIALS, computed_on
 from edgeprune.pipeline.ledger import DryRunEnd, Ledger
 from edgeprune.pipeline.on_device import STAGE
 from edgeprune.pipeline.proof import Proof, Proven
@@ -39,6 +40,7 @@ class Job:
     progress: Progress
     ledger: Ledger = field(init=False)
     _scored: Scores | None = field(default=None, init=False)
+    _continued: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder, self.model.sha256, self.progress)
@@ -63,6 +65,7 @@ class Job:
             ConfigError: What was asked for is not possible; the message says what is nearest.
         """
         self.settings.check()
+        self._note_compute()
         chain = self._chain()
         planning.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
@@ -88,6 +91,18 @@ class Job:
         if host is not None and not (self.path / f"{STAGE}.json").is_file():
             self.progress.stage(f"look at {host.name}")
             check_there(host, self.settings.target)
+        built = self.path / "10-engine.json"
+        if self.settings.builds_here and not built.is_file():
+            registry.get("runtimes", self.settings.target.runtime).require(self.settings.target)
+
+    def _note_compute(self) -> None:
+        """Say where a run is continued that was begun elsewhere; what is finished there counts here."""
+        if self.ledger.dry:
+            return
+        known = computed_on(self.path, self.settings.compute)
+        if len(known) > 1:
+            self._continued = f"the run was continued elsewhere: its networks ran on {', then on '.join(known)}"
+            self.progress.note(self._continued)
 
     def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
         """What `run` would reuse and what it would do; writes nothing."""
@@ -234,7 +249,8 @@ class Job:
             data=self._data_ref(),
             bundle=None if bundle is None else (bundle.path, bundle.sha256),
             engines=None if engines is None else (engines.baseline, engines.pruned),
-            warnings=(proven.unmeasured,) if proven.unmeasured else (),
+            warnings=tuple(filter(None, (self._continued, proven.unmeasured))),
+            compute=self.settings.compute.facts,
         )
 
     def _data_ref(self) -> DataRef:

@@ -50,6 +50,7 @@ class Origin:
         bundle: (path relative to the report, sha256) of what is to be measured on a device, if the target is one.
         engines: Of both networks, where they are built on this machine.
         warnings: What a reader must know; those of the measurement are added.
+        compute: Facts of what the networks ran on.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Origin:
     bundle: tuple[str, str] | None = None
     engines: tuple[BuiltEngine, BuiltEngine] | None = None
     warnings: tuple[str, ...] = ()
+    compute: dict[str, str | int] | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
         "schema": SCHEMA,
         "target": origin.target,
         "device": bench.device if bench else None,
+        "compute": origin.compute,
         "created": origin.created,
         "edgeprune_version": origin.edgeprune_version,
         "seed": origin.seed,

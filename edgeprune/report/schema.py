@@ -201,12 +201,25 @@ class Training(Part):
     epochs: tuple[Epoch, ...]
 
 
+class Compute(Part):
+    """Where the networks ran while they were compared, pruned, trained and tested; not where latency was measured."""
+
+    device: str = Field(description="As PyTorch names it.")
+    name: str
+    capability: str | None = Field(default=None, description="Compute capability of a GPU.")
+    memory_bytes: Count | None = None
+    driver: str | None = None
+    torch: str = Field(description="Version of PyTorch.")
+    precision: str = Field(description="What training computes in.")
+
+
 class Report(Part):
     """The whole of report.json."""
 
     schema_: Literal["edgeprune-report/1"] = Field(alias="schema")
     target: str
     device: Facts | None = Field(default=None, description="What the measuring device said of itself.")
+    compute: Compute | None = None
     created: str = Field(description="UTC, ISO 8601.")
     edgeprune_version: str
     seed: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from edgeprune.records import Rate
 from edgeprune.report import numerals as n
 from edgeprune.report.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, EnergySection
-from edgeprune.report.schema import Artifact, Report, Size
+from edgeprune.report.schema import Artifact, Compute, Report, Size
 
 
 @dataclass(frozen=True)
@@ -241,4 +241,17 @@ def origin(report: Report) -> list[tuple[str, str]]:
         ]
     if data is not None and data.split_sha256:
         rows.append(("Split, sha256", data.split_sha256))
+    if report.compute is not None:
+        rows.append(("Networks computed on", _computed_on(report.compute)))
     return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows
+
+
+def _computed_on(compute: Compute) -> str:
+    known = [
+        compute.name,
+        f"compute capability {compute.capability}" if compute.capability else "",
+        n.size(compute.memory_bytes) if compute.memory_bytes else "",
+        f"driver {compute.driver}" if compute.driver else "",
+        f"training in {compute.precision}",
+    ]
+    return ", ".join(each for each in known if each)

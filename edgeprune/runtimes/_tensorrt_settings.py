@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import ConfigError, ModelError
+from edgeprune.network.cards import Card
 from edgeprune.protocols import Progress
 from edgeprune.targets import Target
 
@@ -45,8 +46,8 @@ def add_profile(builder: Any, config: Any, network: Any, largest_batch: int, mod
     return least, most
 
 
-def set_compute_capability(library: Any, config: Any, target: Target) -> None:
-    """Build for the GPUs of a target, whatever this machine has.
+def capability_of(library: Any, target: Target) -> Any:
+    """The GPUs of a target as the package names them, whatever this machine has.
 
     Raises:
         ConfigError: The package does not build for them.
@@ -54,12 +55,37 @@ def set_compute_capability(library: Any, config: Any, target: Target) -> None:
     members = library.ComputeCapability.__members__
     wanted = f"SM{str(target.compute_capability).replace('.', '')}"
     if wanted not in members:
-        known = ", ".join(f"{name[2:-1]}.{name[-1]}" for name in members if name.startswith("SM"))
         raise ConfigError(
-            f"compute capability {target.compute_capability} cannot be built for here", f"Allowed: {known}"
+            f"compute capability {target.compute_capability} cannot be built for here",
+            f"Allowed: {', '.join(_capabilities(library))}",
         )
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(members[wanted], 0)
+    return members[wanted]
+
+
+def _capabilities(library: Any) -> list[str]:
+    """The compute capabilities that TensorRT-RTX knows."""
+    return [f"{name[2:-1]}.{name[-1]}" for name in library.ComputeCapability.__members__ if name.startswith("SM")]
+
+
+def refused(name: str, library: Any, card: Card) -> str | None:
+    """Why a package does not take a card, in one line; None where it does, as far as it says.
+
+    TensorRT-RTX lists the compute capabilities that it knows. TensorRT lists none: its release notes say that 10.5
+    dropped those below 7.5, and 10.0 those below 7.0.
+    """
+    version = str(library.__version__)
+    about = f"{card.name} has compute capability {card.capability}"
+    if name == "tensorrt-rtx":
+        known = _capabilities(library)
+        return None if card.capability in known else f"{about}, and TensorRT-RTX {version} takes {', '.join(known)}"
+    lowest = (7, 5) if _numbers(version)[:2] >= (10, 5) else (7, 0)
+    if _numbers(card.capability) >= lowest:
+        return None
+    return f"{about}, and TensorRT {version} takes {lowest[0]}.{lowest[1]} and higher"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def read_timing_cache(config: Any, path: Path | None, progress: Progress) -> Any:

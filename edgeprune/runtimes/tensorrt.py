@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprune.errors import ConfigError, DeviceError, ModelError
 from edgeprune.measurement import BuiltEngine
+from edgeprune.network.cards import Card, cards
 from edgeprune.protocols import Progress
 from edgeprune.runtimes._tensorrt_engine import check_header
 from edgeprune.runtimes._tensorrt_settings import (
     add_profile,
+    capability_of,
     parser_error,
     read_timing_cache,
-    set_compute_capability,
+    refused,
 )
 from edgeprune.runtimes._tensorrt_watch import log_of, monitor_of
 from edgeprune.silence import Silence
@@ -67,6 +69,44 @@ class TensorRt:
         self._parsed(library, self._builder(library, log), model, log)
         return f"{_WORDS[self.name]} {library.__version__}"
 
+    def require(self, target: Target) -> Any:
+        """Find out before long work whether an engine for a target can be built here.
+
+        Returns:
+            The package that builds it.
+
+        Raises:
+            ConfigError: The package is not installed or of another version, or it does not build for the target's GPU.
+            DeviceError: The engine is for this machine's GPU, and there is none, or the package refuses it.
+        """
+        library = self._library()
+        self._check_version(library, target)
+        if target.compute_capability is not None:
+            capability_of(library, target)
+            return library
+        here = cards()
+        if not here and self.name == "tensorrt-rtx":
+            raise DeviceError(
+                f"{target.name} is for this machine's GPU, and PyTorch sees none here",
+                "Name its compute_capability in the target, as in '8.9'",
+            )
+        if here:
+            self._check_card(library, here[0])
+        return library
+
+    def refusal(self, card: Card) -> str | None:
+        """Why the package does not run on a card, in one line; None where it does, as far as it says.
+
+        Raises:
+            ConfigError: The package is not installed.
+        """
+        return refused(self.name, self._library(), card)
+
+    def _check_card(self, library: Any, card: Card) -> None:
+        reason = refused(self.name, library, card)
+        if reason is not None:
+            raise DeviceError(reason, "Choose a target of another runtime, or another GPU")
+
     def build(
         self,
         model: Path,
@@ -92,8 +132,7 @@ class TensorRt:
             ModelError: The model cannot be parsed or built.
             DeviceError: TensorRT asks for a GPU, and there is none.
         """
-        library = self._library()
-        self._check_version(library, target)
+        library = self.require(target)
         log = log_of(library)
         builder = self._builder(library, log)
         network, parser = self._parsed(library, builder, model, log)
@@ -101,7 +140,8 @@ class TensorRt:
         config.clear_flag(library.BuilderFlag.TF32)  # float32 with all its digits
         batches = add_profile(builder, config, network, largest_batch, model)
         if target.compute_capability is not None:
-            set_compute_capability(library, config, target)
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(capability_of(library, target), 0)
         cache = None if self.name == "tensorrt-rtx" else read_timing_cache(config, timing_cache, progress)
         began = time.perf_counter()
         with monitor_of(library, progress, f"build {model.name}") as monitor:
@@ -142,20 +182,22 @@ class TensorRt:
             DeviceError: This machine has no GPU that can be used.
             ModelError: The model cannot be parsed or built.
         """
-        import torch
-
         from edgeprune.runtimes._tensorrt_session import TensorRtSession
 
         del threads
-        if not torch.cuda.is_available():
+        here = cards()
+        if not here:
             raise DeviceError(
                 f"{_WORDS[self.name]} runs engines on an NVIDIA GPU, and PyTorch sees none here",
                 "Build the engine with: edgeprune build; run it on a machine with that GPU",
             )
-        here = Target(name="here", description="This machine's GPU", runtime=self.name, opset=18, precisions=("fp32",))
+        self._check_card(self._library(), here[0])
+        anything = Target(
+            name="here", description="This machine's GPU", runtime=self.name, opset=18, precisions=("fp32",)
+        )
         with TemporaryDirectory() as folder:
             engine = Path(folder) / "model.engine"
-            built = self.build(model, here, engine, Silence())
+            built = self.build(model, anything, engine, Silence())
             library = self._library()
             log = log_of(library)
             loaded = library.Runtime(log).deserialize_cuda_engine(engine.read_bytes())

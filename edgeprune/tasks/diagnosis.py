@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import edgeprune
 from edgeprune import datasets, registry, targets
 from edgeprune.errors import reason_of
 from edgeprune.report import facts
 from edgeprune.resources import shipped
+
+if TYPE_CHECKING:
+    from edgeprune.network.cards import Card
 
 _ROOM_BYTES = 200_000_000
 
@@ -32,6 +36,7 @@ def diagnose() -> list[Finding]:
         "python": lambda: sys.version.split()[0],
         "packages": lambda: ", ".join(f"{name} {version}" for name, version in facts.packages().items()),
         "compute": _compute,
+        "GPUs": _gpus,
         "runtimes": lambda: ", ".join(_runtime(name) for name in registry.names("runtimes")),
         "models": lambda: ", ".join(registry.model_names()),
         "criteria": lambda: _loaded("criteria"),
@@ -54,6 +59,28 @@ def _compute() -> str:
     from edgeprune.network.cards import choose
 
     return choose().sentence
+
+
+def _gpus() -> str:
+    """Each GPU with its compute capability, and which of NVIDIA's two packages take it."""
+    from edgeprune.network.cards import cards
+
+    found = [
+        f"cuda:{card.index} {card.name}, compute capability {card.capability}, {card.memory_bytes / 2**30:.1f} GiB; "
+        + "; ".join(_taken(name, card) for name in ("tensorrt", "tensorrt-rtx"))
+        for card in cards()
+    ]
+    return " | ".join(found) or "none that PyTorch sees"
+
+
+def _taken(name: str, card: "Card") -> str:
+    """Whether one of the packages takes a card."""
+    runtime = registry.get("runtimes", name)
+    version = runtime.facts()["version"]
+    if version == "not installed":
+        return f"{name} is not installed"
+    reason = runtime.refusal(card)
+    return f"{name} {version} takes it" if reason is None else f"{name} {version} refuses it"
 
 
 def _runtime(name: str) -> str:

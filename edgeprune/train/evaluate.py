@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edgeprune.network.compute import beside
+from edgeprune.network.compute import beside, halved
 from edgeprune.normalisation import normalise
 from edgeprune.prefetch import ahead
 from edgeprune.protocols import Progress
@@ -22,14 +22,22 @@ def predict(
 ) -> npt.NDArray[np.float32]:
     """Logits (N, classes) of raw frames (N, channels, length), in float32.
 
-    What is in a file is read ahead; frames go where the network is.
+    What is in a file is read ahead; frames go where the network is, in smaller batches where a card has not the memory.
     """
     model.eval()
-    parts = []
+    parts, size = [], _BATCH
+
+    def answered(raw: Tensor) -> Tensor:
+        logits: Tensor = model(normalise(beside(model, raw), shape.normalisation)).float()
+        return logits
+
     reads = (partial(iq.__getitem__, slice(start, start + _BATCH)) for start in range(0, len(iq), _BATCH))
     with progress.track(label, len(iq)) as advance:
         for raw in ahead(reads):
-            batch = beside(model, torch.from_numpy(raw))
-            parts.append(model(normalise(batch, shape.normalisation)).float().cpu().numpy())
-            advance(len(batch), "")
+            logits, fitting = halved(answered, torch.from_numpy(raw), size)
+            if fitting < size == _BATCH:
+                progress.note(f"the card's memory does not hold {len(raw)} frames at once: {fitting} at a time")
+            size = fitting
+            parts.append(logits.numpy())
+            advance(len(raw), "")
     return np.concatenate(parts)

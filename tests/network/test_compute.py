@@ -1,11 +1,14 @@
 """A network that is lent out comes back where and as it was; what cannot be computed is said in one line."""
 
+import re
+
 import pytest
 import torch
+from simulated_card import SIMULATED, card
 from torch import nn
 
-from edgeprune.errors import DeviceError
-from edgeprune.network.compute import CPU, Compute, beside, device_of, host_copy
+from edgeprune.errors import DeviceError, ModelError
+from edgeprune.network.compute import CPU, Compute, beside, device_of, halved, host_copy
 
 
 def network():
@@ -91,3 +94,82 @@ class TestPlaces:
         with torch.no_grad():
             copy[0].weight.zero_()
         assert model[0].weight.any()
+
+
+class Holds:
+    """A network that a card holds with so many frames at a time, and not with more."""
+
+    def __init__(self, most):
+        self.most, self.given = most, []
+
+    def __call__(self, frames):
+        self.given.append(len(frames))
+        if len(frames) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return 2 * frames
+
+
+class TestMemory:
+    @pytest.mark.parametrize(("most", "fitting"), [(100, 8), (8, 8), (7, 4), (3, 2), (1, 1)])
+    def test_batches_are_halved_until_they_fit(self, most, fitting):
+        frames = torch.arange(20.0)[:, None]
+        answers, size = halved(Holds(most), frames, 8)
+        assert torch.equal(answers, 2 * frames)
+        assert size == fitting
+
+    def test_a_few_frames_are_halved_from_their_number_on(self):
+        work = Holds(2)
+        _, size = halved(work, torch.zeros(4, 1), 1024)
+        assert (size, work.given) == (2, [4, 2, 2])
+
+    def test_one_frame_that_does_not_fit_is_an_error(self):
+        with pytest.raises(torch.OutOfMemoryError):
+            halved(Holds(0), torch.zeros(4, 1), 8)
+
+
+class KeepsATensor(nn.Module):
+    def __init__(self, kept):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+        self.kept = kept
+
+    def forward(self, x):
+        window = self.kept[0] if isinstance(self.kept, list) else self.kept
+        return self.layer(x) * window
+
+
+class MakesATensor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.layer(x) + torch.zeros(2)
+
+
+class TestNetworksThatStayBehind:
+    @pytest.mark.parametrize("kept", [torch.ones(2), [torch.ones(2)]], ids=["tensor", "list"])
+    def test_a_tensor_that_a_module_keeps_is_named(self, kept):
+        model = nn.Sequential(nn.ReLU(), KeepsATensor(kept))
+        with card(), pytest.raises(ModelError) as caught, SIMULATED.lent(model):
+            model(beside(model, torch.zeros(3, 2)))
+        assert caught.value.message == "1 keeps the tensor kept on cpu, and the network runs on cuda:0"
+        assert "register_buffer" in caught.value.hint
+        assert device_of(model) == torch.device("cpu")
+
+    def test_the_line_that_makes_a_tensor_is_named(self):
+        model = nn.Sequential(MakesATensor())
+        with card(), pytest.raises(ModelError) as caught, SIMULATED.lent(model):
+            model(beside(model, torch.zeros(3, 2)))
+        assert "elsewhere than on cuda:0, in " in caught.value.message
+        assert re.search(r"test_compute.py:\d+ \(return self.layer\(x\) \+ torch.zeros\(2\)\)", caught.value.message)
+
+    def test_a_buffer_is_no_such_tensor(self):
+        model = nn.Sequential(nn.BatchNorm1d(2))
+        with card(), SIMULATED.lent(model):
+            assert model.eval()(beside(model, torch.zeros(3, 2))).device == torch.device("cuda:0")
+
+    def test_a_mistake_of_a_stage_is_not_blamed_on_the_network(self):
+        model = network()
+        with card(), pytest.raises(RuntimeError, match="same device"), SIMULATED.lent(model):
+            halved(lambda frames: frames + torch.zeros(2, device="cuda:0"), torch.zeros(3, 2), 2)

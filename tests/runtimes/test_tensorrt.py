@@ -1,13 +1,17 @@
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from edgeprune import registry, targets
 from edgeprune.errors import ConfigError, DeviceError
+from edgeprune.network.cards import Card
 from edgeprune.runtimes import _tensorrt_settings as settings
-from edgeprune.runtimes.tensorrt import runtime
+from edgeprune.runtimes import tensorrt
+from edgeprune.runtimes.tensorrt import TensorRt, runtime
 from edgeprune.silence import Silence
+from edgeprune.targets import Target
 
 
 class Cache:
@@ -84,3 +88,53 @@ def test_a_timing_cache_is_read_where_it_fits_and_made_anew_where_not(tmp_path):
     assert settings.read_timing_cache(config, path, progress) is config.cache
     assert config.cache.content == b""
     assert "timing.cache is of another GPU or version" in notes[0]
+
+
+class TestCards:
+    """Which cards the two packages take, with packages and cards that are not there."""
+
+    @pytest.fixture
+    def machine(self, monkeypatch):
+        def pretend(name, version, *found, knows=("CURRENT", "SM75", "SM86", "SM120")):
+            members = {each: object() for each in knows}
+            package = SimpleNamespace(__version__=version, ComputeCapability=SimpleNamespace(__members__=members))
+            monkeypatch.setitem(sys.modules, name.replace("-", "_"), package)
+            monkeypatch.setattr(tensorrt, "cards", lambda: found)
+            return TensorRt(name)
+
+        return pretend
+
+    H200, VOLTA = Card(0, "NVIDIA H200", "9.0", 2**37), Card(0, "Tesla V100", "7.0", 2**34)
+    HERE = Target(name="here", description="", runtime="tensorrt-rtx", opset=18, precisions=("fp32",))
+
+    def test_a_card_that_tensorrt_rtx_refuses_is_named_with_those_that_it_takes(self, machine, tmp_path):
+        runtime = machine("tensorrt-rtx", "1.7.1", self.H200)
+        said = "NVIDIA H200 has compute capability 9.0, and TensorRT-RTX 1.7.1 takes 7.5, 8.6, 12.0"
+        for work in (
+            lambda: runtime.require(self.HERE),
+            lambda: runtime.build(tmp_path / "m.onnx", self.HERE, tmp_path / "e", Silence()),
+            lambda: runtime.open(tmp_path / "m.onnx", 1).__enter__(),
+        ):
+            with pytest.raises(DeviceError) as caught:
+                work()
+            assert caught.value.message == said
+        assert runtime.refusal(self.H200) == said
+
+    def test_for_a_card_elsewhere_that_of_this_machine_does_not_matter(self, machine):
+        machine("tensorrt-rtx", "1.7.1", self.H200).require(targets.get("rtx-ampere"))
+
+    def test_a_target_that_the_package_does_not_build_for_is_refused_before(self, machine):
+        runtime = machine("tensorrt-rtx", "1.7.1", knows=("SM75",))
+        with pytest.raises(ConfigError, match=r"compute capability 8.6 cannot be built for here. Allowed: 7.5"):
+            runtime.require(targets.get("rtx-ampere"))
+
+    def test_a_target_without_capability_is_for_the_card_that_is_there(self, machine):
+        machine("tensorrt-rtx", "1.7.1", replace(self.H200, capability="8.6")).require(self.HERE)
+        with pytest.raises(DeviceError, match="here is for this machine's GPU, and PyTorch sees none here"):
+            machine("tensorrt-rtx", "1.7.1").require(self.HERE)
+
+    @pytest.mark.parametrize(("version", "taken"), [("10.4.0", True), ("10.5.0", False), ("11.0.1", False)])
+    def test_tensorrt_took_volta_until_10_5(self, machine, version, taken):
+        runtime = machine("tensorrt", version, self.VOLTA)
+        assert (runtime.refusal(self.VOLTA) is None) == taken
+        assert runtime.refusal(self.H200) is None

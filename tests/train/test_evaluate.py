@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import synthetic
@@ -43,3 +45,21 @@ def test_frames_are_left_as_they_are(silent):
     before = iq.copy()
     predict(weighted_sums(), iq, InputSpec(2, 8), silent, "")
     np.testing.assert_array_equal(iq, before)
+
+
+def test_where_a_card_has_not_the_memory_it_asks_fewer_at_a_time_and_says_so_once():
+    notes = []
+    progress = SimpleNamespace(note=notes.append, track=synthetic.Silent().track)
+
+    class Small(torch.nn.Module):
+        """Answers at most 300 frames at a time."""
+
+        def forward(self, x):
+            if len(x) > 300:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return x.flatten(1)[:, :3]
+
+    iq = np.random.default_rng(0).standard_normal((2500, 2, 8)).astype(np.float32)
+    found = predict(Small(), iq, InputSpec(2, 8, "none"), progress, "")
+    assert np.array_equal(found, iq.reshape(2500, -1)[:, :3])
+    assert notes == ["the card's memory does not hold 1024 frames at once: 256 at a time"]

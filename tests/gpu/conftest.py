@@ -1,0 +1,10 @@
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _a_real_gpu():
+    if not torch.cuda.is_available():
+        pytest.skip(
+            "needs an NVIDIA GPU that PyTorch can use; on other machines tests/network/test_placement.py stands in"
+        )

@@ -1,0 +1,84 @@
+"""The whole small job and every stage on a real GPU, held against the CPU; skipped where there is none."""
+
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import registry
+from edgeprune.cli import app
+from edgeprune.network.cards import choose
+from edgeprune.network.compute import CPU
+from edgeprune.resources import shipped
+from edgeprune.silence import Silence
+from edgeprune.tasks import planning
+from edgeprune.tasks.inputs import frames_for
+from edgeprune.tasks.planning import PlanSettings
+
+MODEL = shipped("calib_data").parent / "examples" / "resnet56-1d-gr2016a.pt"
+DATA = shipped("calib_data") / "gr2016a-high" / "frames.npz"
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def model():
+    return checkpoints.load(MODEL)
+
+
+def test_the_whole_job_ends_well_and_its_plan_is_that_of_the_cpu(tmp_path):
+    plans = {}
+    for where in ("cpu", "cuda"):
+        out = tmp_path / where
+        run(
+            "prune-and-export",
+            MODEL,
+            "--target",
+            "host-cpu",
+            "--data",
+            DATA,
+            "--epochs",
+            1,
+            "--compute",
+            where,
+            "--out",
+            out,
+        )
+        report = json.loads((out / "report.json").read_text())
+        plans[where] = report["plan"]["kept"]
+        assert report["compute"]["device"] == ("cpu" if where == "cpu" else "cuda:0")
+    assert plans["cuda"] == plans["cpu"]
+
+
+@pytest.mark.parametrize("criterion", registry.names("criteria"))
+def test_scores_are_those_of_the_cpu(model, criterion):
+    parts, settings = frames_for(model, DATA), PlanSettings(criterion=criterion)
+    chain = planning.layers_of(model.model, model.input, model.sha256)
+    subject = planning.subject(model, chain, parts, settings, Silence())
+    there, here = (planning.scores(subject, settings, where).values for where in (choose("cuda"), CPU))
+    assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
+    assert {parameter.device.type for parameter in model.model.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("metric", registry.names("similarity"))
+def test_similarities_are_those_of_the_cpu(model, metric):
+    train, settings = frames_for(model, DATA)["train"], PlanSettings(metric=metric)
+    chain = planning.layers_of(model.model, model.input, model.sha256)
+    there, here = (
+        planning.similarity(model, chain, train, settings, Silence(), where).matrix for where in (choose("cuda"), CPU)
+    )
+    torch.testing.assert_close(torch.tensor(there), torch.tensor(here), rtol=1e-4, atol=1e-6)
+
+
+def test_accuracy_agrees_within_its_interval():
+    found = [
+        json.loads(run("eval", MODEL, "--data", DATA, "--json", "--compute", where).stdout) for where in ("cpu", "cuda")
+    ]
+    low, high = found[0]["ci95"]
+    assert low <= found[1]["top1"] <= high
