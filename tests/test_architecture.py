@@ -103,6 +103,18 @@ def _lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -
     return function.end_lineno - function.lineno + 1 - (docstring.end_lineno - docstring.lineno + 1 if docstring else 0)
 
 
+def test_networks_are_moved_in_one_place():
+    by_hand = re.compile(r"deepcopy\(.*\)\.(cpu|cuda|to)\(|(model|network|teacher)\.(cpu|cuda|to)\(|cuda\.is_available")
+    package = ROOT / "edgeprune"
+    found = {
+        file.relative_to(package).as_posix(): found
+        for file in package.rglob("*.py")
+        if file.parent.name not in ("network", "runtimes") and (found := by_hand.findall(file.read_text("utf-8")))
+    }
+    assert found == {}
+    assert by_hand.search((package / "network" / "compute.py").read_text("utf-8"))
+
+
 def test_no_file_is_named_for_nothing():
     vague = re.compile(r"(utils?|helpers?|managers?|common|misc|base)\.py$")
     assert [file.name for file in SOURCES if vague.search(file.name)] == []

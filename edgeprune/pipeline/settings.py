@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeprune.errors import ConfigError
+from edgeprune.network.cards import cards
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.assigning import Wishes, require_rounds
@@ -108,7 +109,6 @@ class Settings:
             )
 
     def _check_choice(self) -> None:
-        import torch
 
         instead = f"one --precision of {', '.join(self.target.precisions)}"
         if self.lowered.qat_epochs is not None:
@@ -118,7 +118,7 @@ class Settings:
                 f"--precision auto measures on the device, and none is at hand for {self.target.name}",
                 f"Give --device, or {instead}",
             )
-        if self.builds_here and not torch.cuda.is_available():
+        if self.builds_here and not cards():
             raise ConfigError(
                 f"--precision auto measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
             )

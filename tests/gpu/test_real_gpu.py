@@ -36,20 +36,8 @@ def test_the_whole_job_ends_well_and_its_plan_is_that_of_the_cpu(tmp_path):
     plans = {}
     for where in ("cpu", "cuda"):
         out = tmp_path / where
-        run(
-            "prune-and-export",
-            MODEL,
-            "--target",
-            "host-cpu",
-            "--data",
-            DATA,
-            "--epochs",
-            1,
-            "--compute",
-            where,
-            "--out",
-            out,
-        )
+        job = ("prune-and-export", MODEL, "--target", "host-cpu", "--data", DATA, "--epochs", 1)
+        run(*job, "--compute", where, "--out", out)
         report = json.loads((out / "report.json").read_text())
         plans[where] = report["plan"]["kept"]
         assert report["compute"]["device"] == ("cpu" if where == "cpu" else "cuda:0")
@@ -77,8 +65,7 @@ def test_similarities_are_those_of_the_cpu(model, metric):
 
 
 def test_accuracy_agrees_within_its_interval():
-    found = [
-        json.loads(run("eval", MODEL, "--data", DATA, "--json", "--compute", where).stdout) for where in ("cpu", "cuda")
-    ]
+    asked = ("eval", MODEL, "--data", DATA, "--json", "--compute")
+    found = [json.loads(run(*asked, where).stdout) for where in ("cpu", "cuda")]
     low, high = found[0]["ci95"]
     assert low <= found[1]["top1"] <= high
