@@ -13,12 +13,8 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
     Every module with a `reset_parameters` method gets it: the initialisation that PyTorch gives it, which for batch
     norm resets the running statistics too. All other parameters are drawn from the normal distribution with their own
-    <<<<<<< HEAD
-    mean and variance. The state of the global random number generators is left as it was.
-    =======
-    mean and variance. All are drawn on the CPU, so that they are the same wherever the
-    network is. The state of the global random number generator is left as it was.
-    >>>>>>> 1b53bfa (Compute every stage where its network is)
+    mean and variance. All are drawn on the CPU, so that they are the same wherever the network is. The state of the
+    global random number generators is left as it was.
 
     Args:
         model: The network; left as it is.

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -180,3 +181,28 @@ def test_an_address_and_no_workers_contradict():
 def test_the_cores_of_this_machine_are_shared_out(monkeypatch, crew, count, threads):
     monkeypatch.setattr(workers, "_cores", lambda: 8)
     assert workers._threads(crew, count) == threads
+
+
+@pytest.mark.parametrize(
+    ("gpus", "count", "each"), [(0, 4, 0), (1, 1, 1), (1, 4, 0.25), (1, 3, 0.333), (4, 2, 2), (5, 2, 2), (2, 3, 0.666)]
+)
+def test_gpus_are_shared_out_as_ray_counts_them(gpus, count, each):
+    assert workers.share(gpus, count) == each
+
+
+def test_cells_on_the_cpu_take_no_gpu_and_cells_on_a_gpu_ask_for_one():
+    def ray(gpus):
+        return SimpleNamespace(cluster_resources=lambda: {"GPU": gpus} if gpus else {})
+
+    assert workers._gpus(ray(4.0), Crew(compute="cpu"), 2) == 0
+    assert workers._gpus(ray(4.0), Crew(compute="auto"), 2) == workers._gpus(ray(4.0), Crew(compute="cuda"), 2) == 2
+    assert workers._gpus(ray(0.0), Crew(compute="auto"), 2) == 0
+    with pytest.raises(ConfigError, match="--compute cuda asks for a GPU, and Ray knows of none"):
+        workers._gpus(ray(0.0), Crew(compute="cuda"), 2)
+
+
+def test_one_gpu_by_its_number_is_not_for_ray(monkeypatch):
+    monkeypatch.setattr(workers, "choose", lambda wanted: None)
+    Crew(workers=0, compute="cuda:1").check()
+    with pytest.raises(ConfigError, match="--compute cuda:1 names one GPU, and Ray shares them out"):
+        Crew(workers=2, compute="cuda:1").check()

@@ -7,7 +7,9 @@ import pytest
 from fake_run import CLASSES, KEPT, bench, comparison, document, evidence, origin, sha
 
 from edgeprune.errors import ConfigError
+from edgeprune.report import tables
 from edgeprune.report.document import build
+from edgeprune.report.report_json import parse
 
 
 def keys(plain, where=""):
@@ -107,3 +109,20 @@ def test_the_documents_fit_the_published_schema(schema):
     validator = jsonschema.Draft202012Validator(schema)
     for plain in (document(), document(training=None, accuracy=None, bench=None)):
         assert list(validator.iter_errors(plain)) == []
+
+
+def test_what_networks_ran_on_is_kept_and_shown(schema):
+    card = {
+        "device": "cuda:0",
+        "name": "NVIDIA H200",
+        "capability": "9.0",
+        "memory_bytes": 150 * 10**9,
+        "driver": "580.1",
+    }
+    compute = {**card, "torch": "2.13.0", "precision": "bf16"}
+    plain = build(evidence(), origin(compute=compute))
+    assert plain["compute"] == compute
+    jsonschema.validate(plain, schema)
+    said = dict(tables.origin(parse(plain, "it")))["Networks computed on"]
+    assert said == "NVIDIA H200, compute capability 9.0, 150 GB, driver 580.1, training in bf16"
+    assert "compute" not in document()
