@@ -173,5 +173,4 @@ class TestNetworksThatStayBehind:
     def test_a_mistake_of_a_stage_is_not_blamed_on_the_network(self):
         labels = torch.tensor([0, 1, 0, 1])
         with card(), pytest.raises(RuntimeError, match="same device"), SIMULATED.lent(network()):
-            there = torch.eye(4, device="cuda:0")
-            probe_accuracy(there, labels, there, labels)
+            probe_accuracy(torch.eye(4).to("cuda:0"), labels, torch.eye(4), labels)
