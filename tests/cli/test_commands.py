@@ -1,6 +1,7 @@
 """Each command: its JSON, its text, and its one-line error with the exit code of the contract."""
 
 import json
+import os
 
 import numpy as np
 import onnxruntime
@@ -8,7 +9,7 @@ import pytest
 import synthetic
 import torch
 
-from edgeprune import checkpoint, store
+from edgeprune import checkpoint
 from edgeprune.store import file_sha256
 
 
@@ -173,7 +174,7 @@ def test_a_full_disk_ends_in_one_line_and_keeps_the_old_file(world, tmp_path, ru
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store.os, "fsync", no_space)
+    monkeypatch.setattr(os, "fsync", no_space)
     plan = ("plan", world / "model.pt", "--data", world / "frames.npz", "--out", out)
     assert one_error(run(*plan), 2, "No space left on device")
     assert out.read_text() == "the old plan"
