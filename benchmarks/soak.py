@@ -8,8 +8,8 @@ undisturbed run takes, up to three times; then the same command runs to its end.
 
 - the command ends as the undisturbed one does,
 - every file is there that an undisturbed run leaves, and no other; none is half written or only begun,
-- networks, plans, scores, accuracies and ONNX files are the same bit for bit; times of measurements may differ, and so
-  may what is made of them: reports, samples, and on a board its logs and power,
+- weights, plans, scores, accuracies and ONNX graphs are the same bit for bit; times may differ, those of epochs in a
+  model file too, and so may what is made of them: hashes of such files, reports, samples, a board's logs and power,
 - what the user put beside it is as it was, names that look unfinished among it.
 
 To spend its time on edgeprune and not on imports, each run is forked from a process that has imported it already.
@@ -17,6 +17,7 @@ To spend its time on edgeprune and not on imports, each run is forked from a pro
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -33,8 +34,10 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import onnx
+import torch
 
-from edgeprune.store import append_text, file_sha256, now, write_json
+from edgeprune.store import append_text, canonical_sha256, file_sha256, now, write_json
 
 BOARD = "replay:orin-nano-jp62"
 CPU = """
@@ -91,7 +94,7 @@ MINE = {
 }
 EXACT = (".pt", ".onnx", ".npy", "-layers.json", "-similarity.json", "-segments.json", "-scores.json", "-plan.json")
 EXACT += ("-prune.json", "-accuracy.json", "-match.json", "host-answers.npz")
-VARIES = ("created", "log.txt", "seconds", "epoch_seconds")
+VARIES = ("created", "seconds", "sha256", "model_sha256")
 MOST_KILLS = 3
 LIMIT_S = 1800
 
@@ -150,8 +153,6 @@ def run(words: Sequence[str], place: Path, kill_after_s: float | None = None) ->
 
 def made(world: Path) -> None:
     """Frames, a small network and targets."""
-    import torch
-
     from edgeprune import checkpoint as checkpoints
     from edgeprune.checkpoint import Checkpoint
     from edgeprune.records import Arch, DataRef, InputSpec
@@ -223,9 +224,18 @@ def left(folder: Path) -> dict[str, str]:
 
 
 def _same(file: Path) -> str:
+    """What must be the same of a file: all of it but times, and the hashes of files that hold times."""
+    if file.suffix == ".pt":
+        content = torch.load(file, weights_only=True)
+        weights = [[name, value.numpy().tobytes().hex()] for name, value in content.pop("state_dict").items()]
+        return canonical_sha256([_timeless(content), weights])
+    if file.suffix == ".onnx":
+        network = onnx.load(file)
+        del network.metadata_props[:]
+        return hashlib.sha256(network.SerializeToString(deterministic=True)).hexdigest()
     if file.suffix != ".json":
         return file_sha256(file)
-    return json.dumps(_timeless(json.loads(file.read_text())), sort_keys=True)
+    return json.dumps(_timeless(json.loads(file.read_text())["record"]), sort_keys=True)
 
 
 def _timeless(plain: Any) -> Any:
