@@ -65,10 +65,11 @@ def outcomes(pairs: Sequence[tuple[Evidence, Evidence]]) -> tuple[Counter[str], 
     """What the gate says of (before, after), and the shifts it sees."""
     limits, told, shifts = Limits(max_regression=THRESHOLD), Counter[str](), []
     for before, after in pairs:
-        check, comparison = regression.judge(after, limits, before, None, waived=False)
+        comparison = regression.compare(before, after, limits.alpha, None)
+        check = regression.check_of(comparison, limits)
         assert check is not None
         told[check.outcome] += 1
-        if comparison is not None:
+        if isinstance(comparison, regression.Comparison):
             shifts.append(comparison.shift.share)
     return told, shifts
 

@@ -64,6 +64,7 @@ class Assignment:
         cuda_graph: Whether the engine is launched as one CUDA graph.
         spin_wait: Whether the host spins while it waits for the GPU.
         dla_core: Run on this deep-learning accelerator with the GPU as fallback, or None for the GPU.
+        processes: How many processes share the rounds, where a process measures several.
     """
 
     target: str
@@ -84,6 +85,7 @@ class Assignment:
     cuda_graph: bool = True
     spin_wait: bool = True
     dla_core: int | None = None
+    processes: int = 1
 
 
 Tool = Literal["trtexec", "python3"]

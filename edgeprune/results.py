@@ -67,6 +67,8 @@ class BenchReport:
     """What was measured where and how. `speedup` is baseline over candidate; absent with one model.
 
     `builds` says which build of their engines the models were in, in each round; None where nothing is built.
+    `process_of_round` says which of the `processes` each round was measured in; both are None in records of older
+    versions, whose rounds were all of one process.
     """
 
     runtime: str
@@ -82,3 +84,5 @@ class BenchReport:
     speedup: float | None = None
     speedup_ci95: tuple[float, float] | None = None
     builds: tuple[int, ...] | None = None
+    processes: int | None = None
+    process_of_round: tuple[int, ...] | None = None

@@ -28,6 +28,12 @@ class Bench(BaseModel):
     rounds: int = Field(default=64, ge=6, description="Rounds, in ABBA order: even numbers balance drift.")
     round_ms: float = Field(default=60.0, gt=0, description="Length of one round of one model.")
     warmup_ms: float = Field(default=500.0, ge=0, description="Running each model before anything counts.")
+    processes: int = Field(
+        default=5,
+        ge=1,
+        le=64,
+        description="Processes that share the rounds, each with both models loaded anew; trtexec has one a round.",
+    )
 
 
 class Versions(BaseModel):

@@ -33,6 +33,7 @@ precisions = ["fp32"]
 rounds = 6
 round_ms = 2.0
 warmup_ms = 1.0
+processes = 2
 """
 
 

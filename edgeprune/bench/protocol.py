@@ -1,21 +1,22 @@
-"""The measuring itself: two models in one process, warmed up, in interleaved rounds.
+"""The measuring itself: two models in each of several processes, warmed up, in interleaved rounds.
 
 Rounds go baseline, pruned, pruned, baseline, ... so that a drift of the machine (heat, clock, neighbours) hits both
-alike. Every time of every round is kept.
+alike. A process is one draw of where the models lie in memory, so that several take turns at loading them anew. Every
+time of every round is kept.
 """
 
 import gc
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.bench import conditions, machine, samples, stats
+from edgeprune.bench import conditions, estimate, machine, samples, stats
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.protocols import Progress, Runtime, Session
 from edgeprune.records import BenchReport
@@ -42,7 +43,8 @@ class Settings:
         threads: Threads of one inference.
         rounds: Rounds of each model; even, to balance the order, and at least 6 to compare two.
         round_ms: Length of one round of one model.
-        warmup_ms: Running each model before anything counts.
+        warmup_ms: Running each model before anything counts, in each process.
+        processes: How many processes share the rounds; no more than there are rounds.
     """
 
     precision: str
@@ -51,6 +53,12 @@ class Settings:
     rounds: int
     round_ms: float
     warmup_ms: float
+    processes: int = 1
+
+    def of_processes(self) -> list[range]:
+        """The rounds of each process, by their number from 0."""
+        shares = np.array_split(np.arange(self.rounds), min(self.processes, self.rounds))
+        return [range(int(share[0]), int(share[-1]) + 1) for share in shares]
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,25 @@ class Setup:
     device: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one process measured.
+
+    Attributes:
+        rounds: Milliseconds of each inference of each model, one array a round.
+        others_cores: Cores that other processes kept busy meanwhile, on average.
+        stolen_cores: Cores that the hypervisor gave to other machines meanwhile, on average.
+    """
+
+    rounds: Mapping[Role, Sequence[samples.Round]]
+    others_cores: float
+    stolen_cores: float
+
+
+Elsewhere: TypeAlias = Callable[[Mapping[Role, Path], Frames, Settings, range], Measured]
+"""`measure_rounds` in a process of its own, with the runtime that it was made for."""
+
+
 def measure(
     baseline: Path,
     pruned: Path | None,
@@ -73,6 +100,7 @@ def measure(
     settings: Settings,
     out_dir: Path,
     progress: Progress,
+    elsewhere: Elsewhere | None = None,
 ) -> BenchReport:
     """Measure one model, or two against each other, on this machine.
 
@@ -86,7 +114,8 @@ def measure(
         runtime: What runs the models.
         settings: How to measure.
         out_dir: Where the raw samples go, the folder of the report.
-        progress: Told between rounds.
+        progress: Told between rounds, or between processes where there are several.
+        elsewhere: Starts the processes; None measures all rounds in this one.
 
     Raises:
         ConfigError: Too few rounds to compare two models, or `out_dir` cannot be written.
@@ -104,16 +133,50 @@ def measure(
     batch = np.ascontiguousarray(frames[: settings.batch])
     paths: dict[Role, Path] = {"baseline": baseline} if pruned is None else {"baseline": baseline, "pruned": pruned}
     device = machine.facts(runtime.facts())
-    with ExitStack() as stack:
-        sessions = {role: stack.enter_context(runtime.open(path, settings.threads)) for role, path in paths.items()}
-        counts = {role: _count(_warm_up(session, batch, settings), settings) for role, session in sessions.items()}
-        before = machine.cpu_time()
-        rounds = _interleaved(sessions, counts, batch, settings.rounds, progress)
-        others_cores, stolen_cores = machine.busy_cores(before, machine.cpu_time())
+    if elsewhere is None:
+        shares = [range(settings.rounds)]
+        parts = [measure_rounds(paths, batch, runtime, settings, shares[0], progress)]
+    else:
+        shares, parts = settings.of_processes(), []
+        with progress.track("Measuring in processes", len(shares)) as advance:
+            for share in shares:
+                parts.append(elsewhere(paths, batch, settings, share))
+                advance(1, _told(parts[-1]))
+    rounds = {role: [times for part in parts for times in part.rounds[role]] for role in paths}
+    others_cores, stolen_cores = (
+        float(np.mean([getattr(part, name) for part in parts])) for name in ("others_cores", "stolen_cores")
+    )
     warnings = conditions.of_machine(device, settings.threads, others_cores, stolen_cores)
     hashes = {role: file_sha256(path) for role, path in paths.items()}
     setup = Setup(runtime.name, runtime.mode, settings.precision, settings.batch, settings.threads, device)
-    return conclude(rounds, hashes, setup, warnings, out_dir)
+    processes = [number for number, share in enumerate(shares, 1) for _ in share]
+    return conclude(rounds, hashes, setup, warnings, out_dir, processes)
+
+
+def measure_rounds(
+    models: Mapping[Role, Path],
+    batch: Frames,
+    runtime: Runtime,
+    settings: Settings,
+    numbers: range,
+    progress: Progress,
+) -> Measured:
+    """Load the models in this process, warm them up and measure some of the rounds.
+
+    Args:
+        models: The exported models.
+        batch: What every inference sees, (batch, channels, length).
+        runtime: What runs the models.
+        settings: How to measure.
+        numbers: Which rounds; the baseline is first in the even ones.
+        progress: Told between rounds.
+    """
+    with ExitStack() as stack:
+        sessions = {role: stack.enter_context(runtime.open(path, settings.threads)) for role, path in models.items()}
+        counts = {role: _count(_warm_up(session, batch, settings), settings) for role, session in sessions.items()}
+        before = machine.cpu_time()
+        rounds = _interleaved(sessions, counts, batch, numbers, progress)
+        return Measured(rounds, *machine.busy_cores(before, machine.cpu_time()))
 
 
 def conclude(
@@ -122,6 +185,7 @@ def conclude(
     setup: Setup,
     warnings: Sequence[str],
     out_dir: Path,
+    processes: Sequence[int],
     builds: Sequence[int] | None = None,
 ) -> BenchReport:
     """Keep the raw samples of a measurement, made here or on a device, and say what they prove.
@@ -132,6 +196,7 @@ def conclude(
         setup: What they were measured on.
         warnings: What is known to have disturbed it.
         out_dir: Where `samples-baseline.npz` and `samples-pruned.npz` go.
+        processes: In which process each round was, rising.
         builds: Which build of their engines both models were in, in each round; None where nothing is built.
 
     Raises:
@@ -144,7 +209,7 @@ def conclude(
     speedup = None
     if "pruned" in summaries:
         medians = summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms
-        speedup = stats.compare(*medians) if builds is None else stats.compare_builds(*medians, builds)
+        speedup = estimate.speedup(*medians, processes, builds)
         notes += conditions.of_speedup(speedup)
     for role, times in rounds.items():
         samples.write(out_dir / names[role], times, {"model_sha256": sha256[role], **how})
@@ -158,7 +223,13 @@ def conclude(
         speedup=speedup.ratio if speedup else None,
         speedup_ci95=speedup.ci95 if speedup else None,
         builds=None if builds is None else tuple(builds),
+        processes=len(set(processes)),
+        process_of_round=tuple(processes),
     )
+
+
+def _told(part: Measured) -> str:
+    return ", ".join(f"{role} {np.median(np.concatenate(times)):.3f} ms" for role, times in part.rounds.items())
 
 
 def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
@@ -181,20 +252,19 @@ def _count(inference_ms: float, settings: Settings) -> int:
 
 
 def _interleaved(
-    sessions: Mapping[Role, Session], counts: Mapping[Role, int], batch: Frames, rounds: int, progress: Progress
+    sessions: Mapping[Role, Session], counts: Mapping[Role, int], batch: Frames, numbers: range, progress: Progress
 ) -> dict[Role, list[samples.Round]]:
     """Times in ms of every round of every model, the order of the models turned around each round."""
     times: dict[Role, list[samples.Round]] = {role: [] for role in sessions}
     order = tuple(sessions)
-    with progress.track("Measuring", rounds * len(sessions)) as advance:
-        for _ in range(rounds):
-            for role in order:
+    with progress.track("Measuring", len(numbers) * len(sessions)) as advance:
+        for number in numbers:
+            for role in order if number % 2 == 0 else order[::-1]:
                 with _without_garbage_collection():
                     sessions[role].time(batch, max(_MIN_SETTLING, math.ceil(_SETTLING * counts[role])))
                     measured = sessions[role].time(batch, counts[role])
                 times[role].append(measured)
                 advance(1, f"{role} {np.median(measured):.3f} ms")
-            order = order[::-1]
     return times
 
 

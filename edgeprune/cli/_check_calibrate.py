@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.gate.noise import Noise
     from edgeprune.gate.session import Session
+    from edgeprune.measurement import Role
     from edgeprune.records import BenchReport
     from edgeprune.targets import Target
     from edgeprune.tasks.reaching import Host
@@ -24,10 +25,18 @@ if TYPE_CHECKING:
 
 @subcommand("calibrate")
 @click.argument("reports", metavar="[REPORT.json...]", type=FILE, nargs=-1)
-@click.option("--model", type=FILE, help="Measure this exported model, in place of reading reports.")
+@click.option("--model", type=FILE, help="Measure this pruned, exported model, in place of reading reports.")
+@click.option("--unpruned", type=FILE, help="In turns with this one.  [default: baseline.onnx beside --model]")
 @click.option("--target", shell_complete=target_names, help="Of --model.")
 @click.option("--name", help="Of the model in reports.  [default: of the file --model]")
-@click.option("--repeat", type=click.IntRange(2), default=20, show_default=True, help="Measurements of --model.")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Measurements of --model, each in processes of its own.",
+)
+@click.option("--add", is_flag=True, help="Add to what was calibrated before, say on another day.")
 @click.option("--rounds", type=click.IntRange(6), help="Of each. Default: the target's.")
 @click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
 @device_options
@@ -36,19 +45,22 @@ def calibrate(
     console: "Console",
     reports: tuple[Path, ...],
     model: Path | None,
+    unpruned: Path | None,
     target: str | None,
     name: str | None,
     repeat: int,
+    add: bool,
     rounds: int | None,
     round_ms: float | None,
     host: "Host | None",
     power: dict[str, Any],
     out: Path,
 ) -> None:
-    """Find the noise floor of a device: how far apart measurements of the same model lie.
+    """Find the noise floor of a device: how far apart measurements of the same models lie.
 
-    Give the reports of one model measured again and again, on several days if you can, or --model with --target to
-    measure it against itself. `edgeprune check` then refuses a max_regression below the floor.
+    Give the reports of one model measured again and again, or --model with --target to measure it in turns with the
+    unpruned one. One day knows nothing of the next: repeat it on others with --add. `edgeprune check` then refuses a
+    max_regression below the floor.
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
@@ -62,12 +74,15 @@ def calibrate(
         )
     if model is not None and target is not None:
         chosen = targets.get(target)
-        measure = _measure(console, model, chosen, rounds, round_ms, host, power)
+        pair = _pair(model, unpruned)
+        measure = _measure(console, pair, chosen, rounds, round_ms, host, power)
         named, subject = chosen.name, name or model.stem
-        sessions = [_measured(console, measure, chosen, number, repeat) for number in range(1, repeat + 1)]
+        sessions = [_measured(console, measure, pair, chosen, number, repeat) for number in range(1, repeat + 1)]
+        days = [now()[:10]] * repeat
     else:
-        named, sessions, subject = _read(reports)
-    found = noise.calibrate(sessions, named, subject, now())
+        named, sessions, subject, days = _read(reports)
+    earlier = noise.read(out).of(named, subject) if add else None
+    found = noise.calibrate(sessions, named, subject, now(), days, earlier)
     noise.add(out, [found])
     if console.as_json:
         console.json(to_plain(found))
@@ -75,8 +90,25 @@ def calibrate(
         _show(console, found, out)
 
 
-def _read(reports: tuple[Path, ...]) -> "tuple[str, list[Session], str]":
-    """The target of reports, their measurements, and their model.
+def _pair(model: Path, unpruned: Path | None) -> tuple[Path, Path]:
+    """The unpruned and the pruned file.
+
+    Raises:
+        ConfigError: There is no unpruned one.
+    """
+    from edgeprune.errors import ConfigError
+
+    unpruned = unpruned or model.with_name("baseline.onnx")
+    if not unpruned.is_file():
+        raise ConfigError(
+            f"no such file: {unpruned}, the unpruned network that {model.name} is measured in turns with",
+            "Name it with --unpruned; a model against itself would hide most of the noise",
+        )
+    return unpruned, model
+
+
+def _read(reports: tuple[Path, ...]) -> "tuple[str, list[Session], str, list[str]]":
+    """The target of reports, their measurements, their model, and the days on which they were made.
 
     Raises:
         DataError: One has no latencies, or they are of different models.
@@ -92,19 +124,19 @@ def _read(reports: tuple[Path, ...]) -> "tuple[str, list[Session], str]":
         if each.model != read[0].model:
             raise DataError(f"{read[0].source} is of {read[0].model!r}, {each.source} of {each.model!r}", "Give one's")
         sessions.append(each.session)
-    return read[0].report.target, sessions, read[0].model
+    return read[0].report.target, sessions, read[0].model, [each.report.created[:10] for each in read]
 
 
 def _measure(
     console: "Console",
-    model: Path,
+    pair: tuple[Path, Path],
     target: "Target",
     rounds: int | None,
     round_ms: float | None,
     host: "Host | None",
     power: dict[str, Any],
 ) -> "Measure":
-    """What measures the model against itself and leaves the samples in a folder.
+    """What measures both models in turns and leaves the samples in a folder.
 
     Raises:
         ConfigError: A device is named for a target that is none, or the other way around.
@@ -117,36 +149,41 @@ def _measure(
         raise ConfigError(f"{target.name} {found}", "Use --device HOST for devices, and for them alone")
     if host is None:
         choices = BenchChoices(rounds=rounds, round_ms=round_ms)
-        return lambda folder: bench_files(model, model, target, choices, folder, console)
+        return lambda folder: bench_files(*pair, target, choices, folder, console)
     from edgeprune.tasks.assigning import Wishes
     from edgeprune.tasks.measuring_there import bench_there
 
     wishes, precision = Wishes(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
-    return lambda folder: (
-        bench_there(host, {"baseline": model, "pruned": model}, target, precision, wishes, folder, console).bench
-    )
+    models: dict[Role, Path] = {"baseline": pair[0], "pruned": pair[1]}
+    return lambda folder: bench_there(host, models, target, precision, wishes, folder, console).bench
 
 
-def _measured(console: "Console", measure: "Measure", target: "Target", number: int, repeat: int) -> "Session":
-    """One measurement of a model against itself."""
+def _measured(
+    console: "Console", measure: "Measure", pair: tuple[Path, Path], target: "Target", number: int, repeat: int
+) -> "Session":
+    """One measurement of both models."""
     import tempfile
 
     from edgeprune.bench import samples
     from edgeprune.gate.session import session_of
+    from edgeprune.store import file_sha256
 
     console.stage(f"measurement {number} of {repeat}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         report = measure(folder)
         before, after = (samples.read(folder / f"samples-{role}.npz")[0] for role in ("baseline", "pruned"))
-    return session_of(target.name, report, before, after)
+    return session_of(target.name, report, before, after, (file_sha256(pair[0]), file_sha256(pair[1])))
 
 
 def _show(console: "Console", found: "Noise", out: Path) -> None:
     rows = [(way, f"{floor.spread_log:.2%}", f"{floor.floor:.2%}") for way, floor in found.floors.items()]
     console.table(("compared by", "spread", "floor"), rows, right=("spread", "floor"))
     least = found.floor("ratio", "fast end").floor
+    days = len(set(found.days))
+    on = f"on {days} days" if days > 1 else "on one day"
     console.headline(
-        f"{found.model} on {found.target}: max_regression below {least:.3f} is noise ({found.repetitions} measurements)"
+        f"{found.model} on {found.target}: max_regression below {least:.3f} is noise "
+        f"({found.repetitions} measurements {on})"
     )
-    console.print(f"Kept in {out}")
+    console.print(f"Kept in {out}" + ("" if days > 1 else "; measure on other days too, with --add"))

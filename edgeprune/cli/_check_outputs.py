@@ -12,16 +12,20 @@ if TYPE_CHECKING:
     from edgeprune.gate.verdict import Verdict
 
 
-def write(verdict: "Verdict", files: Mapping[str, Path | None]) -> None:
-    """Write the forms that were asked for.
+def write(verdict: "Verdict", files: Mapping[str, Path | None], budget: Path, github: bool | None) -> None:
+    """Write the forms that were asked for, and tell GitHub.
 
     Args:
         verdict: What was decided.
         files: Path of each form by its name: markdown, junit, benchmark_json, gitlab_metrics, verdict_json.
+        budget: The budget file, for annotations.
+        github: Whether GitHub is told; None where it is if this is a job of GitHub Actions.
 
     Raises:
         ConfigError: A file cannot be written.
     """
+    if in_github() if github is None else github:
+        tell_github(verdict, budget)
     if not any(files.values()):
         return
     from edgeprune.gate.outputs import benchmark, gitlab, junit, markdown

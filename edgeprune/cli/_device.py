@@ -31,9 +31,11 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
         dla: int | None,
         **kwargs: Any,
     ) -> None:
-        from edgeprune.tasks.reaching import Host
+        host = None
+        if device is not None:
+            from edgeprune.tasks.reaching import Host
 
-        host = None if device is None else Host(device, ssh_config)
+            host = Host(device, ssh_config)
         power = {"power_mode": power_mode, "lock_clocks": lock_clocks, "dla_core": dla}
         function(*args, host=host, power=power, **kwargs)
 

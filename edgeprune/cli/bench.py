@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
 @click.option("--rounds", type=click.IntRange(6), help="Default: the target's.")
 @click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
+@click.option("--processes", type=click.IntRange(1), help="That share the rounds. Default: the target's.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Of the files. Default: the target's first."
 )
@@ -37,12 +38,16 @@ def command(
     threads: int | None,
     rounds: int | None,
     round_ms: float | None,
+    processes: int | None,
     precision: str | None,
     out: Path,
     host: "Host | None",
     power: dict[str, Any],
 ) -> None:
     """Measure the latency of A, or of A against B in interleaved rounds, and keep every sample.
+
+    The rounds are shared by several processes, each of which loads both files anew. An older network against a newer
+    one in one session is the comparison that nothing between sessions disturbs.
 
     For a target that is a device, on --device HOST; its files have the batch that is measured and are typed for the
     precision, as `edgeprune export` writes them.
@@ -59,12 +64,13 @@ def command(
         raise ConfigError(f"{chosen.name} {found}", "Use --device HOST for devices, and for them alone")
     with working_in(out, known=("bench.json",)):
         if host is None:
-            measured = bench_files(first, second, chosen, BenchChoices(batch, threads, rounds, round_ms), out, console)
+            choices = BenchChoices(batch, threads, rounds, round_ms, processes)
+            measured = bench_files(first, second, chosen, choices, out, console, precision_of(chosen, precision))
         else:
             from edgeprune.tasks.assigning import Wishes
             from edgeprune.tasks.measuring_there import bench_there
 
-            wishes = Wishes(batch, threads, rounds, round_ms, **power)
+            wishes = Wishes(batch, threads, rounds, round_ms, processes, **power)
             models: dict[Role, Path] = {"baseline": first}
             if second is not None:
                 models["pruned"] = second
@@ -93,4 +99,6 @@ def _table(console: "Console", measured: "BenchReport", names: list[str]) -> Non
         low, high = measured.speedup_ci95
         shown = "" if low > 1 else " No speed-up was shown."
         interval = f"95 % interval {low:.3f} to {high:.3f}"
+        if measured.processes is not None and measured.processes < measured.rounds:
+            interval += f" over {measured.processes} processes"
         console.headline(f"{names[1]} is {measured.speedup:.3f} times as fast ({interval}).{shown}")

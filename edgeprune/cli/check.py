@@ -2,12 +2,14 @@
 
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeprune.cli._check_calibrate import calibrate
+from edgeprune.cli._device import device_options
 from edgeprune.cli._dispatching import Dispatching
 from edgeprune.cli._options import FILE, FOLDER, subcommand
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.gate.evidence import Evidence
     from edgeprune.gate.history import Entry
+    from edgeprune.gate.matrix import Against
+    from edgeprune.gate.session import Session
     from edgeprune.gate.verdict import Verdict
+    from edgeprune.tasks.reaching import Host
 
 _CALIBRATE = "calibrate"
 _UNUSED = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
@@ -29,6 +34,16 @@ takes a third less."""
 @click.option(
     "--baseline", "baselines", type=FILE, multiple=True, metavar="REPORT.json", help="To compare with; repeatable."
 )
+@click.option(
+    "--against",
+    "older_runs",
+    type=FOLDER,
+    multiple=True,
+    metavar="OLD_RUN",
+    help="Measure that run's pruned network and the report's in turns, in one session; repeatable.",
+)
+@click.option("--target", "measured_on", metavar="FILE", help="Of --against, where it is none that ships.")
+@device_options
 @click.option("--no-baseline", is_flag=True, help="There is none yet: do not judge max_regression.")
 @click.option("--history", type=FOLDER, help="Older reports; the newest that fits is the baseline if none is given.")
 @click.option("--keep", is_flag=True, help="Add the reports to --history afterwards.")
@@ -46,6 +61,10 @@ def _judge(
     reports: tuple[Path, ...],
     budget: Path,
     baselines: tuple[Path, ...],
+    older_runs: tuple[Path, ...],
+    measured_on: str | None,
+    host: "Host | None",
+    power: dict[str, Any],
     no_baseline: bool,
     history: Path | None,
     keep: bool,
@@ -57,8 +76,9 @@ def _judge(
 ) -> None:
     """Judge reports by a budget: is the model fast, small and right enough, and no slower than before?
 
-    Ends with 0 when all holds, 1 when something does not, 5 when that cannot be said. `edgeprune check calibrate` finds
-    out how noisy a device is.
+    Ends with 0 when all holds, 1 when something does not, 5 when that cannot be said. Whether a network became slower
+    is told best by --against, which measures it and the older one in one session; `edgeprune check calibrate` finds
+    out how noisy a device is for comparing reports of different sessions with --baseline.
     """
     _hurry()
     from edgeprune.errors import ConfigError
@@ -70,6 +90,10 @@ def _judge(
         )
     if history is None and (keep or trend):
         raise ConfigError("--keep and --trend need --history DIR", "It is the folder of older reports")
+    if older_runs and (baselines or no_baseline):
+        raise ConfigError("--against goes without --baseline and --no-baseline", "It measures the older run anew")
+    if (host or measured_on) and not older_runs:
+        raise ConfigError("--device and --target need --against OLD_RUN", "Nothing is measured otherwise")
     if noise is not None and not noise.exists():
         raise ConfigError(f"no such file: {noise}", "Make it with: edgeprune check calibrate")
     asked = budgets.read(budget)
@@ -81,16 +105,17 @@ def _judge(
 
     judged = [each for each in map(evidence.read, reports) if not targets or each.report.target in targets]
     older = _older(history)
+    runs = _runs(older_runs)
     against = matrix.Against(
-        baselines=[evidence.read(path) for path in baselines],
+        baselines=runs or [evidence.read(path) for path in baselines],
         history=older,
         noise=noises.read(noise or budget.parent / noises.NAME),
         waived=no_baseline,
     )
+    if runs:
+        against = replace(against, sessions=_sessions(console, judged, against, measured_on, host, power))
     verdict = matrix.check(judged, asked, against)
-    _check_outputs.write(verdict, files)
-    if _check_outputs.in_github() if github is None else github:
-        _check_outputs.tell_github(verdict, budget)
+    _check_outputs.write(verdict, files, budget, github)
     if history is not None:
         _history(console, history, older, judged, keep, trend)
     _show(console, verdict)
@@ -105,6 +130,39 @@ def _hurry() -> None:
     if gc.isenabled():
         gc.disable()
         click.get_current_context().call_on_close(gc.enable)
+
+
+def _runs(folders: tuple[Path, ...]) -> "list[Evidence]":
+    """The reports of older runs."""
+    if not folders:
+        return []
+    from edgeprune.gate import evidence
+    from edgeprune.tasks.measuring_against import report_in
+
+    return [evidence.read(report_in(folder)) for folder in folders]
+
+
+def _sessions(
+    console: "Console",
+    judged: "list[Evidence]",
+    against: "Against",
+    measured_on: str | None,
+    host: "Host | None",
+    power: dict[str, Any],
+) -> "dict[str, Session]":
+    """Measure each report's network in turns with that of the older run which it belongs to."""
+    from edgeprune import targets
+    from edgeprune.gate.matrix import baseline_of
+    from edgeprune.tasks.measuring_against import measure_against
+
+    target = None if measured_on is None else targets.get(measured_on)
+    sessions = {}
+    for each in judged:
+        older = baseline_of(each, against, alone=len(judged) == 1)
+        if older is not None:
+            console.stage(f"measure {each.label} in turns with {older.source}")
+            sessions[each.source] = measure_against(each, older, target, host, power, console)
+    return sessions
 
 
 def _older(folder: Path | None) -> "list[Entry]":

@@ -8,8 +8,8 @@ from pathlib import Path
 from edgeprune.bench import samples
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import verify
-from edgeprune.gate.rounds import Values
 from edgeprune.gate.session import HOW, Session, conditions_of, timing
+from edgeprune.gate.statistics import Values
 from edgeprune.names import Role
 from edgeprune.report.measured import AccuracySection
 from edgeprune.report.report_json import load
@@ -67,6 +67,7 @@ class Evidence:
             baseline=timing(artifacts.baseline_onnx.sha256, latency.baseline.round_medians_ms, self._times("baseline")),
             pruned=timing(artifacts.pruned_onnx.sha256, latency.pruned.round_medians_ms, self._times("pruned")),
             builds=latency.builds or (),
+            processes=latency.process_of_round or (),
         )
 
     def _times(self, role: Role) -> Sequence[Values] | None:

@@ -5,7 +5,7 @@ A limit is judged on the conservative end of the 95 % interval. What was not mea
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,13 +15,18 @@ from edgeprune.gate.budget import Limits
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import figures_of
 from edgeprune.gate.noise import Noise
-from edgeprune.gate.rounds import mean_interval, quantile_interval
+from edgeprune.gate.regression import Comparison, Incomparable
+from edgeprune.gate.statistics import Values, mean_interval, median_interval, quantile_interval
 from edgeprune.gate.verdict import Check, Judgement
 from edgeprune.report import numerals as n
+from edgeprune.report.measured import LatencySection
 from edgeprune.report.schema import Report
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 Interval = tuple[float, float]
-Round = TypeVar("Round")
+Places: TypeAlias = "npt.NDArray[np.bool_]"
 _BYTES_PER_MB = 1e6
 _RUNNING_ONNX = ("onnxruntime", "onnxruntime-agent")
 
@@ -46,6 +51,7 @@ def judge(
     evidence: Evidence,
     limits: Limits,
     baseline: Evidence | None = None,
+    comparison: Comparison | Incomparable | None = None,
     noise: Noise | None = None,
     no_baseline: bool = False,
 ) -> Judgement:
@@ -55,6 +61,7 @@ def judge(
         evidence: The report and its samples.
         limits: What must hold for its model on its target.
         baseline: The report to compare with.
+        comparison: What came of that.
         noise: What calibration found for its target and model.
         no_baseline: There is knowingly none yet: a regression is not judged.
 
@@ -63,7 +70,7 @@ def judge(
         DataError: A report has too few rounds to compare.
     """
     regression.refuse_below_floor(evidence, limits, noise)
-    check, comparison = regression.judge(evidence, limits, baseline, noise, no_baseline)
+    check = regression.check_of(comparison, limits, no_baseline)
     intervals = intervals_of(evidence)
     found = [
         *_latency(evidence, limits, intervals),
@@ -72,7 +79,7 @@ def judge(
     ]
     if check is not None:
         found.append(check)
-    compared = (baseline, comparison) if baseline and comparison else None
+    compared = (baseline, comparison) if baseline and isinstance(comparison, Comparison) else None
     return Judgement(
         label=evidence.label,
         target=evidence.report.target,
@@ -87,37 +94,56 @@ def judge(
 def intervals_of(evidence: Evidence) -> dict[str, Interval]:
     """95 % intervals of the pruned model's figures by name; the 99th percentile's takes every single time.
 
-    Where engines were built several times, an interval covers those of every build by itself.
+    Where engines were built several times, an interval covers those of every build by itself. A figure whose rounds
+    resemble one another too much for an interval has none.
     """
-    latency, accuracy, found = evidence.report.latency, evidence.accuracy, {}
+    latency, accuracy = evidence.report.latency, evidence.accuracy
     builds = latency.builds if latency else None
-    if latency and latency.pruned:
-        times = evidence.rounds.get("pruned")
-        medians = [np.array([median]) for median in latency.pruned.round_medians_ms]
-        found["median_ms"] = _over_builds(times or medians, builds, lambda rounds: quantile_interval(rounds, 0.5))
-        if times and latency.pruned.p99_ms is not None:
-            found["p99_ms"] = _over_builds(times, builds, lambda rounds: quantile_interval(rounds, 0.99))
-    if latency and latency.speedup_ci95:
-        found["speedup"] = latency.speedup_ci95
+    found = _latency_intervals(latency, evidence.rounds.get("pruned")) if latency else {}
     if accuracy:
         found["top1"] = accuracy.pruned.ci95
     power = evidence.report.energy.pruned if evidence.report.energy else None
-    energies = (power.round_energies_mj if power else None) or ()
+    energies = np.array((power.round_energies_mj if power else None) or ())
     if len(energies) >= MIN_ROUNDS:
         builds = builds if builds and len(builds) == len(energies) else None  # a meter may have missed rounds
-        found["energy_mj"] = _over_builds(energies, builds, lambda each: mean_interval(np.array(each)))
-    return found
+        found["energy_mj"] = _over_builds(len(energies), builds, lambda places: mean_interval(energies[places]))
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def _latency_intervals(latency: LatencySection, times: Sequence[Values] | None) -> dict[str, Interval | None]:
+    """Intervals of the pruned model's median, 99th percentile and speed-up, None where there is none."""
+    if latency.pruned is None:
+        return {}
+    medians, builds, value = np.array(latency.pruned.round_medians_ms), latency.builds, latency.pruned.median_ms
+    processes = np.array(latency.process_of_round or (1,) * len(medians))
+
+    def own(places: Places) -> list[Values]:
+        return [each for each, is_in in zip(times, places, strict=True) if is_in] if times else []
+
+    def of_median(places: Places) -> Interval:
+        of = processes[places].tolist()
+        told = quantile_interval(own(places), 0.5, of) if times else None
+        low, high = told or median_interval(medians[places], of)
+        return min(low, value), max(high, value)
+
+    def of_p99(places: Places) -> Interval | None:
+        return quantile_interval(own(places), 0.99, processes[places].tolist())
+
+    return {
+        "median_ms": _over_builds(len(medians), builds, of_median),
+        "p99_ms": _over_builds(len(medians), builds, of_p99) if times and latency.pruned.p99_ms is not None else None,
+        "speedup": latency.speedup_ci95,
+    }
 
 
 def _over_builds(
-    rounds: Sequence[Round], builds: Sequence[int] | None, interval: Callable[[Sequence[Round]], Interval]
-) -> Interval:
-    """The interval of all rounds, widened by that of each build by itself."""
-    own = [
-        [each for each, build in zip(rounds, builds or (), strict=False) if build == one] for one in set(builds or ())
-    ]
-    found = [interval(each) for each in (rounds, *own)]
-    return min(low for low, _ in found), max(high for _, high in found)
+    rounds: int, builds: Sequence[int] | None, interval: Callable[["Places"], Interval | None]
+) -> Interval | None:
+    """The interval of all rounds, widened by that of each build by itself; None where one of them has none."""
+    everything: Places = np.ones(rounds, np.bool_)
+    found = [interval(everything), *(interval(np.array(builds) == one) for one in sorted(set(builds or ())))]
+    ends = [each for each in found if each is not None]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if len(ends) == len(found) else None
 
 
 def _latency(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) -> list[Check]:
@@ -151,7 +177,9 @@ def _p99(evidence: Evidence, limit: float, interval: Interval | None) -> Check:
         text = f"{n.count(pruned.samples)} samples are too few to claim a 99th percentile: measure more rounds"
         return Check("max_p99_ms", "inconclusive", text, limit)
     if interval is None:
-        text = f"{pruned.samples_path} is not beside the report: the percentile has no interval"
+        text = "rounds resemble their neighbours too much to tell an interval of the percentile: measure more rounds"
+        if "pruned" not in evidence.rounds:
+            text = f"{pruned.samples_path} is not beside the report: the percentile has no interval"
         return Check("max_p99_ms", "inconclusive", text, limit, pruned.p99_ms)
     return _at_most("max_p99_ms", limit, pruned.p99_ms, interval, _MS)
 

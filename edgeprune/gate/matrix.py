@@ -1,14 +1,16 @@
 """Several reports in one call: each with its limits, its baseline and its noise, one verdict over all."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edgeprune.gate import judge
+from edgeprune.gate import judge, regression
 from edgeprune.gate.budget import Budget
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.noise import SCHEMA, NoiseFile
+from edgeprune.gate.regression import Comparison, Incomparable
+from edgeprune.gate.session import Session
 from edgeprune.gate.verdict import Check, Verdict
 
 if TYPE_CHECKING:
@@ -24,12 +26,15 @@ class Against:
         history: Older reports; the newest of those that fit is the baseline where none is named.
         noise: What was calibrated.
         waived: There is knowingly no baseline yet.
+        sessions: Measurements of the older pruned model in turns with the report's, by the report's path; they count in
+            place of a comparison with another report.
     """
 
     baselines: Sequence[Evidence] = ()
     history: "Sequence[Entry]" = ()
     noise: NoiseFile = field(default_factory=lambda: NoiseFile(SCHEMA))
     waived: bool = False
+    sessions: Mapping[str, Session] = field(default_factory=dict)
 
 
 def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verdict:
@@ -39,21 +44,46 @@ def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verd
         ConfigError: The budget says nothing of a report's target or model, or asks for less than the noise.
         DataError: A report has too few rounds to compare.
     """
+    baselines = [baseline_of(evidence, against, alone=len(reports) == 1) for evidence in reports]
+    found = _compared(reports, baselines, budget, against)
     judgements = [
         judge.judge(
             evidence,
             budget.limits(evidence.report.target, evidence.model),
-            baseline_of(evidence, against, alone=len(reports) == 1),
+            baseline,
+            comparison,
             against.noise.of(evidence.report.target, evidence.model),
             against.waived,
         )
-        for evidence in reports
+        for evidence, baseline, comparison in zip(reports, baselines, found, strict=True)
     ]
     often = Counter(judgement.label for judgement in judgements)
     told_apart = (
         replace(each, label=f"{each.label} ({each.report})") if often[each.label] > 1 else each for each in judgements
     )
     return Verdict(tuple(told_apart), tuple(_uncovered(reports, budget)))
+
+
+def _compared(
+    reports: Sequence[Evidence], baselines: Sequence[Evidence | None], budget: Budget, against: Against
+) -> list[Comparison | Incomparable | None]:
+    """What came of comparing each report, with the probability of a false alarm that of all of them together."""
+
+    def compare(evidence: Evidence, baseline: Evidence | None, tests: int) -> Comparison | Incomparable | None:
+        alpha = budget.limits(evidence.report.target, evidence.model).alpha / tests
+        session = against.sessions.get(evidence.source)
+        if session is not None:
+            return regression.compare_within(session, alpha)
+        if baseline is None:
+            return None
+        noise = against.noise.of(evidence.report.target, evidence.model)
+        return regression.compare(baseline, evidence, alpha, noise)
+
+    pairs = list(zip(reports, baselines, strict=True))
+    tests = sum(isinstance(compare(*pair, 1), Comparison) for pair in pairs)
+    found = [compare(*pair, max(1, tests)) for pair in pairs]
+    adjusted = iter(regression.together([each for each in found if isinstance(each, Comparison)]))
+    return [next(adjusted) if isinstance(each, Comparison) else each for each in found]
 
 
 def baseline_of(evidence: Evidence, against: Against, alone: bool) -> Evidence | None:

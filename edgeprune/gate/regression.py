@@ -1,47 +1,79 @@
 """Whether a model became slower from one report to another: large enough, and more than noise. Pure."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from edgeprune import student
+from edgeprune.bench.estimate import Estimate
 from edgeprune.errors import ConfigError
 from edgeprune.gate.budget import Limits
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.noise import Noise
-from edgeprune.gate.rounds import Shift
-from edgeprune.gate.session import Level, Method, Session, first_difference, level_of, method_of, shift_between
+from edgeprune.gate.session import (
+    Level,
+    Method,
+    Session,
+    first_difference,
+    level_of,
+    method_of,
+    shift_between,
+    shift_within,
+)
+from edgeprune.gate.statistics import Shift, holm
 from edgeprune.gate.verdict import Check
 from edgeprune.report import numerals as n
 
 NAME = "max_regression"
+SESSION_SPREAD = 0.03
+"""Standard deviation of a network's latency from one session to the next where nobody calibrated, as a share: the
+largest of those seen here. The two networks of a session are taken to differ independently."""
+_ASSUMED = Estimate(
+    0.0, math.sqrt(4) * SESSION_SPREAD, 1e3
+)  # of the difference of two ratios, which holds four of them
+
+Spread = Literal["calibrated", "assumed", "none"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports that can be compared.
+    """Two measurements that can be compared.
 
     Attributes:
         shift: How much slower the delivered model is.
-        method: By its ratio to the same unpruned model, or directly.
+        method: By its ratio to the same unpruned model, directly, or against the older one in one session.
         level: Which value of a round was compared.
         rounds: Of the two reports.
-        calibrated: Whether the noise between measurements is in the shift.
+        spread: What of the noise between sessions is in the shift: what was calibrated, what is assumed, or none since
+            both were measured in one.
+        tests: How many comparisons there are in the same call, for all of which the p together holds.
     """
 
     shift: Shift
     method: Method
     level: Level
     rounds: tuple[int, int]
-    calibrated: bool
+    spread: Spread
+    tests: int = 1
 
     @property
     def told(self) -> str:
         """The comparison in words, with its figures."""
-        by = "as a ratio to the unpruned model" if self.method == "ratio" else "in milliseconds"
+        by = {
+            "ratio": "as a ratio to the unpruned model",
+            "direct": "in milliseconds",
+            "one session": "in turns with the older one in one session",
+        }[self.method]
         value = "5th percentile" if self.level == "fast end" else "median"
-        noise = ", with the calibrated noise between measurements" if self.calibrated else ""
+        noise = {
+            "calibrated": ", with the calibrated noise between measurements",
+            "assumed": f", if each network differs by {SESSION_SPREAD:.0%} from one session to the next",
+            "none": "",
+        }[self.spread]
         rounds = " and ".join(str(each) for each in dict.fromkeys(self.rounds))
-        return f"{change(self.shift.share)} {by}, by the {value} of {rounds} rounds, {n.p_value(self.shift.p)}{noise}"
+        p = n.p_value(self.shift.p) + (f" for all {self.tests} comparisons (Holm)" if self.tests > 1 else "")
+        return f"{change(self.shift.share)} {by}, by the {value} of {rounds} rounds, {p}{noise}"
 
 
 @dataclass(frozen=True)
@@ -80,29 +112,36 @@ def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None
     return compare_sessions(before.session, after.session, alpha, noise)
 
 
-def judge(
-    evidence: Evidence, limits: Limits, baseline: Evidence | None, noise: Noise | None, waived: bool
-) -> tuple[Check | None, Comparison | None]:
-    """The check of a regression, None when nobody asked for one, and the comparison behind it.
+def check_of(
+    found: Comparison | Incomparable | None, limits: Limits, waived: bool = False, older: str = "baseline report"
+) -> Check | None:
+    """The check of a regression; None when nobody asked for one.
 
     Args:
-        evidence: The report that is judged.
-        limits: Of its model.
-        baseline: What it is compared with.
-        noise: What calibration found.
+        found: What came of the comparison; None where there is nothing to compare with.
+        limits: Of the model.
         waived: There is knowingly no baseline yet.
+        older: What there is none of, in words.
     """
     limit = limits.max_regression
-    if baseline is None:
+    if found is None:
         if limit is None or waived:
-            return None, None
-        return Check(NAME, "inconclusive", "there is no baseline report to compare with", limit), None
-    found = compare(baseline, evidence, limits.alpha, noise)
+            return None
+        return Check(NAME, "inconclusive", f"there is no {older} to compare with", limit)
     if isinstance(found, Incomparable):
-        return Check(NAME, "inconclusive", f"not compared: {found.reason}", limit), None
+        return Check(NAME, "inconclusive", f"not compared: {found.reason}", limit)
     if limit is None:
-        return Check(NAME, "pass", f"{found.told}; the budget sets no limit", None, found.shift.share), found
-    return against_limit(found, limit, limits.alpha), found
+        return Check(NAME, "pass", f"{found.told}; the budget sets no limit", None, found.shift.share)
+    return against_limit(found, limit, limits.alpha)
+
+
+def together(found: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons of one call, whose p values hold for all of them together."""
+    slower, faster = (holm([getattr(each.shift, name) for each in found]) for name in ("p", "p_faster"))
+    return [
+        replace(each, shift=replace(each.shift, p=p, p_faster=p_faster), tests=len(found))
+        for each, p, p_faster in zip(found, slower, faster, strict=True)
+    ]
 
 
 def refuse_below_floor(evidence: Evidence, limits: Limits, noise: Noise | None) -> None:
@@ -128,7 +167,8 @@ def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
     """Whether a comparison shows a regression.
 
     It fails when the shift is above the limit and significant. It passes when the shift is not above the limit and one
-    as large as the limit would have been seen; else nothing can be said.
+    as large as the limit would have been seen, or lies further below the limit than noise reaches; else nothing can be
+    said.
 
     Args:
         found: The comparison.
@@ -141,9 +181,13 @@ def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
     allowed = f"{change(limit)} allowed"
     if shift.share > limit and shift.p < alpha:
         return Check(NAME, "fail", f"{found.told}; {allowed}", limit, shift.share, interval)
-    if seen > limit or shift.share > limit:
+    if shift.share > limit or (seen > limit and shift.log + shift.resolution > math.log1p(limit)):
         least = f"from {change(seen)} on" if math.isfinite(seen) else "of no size"
-        text = f"{found.told}; {allowed}, but a slow-down can be told from noise {least} only: measure more rounds"
+        text = f"{found.told}; {allowed}, but a slow-down can be told from noise {least} only: "
+        if found.spread == "assumed":
+            text = f"not calibrated: {text}measure both in one session (--against), or calibrate"
+        else:
+            text += "measure more rounds"
         return Check(NAME, "inconclusive", text, limit, shift.share, interval)
     return Check(NAME, "pass", f"{found.told}; {allowed}", limit, shift.share, interval)
 
@@ -157,17 +201,23 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
             "artifacts.baseline_onnx.sha256: another unpruned model, so that the machine's drift does not cancel; "
             "measure the same one, or calibrate"
         )
-    shift = shift_between(before, after, method, alpha)
     if noise is None:
-        return Comparison(shift, method, level, rounds, calibrated=False)
-    spread, freedom = math.sqrt(2) * noise.floor(method, level).spread_log, noise.repetitions - 1
+        return Comparison(shift_between(before, after, method, alpha, _ASSUMED), method, level, rounds, "assumed")
+    shift = shift_between(before, after, method, alpha)
+    spread, freedom = math.sqrt(2) * noise.floor(method, level).spread_log, noise.freedom(method, level)
     widened = Shift(
         log=shift.log,
         resolution=max(shift.resolution, student.quantile(alpha, freedom) * spread),
         p=max(shift.p, student.survival(shift.log / spread, freedom)) if spread > 0 else shift.p,
         p_faster=max(shift.p_faster, student.survival(-shift.log / spread, freedom)) if spread > 0 else shift.p_faster,
     )
-    return Comparison(widened, method, level, rounds, calibrated=True)
+    return Comparison(widened, method, level, rounds, "calibrated")
+
+
+def compare_within(session: Session, alpha: float) -> Comparison:
+    """Compare the two models of one measurement: the older one is its `baseline`."""
+    rounds = (len(session.pruned.medians_ms),) * 2
+    return Comparison(shift_within(session, alpha), "one session", level_of(session), rounds, "none")
 
 
 def _obstacle(before: Evidence, after: Evidence, noise: Noise | None) -> str | None:

@@ -3,16 +3,20 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from edgeprune.bench.stats import MIN_ROUNDS, median, quantile
+from edgeprune.bench.estimate import Estimate, mean_of
+from edgeprune.bench.stats import MIN_ROUNDS, quantile
 from edgeprune.errors import DataError
-from edgeprune.gate.rounds import Shift, Values, across, shift, worth
+from edgeprune.gate.statistics import Shift, Values, across, shift_of
 from edgeprune.results import BenchReport
 
-Method = Literal["ratio", "direct"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+Method = Literal["ratio", "direct", "one session"]
 Level = Literal["fast end", "median"]
 
 HOW = ("runtime", "precision", "batch", "threads", "mode")
@@ -50,12 +54,14 @@ class Session:
         baseline: The unpruned model.
         pruned: The model that is delivered.
         builds: Which build of their engines both were in, in each round; empty where nothing is built.
+        processes: In which process both were, in each round; empty where all were in one.
     """
 
     conditions: dict[str, Any]
     baseline: Timing
     pruned: Timing
     builds: tuple[int, ...] = ()
+    processes: tuple[int, ...] = ()
 
 
 def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | None) -> Timing:
@@ -70,14 +76,21 @@ def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | N
     return Timing(sha256, np.asarray(medians_ms, dtype=np.float64), fast)
 
 
-def session_of(target: str, measured: BenchReport, before: Sequence[Values], after: Sequence[Values]) -> Session:
-    """A measurement that was made just now, of a model against itself.
+def session_of(
+    target: str,
+    measured: BenchReport,
+    before: Sequence[Values],
+    after: Sequence[Values],
+    sha256: tuple[str, str] = ("", ""),
+) -> Session:
+    """A measurement that was made just now.
 
     Args:
         target: Name of the target.
         measured: How, and of which rounds.
-        before: Every single time of the first, one array a round.
+        before: Every single time of the first model, one array a round.
         after: The same of the second.
+        sha256: Of both files.
 
     Raises:
         DataError: Too few rounds.
@@ -86,9 +99,10 @@ def session_of(target: str, measured: BenchReport, before: Sequence[Values], aft
     how = {name: getattr(measured, name) for name in HOW}
     return Session(
         conditions=conditions_of(target, how, measured.device),
-        baseline=timing("", measured.baseline.round_medians_ms, before),
-        pruned=timing("", measured.pruned.round_medians_ms, after),
+        baseline=timing(sha256[0], measured.baseline.round_medians_ms, before),
+        pruned=timing(sha256[1], measured.pruned.round_medians_ms, after),
         builds=measured.builds or (),
+        processes=measured.process_of_round or (),
     )
 
 
@@ -134,15 +148,51 @@ def series(session: Session, method: Method, level: Level) -> Values:
     return np.log(after) - np.log(_values(session.baseline, level))
 
 
-def shift_between(before: Session, after: Session, method: Method, alpha: float) -> Shift:
-    """How much slower the pruned model is in the second measurement, whichever builds of the engines are compared."""
+def result(session: Session, method: Method, level: Level) -> Estimate:
+    """What a measurement comes to, in logarithms."""
+    return mean_of(series(session, method, level), session.processes)
+
+
+def shift_between(
+    before: Session, after: Session, method: Method, alpha: float, spread: Estimate | None = None
+) -> Shift:
+    """How much slower the pruned model is in the second measurement, whichever builds of the engines are compared.
+
+    Args:
+        before: The first measurement.
+        after: The second.
+        method: What is compared.
+        alpha: Of the shift's resolution.
+        spread: What two sessions differ by when nothing changed; None where nothing is added for that.
+    """
     level = level_of(before, after)
     was, now = series(before, method, level), series(after, method, level)
-    whole = shift(was, now, alpha)
-    builds = _by_build(was, before.builds), _by_build(now, after.builds)
-    if max(map(len, builds)) == 1:
+
+    def shift(first: Estimate, second: Estimate) -> Shift:
+        difference = second.minus(first)
+        return shift_of(difference if spread is None else difference.minus(spread), alpha)
+
+    whole = shift(mean_of(was, before.processes), mean_of(now, after.processes))
+    own = _by_build(was, before), _by_build(now, after)
+    if max(map(len, own)) == 1:
         return whole
-    return across(whole, [shift(a, b, alpha, (m, n)) for (a, m), (b, n) in itertools.product(*builds)])
+    return across(whole, [shift(first, second) for first, second in itertools.product(*own)])
+
+
+def shift_within(session: Session, alpha: float) -> Shift:
+    """How much slower the second model of one measurement is than the first, whichever builds are compared.
+
+    The rounds of two builds are paired in their order, so that what slows the machine cancels.
+    """
+    level = level_of(session)
+    before, after = np.log(_values(session.baseline, level)), np.log(_values(session.pruned, level))
+    whole = shift_of(mean_of(after - before, session.processes), alpha)
+    own = _places(session)
+    if len(own) == 1:
+        return whole
+    least = min(map(len, own))
+    pairs = [after[b[:least]] - before[a[:least]] for a, b in itertools.product(own, own)]
+    return across(whole, [shift_of(mean_of(pair), alpha) for pair in pairs])
 
 
 def _values(timing: Timing, level: Level) -> Values:
@@ -152,17 +202,16 @@ def _values(timing: Timing, level: Level) -> Values:
     return timing.fast_ms
 
 
-def _by_build(values: Values, builds: tuple[int, ...]) -> list[tuple[Values, float]]:
-    """The rounds of each build and what they are worth; all of them where nothing is built.
+def _places(session: Session) -> "list[npt.NDArray[np.int64]]":
+    """The rounds of each build; all of them where nothing is built."""
+    builds = np.array(session.builds)
+    return [np.flatnonzero(builds == number) for number in sorted(set(session.builds))] or [
+        np.arange(len(session.pruned.medians_ms))
+    ]
 
-    How much is carried from one round to the next is told best by all of them, without what tells the builds apart.
-    """
-    own = [np.flatnonzero(np.array(builds) == number) for number in sorted(set(builds))] or [np.arange(len(values))]
-    left = np.empty_like(values)
-    for places in own:
-        left[places] = values[places] - median(values[places])
-    share = worth(left) / len(values)
-    return [(values[places], share * len(places)) for places in own]
+
+def _by_build(values: Values, session: Session) -> list[Estimate]:
+    return [mean_of(values[places]) for places in _places(session)]
 
 
 def _flat(prefix: str, facts: dict[str, Any]) -> dict[str, Any]:

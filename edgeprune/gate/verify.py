@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.bench import stats
+from edgeprune.bench import estimate, stats
 from edgeprune.errors import ConfigError, DataError, DeviceError
-from edgeprune.gate.rounds import Values
 from edgeprune.gate.session import HOW
+from edgeprune.gate.statistics import Values
 from edgeprune.names import Role
 from edgeprune.report.measured import AccuracySection, LatencyOf
 from edgeprune.report.schema import Report
@@ -50,10 +50,22 @@ def figures(report: Report, source: str) -> None:
             raise _odd(source, f"latency.{role}.round_medians_ms", f"{report.latency.rounds} rounds", len(medians))
         if not min(medians) * (1 - _TOLERANCE) <= summary.median_ms <= max(medians) * (1 + _TOLERANCE):
             raise _odd(source, f"latency.{role}.median_ms", "within those of the rounds", summary.median_ms)
+    _processes(report, source)
     _speedup(report, source)
     for name, accuracy in (("accuracy", report.accuracy), ("device_accuracy", report.device_accuracy)):
         if accuracy is not None:
             _accuracy(accuracy, name, source)
+
+
+def _processes(report: Report, source: str) -> None:
+    latency = report.latency
+    if latency is None or latency.process_of_round is None:
+        return
+    of_round = latency.process_of_round
+    if len(of_round) != latency.rounds:
+        raise _odd(source, "latency.process_of_round", f"of {latency.rounds} rounds", f"of {len(of_round)}")
+    if len(set(of_round)) != latency.processes:
+        raise _odd(source, "latency.processes", len(set(of_round)), latency.processes)
 
 
 def samples_file(summary: LatencyOf, path: Path) -> None:
@@ -163,11 +175,20 @@ def _speedup(report: Report, source: str) -> None:
         return
     medians = latency.baseline.round_medians_ms, latency.pruned.round_medians_ms
     try:
-        found = stats.compare(*medians) if latency.builds is None else stats.compare_builds(*medians, latency.builds)
+        if latency.process_of_round is not None:
+            found = estimate.speedup(*medians, latency.process_of_round, latency.builds)
+        elif latency.builds is not None:
+            found = stats.compare_builds(*medians, latency.builds)
+        else:
+            found = stats.compare(*medians)
     except ConfigError as error:
         raise DataError(f"{source}: {error.message}", error.hint) from error
     assert latency.speedup_ci95 is not None
     _same(source, "latency.speedup", found.ratio, latency.speedup)
+    if latency.process_of_round is not None:
+        for ours, theirs in zip(found.ci95, latency.speedup_ci95, strict=True):
+            _same(source, "latency.speedup_ci95", ours, theirs)
+        return
     if latency.builds is None and _built_again(report):
         return  # the interval covers every build by itself, and reports of older versions do not tell rounds of one
     chance = _CHANCE * (found.ci95[1] - found.ci95[0])

@@ -5,8 +5,6 @@ from functools import cached_property
 from pathlib import Path
 
 from edgeprune import checkpoint as checkpoints
-from edgeprune import registry
-from edgeprune.bench import protocol
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import PrecisionChoice, PrecisionTrial
 from edgeprune.pipeline.branch import PRUNED, Branch, Grown
@@ -171,9 +169,9 @@ class Delivery:
             target, wishes = settings.target, settings.wishes
             bench = bench_there(settings.host, {"baseline": file}, target, precision, wishes, folder, progress).bench
         else:
-            runtime = registry.get("runtimes", settings.target.runtime)
-            how = measuring.bench_settings(settings.target, precision, BenchChoices(settings.batch))
-            bench = protocol.measure(file, None, work.split("test").iq, runtime, how, folder, progress)
+            target, iq = settings.target, work.split("test").iq
+            how = measuring.bench_settings(target, precision, BenchChoices(settings.batch))
+            bench = measuring.bench_here(file, None, iq, target, how, folder, progress)
         trial = PrecisionTrial(precision, bench.baseline.median_ms, model.validation_drop or 0.0, model.size_bytes)
         progress.note(f"{precision}: {trial.median_ms:.4g} ms, loses {100 * trial.validation_drop:.2f} points")
         return trial

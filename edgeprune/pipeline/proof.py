@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune import registry
-from edgeprune.bench import protocol
 from edgeprune.choices import AccuracyBound, PrecisionChoice, Trial
 from edgeprune.errors import DeviceError
 from edgeprune.export import onnx_logits
@@ -179,11 +178,11 @@ class Proof:
             "10-bench",
             BenchReport,
             inputs,
-            lambda: protocol.measure(
+            lambda: measuring.bench_here(
                 ledger.path / "baseline.onnx",
                 ledger.path / "pruned.onnx",
                 work.split("test").iq,
-                registry.get("runtimes", target.runtime),
+                target,
                 measuring.bench_settings(target, settings.precision, BenchChoices(settings.batch)),
                 ledger.path,
                 ledger.progress,

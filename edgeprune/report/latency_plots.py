@@ -1,5 +1,6 @@
 """Drawings of latency: every single time, and how it went from round to round."""
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,12 +68,15 @@ def rounds(latency: LatencySection) -> Plot:
         summaries.append((latency.pruned, canvas.PRUNED, "o", "after"))
     medians = [median for summary, _, _, _ in summaries for median in summary.round_medians_ms]
     logarithmic, low, high = _reach(min(medians), max(medians))
+    begins = _begins(latency)
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         for summary, colour, marker, label in summaries:
             times_ms = summary.round_medians_ms
             axes.plot(range(1, len(times_ms) + 1), times_ms, color=colour, marker=marker, markersize=4.5, label=label)
+        for first in begins:
+            axes.axvline(first - 0.5, color=canvas.MUTED, linewidth=0.8, linestyle=":")
         canvas.whole_numbers(axes.xaxis)
         axes.set_xlabel("round")
         if logarithmic:
@@ -90,10 +94,19 @@ def rounds(latency: LatencySection) -> Plot:
     return Plot(
         "rounds",
         "Latency, round by round",
-        f"The networks took turns ({latency.rounds} rounds); level lines mean that the device did not drift.",
+        f"The networks took turns ({latency.rounds} rounds); level lines mean that the device did not drift."
+        + (" At the dotted lines another process began." if begins else ""),
         f"Median latency of each round. {told}.",
         canvas.draw("rounds", (6.4, 4.0), paint),
     )
+
+
+def _begins(latency: LatencySection) -> list[int]:
+    """Numbers, from 1, of the rounds with which another process begins; none where every round has its own."""
+    of_round = latency.process_of_round or ()
+    if latency.processes == latency.rounds:
+        return []
+    return [number for number, pair in enumerate(itertools.pairwise(of_round), 2) if pair[0] != pair[1]]
 
 
 def _reach(shortest_ms: float, longest_ms: float) -> tuple[bool, float, float]:

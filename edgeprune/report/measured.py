@@ -189,6 +189,12 @@ class LatencySection(Part):
     builds: tuple[Count, ...] | None = Field(
         default=None, description="Which build of their engines both networks were in, in each round."
     )
+    processes: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many processes measured, each of which loaded both networks anew."
+    )
+    process_of_round: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        default=None, description="In which of them both networks were, in each round."
+    )
     baseline: LatencyOf
     pruned: LatencyOf | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
@@ -202,4 +208,6 @@ class LatencySection(Part):
             raise ValueError("pruned, speedup and speedup_ci95 come together or not at all")
         if self.builds is not None and len(self.builds) != self.rounds:
             raise ValueError(f"builds tells of {len(self.builds)} rounds; there are {self.rounds}")
+        if (self.processes is None) != (self.process_of_round is None):
+            raise ValueError("processes and process_of_round come together or not at all")
         return self

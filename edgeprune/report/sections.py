@@ -102,6 +102,8 @@ def latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
         "mode": bench.mode,
         "rounds": bench.rounds,
         "builds": list(bench.builds) if bench.builds else None,
+        "processes": bench.processes,
+        "process_of_round": list(bench.process_of_round) if bench.process_of_round else None,
         "baseline": of(bench.baseline),
         "pruned": of(bench.pruned),
         "speedup": bench.speedup,

@@ -1,10 +1,11 @@
 """The rows that report.md and report.html both show, as text. Pure."""
 
 from dataclasses import dataclass
+from statistics import median
 
 from edgeprune.records import Rate
 from edgeprune.report import numerals as n
-from edgeprune.report.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, EnergySection
+from edgeprune.report.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, EnergySection, LatencySection
 from edgeprune.report.schema import Artifact, Compute, Report, Size
 
 
@@ -163,8 +164,29 @@ def measurement(report: Report) -> list[tuple[str, str]]:
         ("Mode", latency.mode),
         ("Rounds", n.count(latency.rounds)),
         ("Single times", samples),
+        *_processes(latency),
         *_agreement(report.device_accuracy),
     ]
+
+
+def _processes(latency: LatencySection) -> list[tuple[str, str]]:
+    """How many processes measured and, where each has several rounds, what each of them came to."""
+    if latency.processes is None or latency.process_of_round is None:
+        return []
+    if latency.processes == latency.rounds:
+        return [("Processes", f"{n.count(latency.processes)}, one a round")]
+    rows = [("Processes", f"{n.count(latency.processes)}, each with the networks loaded anew")]
+    for number in dict.fromkeys(latency.process_of_round):
+        before, after = (
+            [ms for ms, of in zip(each.round_medians_ms, latency.process_of_round, strict=True) if of == number]
+            for each in (latency.baseline, latency.pruned or latency.baseline)
+        )
+        told = f"{len(before)} rounds, {n.milliseconds(median(before))}"
+        if latency.pruned is not None:
+            ratio = median([was / now for was, now in zip(before, after, strict=True)])
+            told += f" before, {n.milliseconds(median(after))} after, {n.significant(ratio)}×"
+        rows.append((f"Process {number}", told))
+    return rows
 
 
 def _agreement(accuracy: DeviceAccuracySection | None) -> list[tuple[str, str]]:

@@ -61,7 +61,10 @@ def _speed_claim(report: Report, name: str) -> str:
 
 
 def _accuracy_claim(accuracy: AccuracySection) -> str:
-    """The second half of the sentence, beginning with its verb."""
+    """The second half of the sentence, beginning with its verb.
+
+    McNemar's exact test decides the word: the interval is no inverse of it, and the two may disagree at the edge.
+    """
     low, high = accuracy.drop_ci95
     significance = "significant" if accuracy.mcnemar_p < SIGNIFICANCE else "not significant"
     test = f"{significance}, McNemar {p_value(accuracy.mcnemar_p)}"

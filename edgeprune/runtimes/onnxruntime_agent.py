@@ -29,7 +29,6 @@ from edgeprune.measurement import (
 
 AGENT = Path(__file__).parents[1] / "device" / "bundle" / "agent.py"
 LOWEST_PYTHON = 30800
-_TIMES = f"{OUT}/times.json"
 _SLACK_S = 600
 _SLOWEST = 20  # an emulated or busy device may take so many times as long as was asked for
 _ANSWER_S = 600  # for one chunk
@@ -81,7 +80,7 @@ class OnnxRuntimeAgent:
             raise ConfigError(f"{work.target} has no deep-learning accelerator")
         steps = [
             *(_answer(work, f"known-{role}", model_file(role), work.batch, (KNOWN_FRAMES,)) for role in work.roles),
-            _measure(work),
+            *_measure(work),
         ]
         if work.answer_chunks:
             frames = tuple(frames_file(chunk) for chunk in range(work.answer_chunks))
@@ -99,37 +98,46 @@ class OnnxRuntimeAgent:
         del version  # the agent is the same for all
         for step in self.plans(work)[0].steps:
             _check(bundle, step)
-        times = _times(bundle / _TIMES)
-        roles = [measured.role for measured in times.rounds]
-        for role in work.roles:
-            if roles.count(role) != work.rounds or len(roles) != work.rounds * len(work.roles):
-                raise DeviceError(f"{_TIMES} holds {roles.count(role)} rounds of {role}; {work.rounds} were asked for")
+        parts = [(step.name, step.makes[0], _times(bundle, step.makes[0])) for step in _measure(work)]
+        for (_, path, times), wanted in zip(parts, _shares(work), strict=True):
+            roles = [measured.role for measured in times.rounds]
+            for role in work.roles:
+                if roles.count(role) != wanted or len(roles) != wanted * len(work.roles):
+                    raise DeviceError(f"{path} holds {roles.count(role)} rounds of {role}; {wanted} were asked for")
         logits = partial(_logits, bundle, work.classes)
         count = work.answer_chunks * work.answer_batch
         return DeviceMeasurement(
             mode="sync, session.run, host memory",
-            rounds=tuple(_round(measured) for measured in times.rounds),
+            rounds=tuple(_round(measured, step, path) for step, path, times in parts for measured in times.rounds),
             known={role: logits(f"known-{role}", work.batch) for role in work.roles},
             answers={role: logits(f"answer-{role}", count) for role in work.roles} if count else {},
-            warnings=tuple(_warnings(work, times)),
+            warnings=tuple(_warnings(work, [times for _, _, times in parts])),
         )
 
 
-def _measure(work: Assignment) -> Step:
+def _shares(work: Assignment) -> list[int]:
+    """How many rounds of each model each process measures; the first ones have one more where they do not divide."""
+    processes = min(work.processes, work.rounds)
+    return [work.rounds // processes + (number < work.rounds % processes) for number in range(processes)]
+
+
+def _measure(work: Assignment) -> list[Step]:
+    """A step for each process, since each starts the agent anew; one alone has no number."""
     models = [word for role in work.roles for word in ("--model", f"{role}={model_file(role)}")]
-    wanted_s = len(work.roles) * (work.rounds * work.round_ms + work.warmup_ms) / 1000
-    return Step(
-        "measure",
-        "python3",
-        (
+    shares, steps = _shares(work), []
+    for number, rounds in enumerate(shares):
+        suffix = f"-{number + 1}" if len(shares) > 1 else ""
+        wanted_s = len(work.roles) * (rounds * work.round_ms + work.warmup_ms) / 1000
+        times = f"{OUT}/times{suffix}.json"
+        lengths = ("--round-ms", f"{work.round_ms:g}", "--warmup-ms", f"{work.warmup_ms:g}")
+        numbers = ("--rounds", str(work.rounds), "--first", str(sum(shares[:number])), "--count", str(rounds))
+        arguments = (
             *("agent.py", "measure", *models, "--frames", KNOWN_FRAMES, *_common(work, work.batch)),
-            *("--rounds", str(work.rounds), "--round-ms", f"{work.round_ms:g}", "--warmup-ms", f"{work.warmup_ms:g}"),
-            *("--out", _TIMES),
-        ),
-        limit_s=_SLACK_S + round(_SLOWEST * wanted_s),
-        makes=(_TIMES,),
-        telemetry=True,
-    )
+            *(*numbers, *lengths, "--out", times),
+        )
+        limit_s = _SLACK_S + round(_SLOWEST * wanted_s)
+        steps.append(Step(f"measure{suffix}", "python3", arguments, limit_s, makes=(times,), telemetry=True))
+    return steps
 
 
 def _answer(work: Assignment, name: str, model: str, batch: int, frames: tuple[str, ...]) -> Step:
@@ -160,23 +168,23 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
-def _times(path: Path) -> _Times:
+def _times(bundle: Path, path: str) -> _Times:
     try:
-        plain: Any = json.loads(path.read_text(encoding="utf-8"))
+        plain: Any = json.loads((bundle / path).read_text(encoding="utf-8"))
         return _Times.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise DeviceError(f"{_TIMES} is not what the agent writes: {where}: {first['msg']}") from error
+        raise DeviceError(f"{path} is not what the agent writes: {where}: {first['msg']}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DeviceError(f"{_TIMES} cannot be read: {error}") from error
+        raise DeviceError(f"{path} cannot be read: {error}") from error
 
 
-def _round(measured: _Round) -> TimedRound:
+def _round(measured: _Round, step: str, path: str) -> TimedRound:
     ms = np.array(measured.ms, np.float64)
     if not (np.isfinite(ms).all() and (ms > 0).all()):
-        raise DeviceError(f"{_TIMES} holds a time of {ms[~((ms > 0) & np.isfinite(ms))][0]} ms; a time is positive")
-    return TimedRound(measured.role, 1, "measure", ms)
+        raise DeviceError(f"{path} holds a time of {ms[~((ms > 0) & np.isfinite(ms))][0]} ms; a time is positive")
+    return TimedRound(measured.role, 1, step, ms)
 
 
 def _logits(bundle: Path, classes: int, name: str, count: int) -> npt.NDArray[np.float32]:
@@ -192,17 +200,22 @@ def _logits(bundle: Path, classes: int, name: str, count: int) -> npt.NDArray[np
     return logits.reshape(count, classes)
 
 
-def _warnings(work: Assignment, times: _Times) -> list[str]:
+def _warnings(work: Assignment, parts: list[_Times]) -> list[str]:
     """What may have disturbed the rounds, in the words of a measurement on this machine."""
     warnings = []
-    if work.threads > times.usable_cores:
-        warnings.append(f"{work.threads} threads shared {times.usable_cores} usable cores: fewer may be faster")
-    if times.others_cores > _MAX_OTHERS_CORES:
-        warnings.append(f"the device was not quiet: other processes kept {times.others_cores:.1f} cores busy meanwhile")
-    if times.stolen_cores > _MAX_STOLEN_CORES:
-        warnings.append(f"the hypervisor took {times.stolen_cores:.2f} cores away meanwhile")
-    if any(governor != "performance" for governor in times.governors):
-        names = ", ".join(times.governors)
+    usable = min(times.usable_cores for times in parts)
+    others_cores, stolen_cores = (
+        float(np.mean([getattr(times, name) for times in parts])) for name in ("others_cores", "stolen_cores")
+    )
+    governors = sorted({governor for times in parts for governor in times.governors})
+    if work.threads > usable:
+        warnings.append(f"{work.threads} threads shared {usable} usable cores: fewer may be faster")
+    if others_cores > _MAX_OTHERS_CORES:
+        warnings.append(f"the device was not quiet: other processes kept {others_cores:.1f} cores busy meanwhile")
+    if stolen_cores > _MAX_STOLEN_CORES:
+        warnings.append(f"the hypervisor took {stolen_cores:.2f} cores away meanwhile")
+    if any(governor != "performance" for governor in governors):
+        names = ", ".join(governors)
         warnings.append(f"the CPU frequency governor is {names!r}, not 'performance': the clock may have changed")
     return warnings
 

@@ -52,6 +52,7 @@ class Wishes:
         threads: Of one inference.
         rounds: Of each model.
         round_ms: Length of one.
+        processes: That share the rounds, where the runtime measures several rounds in a process.
         dla_core: Which deep-learning accelerator to use, or None for the GPU.
         power_mode: Name or number of the power mode to measure in.
         lock_clocks: Whether to lock the clocks meanwhile.
@@ -61,6 +62,7 @@ class Wishes:
     threads: int | None = None
     rounds: int | None = None
     round_ms: float | None = None
+    processes: int | None = None
     dla_core: int | None = None
     power_mode: str | None = None
     lock_clocks: bool = False
@@ -187,6 +189,7 @@ def _assignment(
         answer_batch=ANSWER_BATCH,
         answer_chunks=chunks,
         dla_core=wishes.dla_core,
+        processes=wishes.processes or target.bench.processes,
     )
 
 

@@ -95,12 +95,14 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     idle = _meters(folder, IDLE, target)
     energy = _energy(rounds, meters, idle, work.roles)
     warnings = [*measured.warnings, *_replayed(facts), *discarded.values(), *_unmetered(energy, idle, work.round_ms)]
+    steps = [each.step for each in rounds if each.role == work.roles[0]]  # a step is a process
     bench = protocol.conclude(
         {role: [each.ms for each in rounds if each.role == role] for role in work.roles},
         {role: manifest.files[f"models/{role}.onnx"] for role in work.roles},
         setup,
         warnings,
         out,
+        [list(dict.fromkeys(steps)).index(step) + 1 for step in steps],
         [each.build for each in rounds if each.role == work.roles[0]] if measured.engines else None,
     )
     return DeviceOutcome(

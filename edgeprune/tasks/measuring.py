@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune import registry
@@ -19,6 +20,7 @@ from edgeprune.store import to_plain
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.inputs import SPLIT_SEED, frames_for, split_of, split_seed_of, spread, writable
 from edgeprune.tasks.lowering import Lowered, bound, calibration, train_for_int8
+from edgeprune.tasks.measuring_process import elsewhere
 
 CHECKED_FRAMES = 512
 
@@ -31,6 +33,7 @@ class BenchChoices:
     threads: int | None = None
     rounds: int | None = None
     round_ms: float | None = None
+    processes: int | None = None
 
 
 def precision_of(target: Target, wanted: str | None) -> Precision:
@@ -124,11 +127,36 @@ def bench_settings(target: Target, precision: Precision, choices: BenchChoices) 
         rounds=choices.rounds or bench.rounds,
         round_ms=choices.round_ms or bench.round_ms,
         warmup_ms=bench.warmup_ms,
+        processes=choices.processes or bench.processes,
     )
 
 
+def bench_here(
+    baseline: Path,
+    pruned: Path | None,
+    frames: npt.NDArray[np.float32],
+    target: Target,
+    settings: protocol.Settings,
+    out: Path,
+    progress: Progress,
+) -> BenchReport:
+    """Measure one exported model, or two against each other, on this machine: see `protocol.measure`.
+
+    With one process the rounds are measured in this one.
+    """
+    runtime = registry.get("runtimes", target.runtime)
+    processes = elsewhere(target.runtime) if settings.processes > 1 else None
+    return protocol.measure(baseline, pruned, frames, runtime, settings, out, progress, processes)
+
+
 def bench_files(
-    baseline: Path, other: Path | None, target: Target, choices: BenchChoices, out: Path, progress: Progress
+    baseline: Path,
+    other: Path | None,
+    target: Target,
+    choices: BenchChoices,
+    out: Path,
+    progress: Progress,
+    precision: Precision | None = None,
 ) -> BenchReport:
     """Measure one exported model, or two against each other, on frames of noise; raw samples go to the folder `out`.
 
@@ -142,5 +170,5 @@ def bench_files(
     writable(out / "samples")
     noise = np.random.default_rng(0).standard_normal((choices.batch, channels, length), dtype=np.float32)
     progress.stage(f"measure on {target.name}")
-    settings = bench_settings(target, target.precisions[0], choices)
-    return protocol.measure(baseline, other, noise, runtime, settings, out, progress)
+    settings = bench_settings(target, precision or target.precisions[0], choices)
+    return bench_here(baseline, other, noise, target, settings, out, progress)

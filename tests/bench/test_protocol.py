@@ -9,7 +9,7 @@ import pytest
 from onnx import parser, save
 
 from edgeprune.bench import samples
-from edgeprune.bench.protocol import Settings, measure
+from edgeprune.bench.protocol import Settings, measure, measure_rounds
 from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.records import BenchReport
 from edgeprune.runtimes.onnxruntime import runtime as onnxruntime
@@ -149,9 +149,11 @@ def test_numbers_follow_from_the_raw_samples(models, tmp_path):
         assert summary.samples == len(ms)
         medians[role] = np.array([np.median(ms[number == index]) for index in range(6)])
         assert summary.round_medians_ms == tuple(medians[role])
-    ratios = np.sort(medians["baseline"] / medians["pruned"])
-    assert report.speedup == pytest.approx((ratios[2] * ratios[3]) ** 0.5)
-    assert ratios[0] <= report.speedup_ci95[0] <= report.speedup <= report.speedup_ci95[1] <= ratios[-1]
+    logs = np.log(medians["baseline"] / medians["pruned"])
+    groups = [logs[:2], *logs[2:, None]]  # six rounds of one process as five runs of neighbours
+    assert np.log(report.speedup) == pytest.approx(np.mean([np.median(group) for group in groups]))
+    assert report.speedup_ci95[0] < report.speedup < report.speedup_ci95[1]
+    assert (report.processes, report.process_of_round) == (1, (1,) * 6)
     assert report.speedup == pytest.approx(4, rel=0.05)
 
 
@@ -177,6 +179,28 @@ def test_one_model_alone_claims_no_speedup(models, tmp_path):
     assert report.pruned is report.speedup is report.speedup_ci95 is None
     assert report.baseline.samples == sum(map(len, samples.read(tmp_path / "out" / "samples-baseline.npz")[0]))
     assert not {"pruned", "speedup", "speedup_ci95"} & to_plain(report).keys()
+
+
+def test_several_processes_share_the_rounds_and_keep_the_order_of_turns(models, tmp_path):
+    settings, runtime, asked = replace(SETTINGS, rounds=7, processes=3), FakeRuntime(), []
+
+    def elsewhere(paths, batch, given, numbers):
+        asked.append(numbers)
+        assert given == settings
+        return measure_rounds(paths, batch, runtime, given, numbers, Log())
+
+    report = measure(*models, FRAMES, runtime, settings, tmp_path / "out", Log(), elsewhere)
+    assert asked == [range(3), range(3, 5), range(5, 7)]
+    assert (report.processes, report.process_of_round) == (3, (1, 1, 1, 2, 2, 3, 3))
+    timed = [name for name, count, *_ in runtime.calls if count >= 10]  # neither warm-up nor settling
+    opened = [name for name, count, *_ in runtime.calls if count == 1]
+    assert opened == ["slow", "fast"] * 3  # both models anew in each
+    assert len(timed) >= 14
+    assert len(report.baseline.round_medians_ms) == 7
+
+
+def test_more_processes_than_rounds_have_one_each():
+    assert [len(share) for share in replace(SETTINGS, rounds=6, processes=9).of_processes()] == [1] * 6
 
 
 def test_the_same_model_twice_is_not_called_faster(models, tmp_path):

@@ -49,6 +49,7 @@ def write(
     machine: np.ndarray | None = None,
     setup: Setup = SETUP,
     builds: Sequence[int] | None = None,
+    processes: int = 5,
     **fields: Any,
 ) -> Path:
     """Write report.json and its samples; `fields` replace keys of the report, dotted names with '__' for the dot."""
@@ -58,7 +59,9 @@ def write(
     }
     folder.mkdir(parents=True, exist_ok=True)
     document = copy.deepcopy(json.loads(_real()))
-    bench = to_plain(conclude(made, {"baseline": "a" * 64, "pruned": "b" * 64}, setup, (), folder, builds))
+    shares = np.array_split(np.arange(rounds), rounds if builds else processes)
+    of_round = [number for number, share in enumerate(shares, 1) for _ in share]
+    bench = to_plain(conclude(made, {"baseline": "a" * 64, "pruned": "b" * 64}, setup, (), folder, of_round, builds))
     document["device"] = bench.pop("device")
     bench.pop("warnings")
     document["latency"] = bench
@@ -85,4 +88,15 @@ def edit(path: Path, name: str, value: Any) -> None:
     for parent in parents:
         place = place[parent]
     place[last] = value
+    path.write_text(json.dumps(document))
+
+
+def remove(path: Path, name: str) -> None:
+    """Take one field out of a report, as in those of older versions."""
+    document = json.loads(path.read_text())
+    *parents, last = name.split(".")
+    place = document
+    for parent in parents:
+        place = place[parent]
+    del place[last]
     path.write_text(json.dumps(document))

@@ -22,8 +22,8 @@ def session(machine, own, seed=0, fast=True):
     )
 
 
-def calibrate(sessions):
-    return noise.calibrate(sessions, "board", "net", "2026-01-01")
+def calibrate(sessions, days=(), earlier=None):
+    return noise.calibrate(sessions, "board", "net", "2026-01-01", days, earlier)
 
 
 def test_the_floor_is_what_two_further_measurements_stay_below():
@@ -37,6 +37,44 @@ def test_the_floor_is_what_two_further_measurements_stay_below():
             assert floor.spread_log == pytest.approx(spread, rel=1e-3)
             assert floor.floor == pytest.approx(np.expm1(stats.t.isf(0.01, 4) * np.sqrt(2) * spread), rel=1e-3)
     assert found.repetitions == 5
+
+
+def sessions_of(values, first_seed=0):
+    return [session(0.0, value, first_seed + number) for number, value in enumerate(values)]
+
+
+def test_other_days_are_added_and_count_as_days():
+    own = [[0.0, 0.002, -0.002], [0.02, 0.021, 0.022], [-0.01, -0.012, -0.011]]
+    found = calibrate(sessions_of(own[0]), ["d1"] * 3)
+    for number, day in enumerate(own[1:], 2):
+        found = calibrate(sessions_of(day, 10 * number), [f"d{number}"] * 3, found)
+    assert (found.repetitions, found.days) == (9, ("d1",) * 3 + ("d2",) * 3 + ("d3",) * 3)
+    floor = found.floor("ratio", "median")
+    assert floor.results_log == pytest.approx(np.ravel(own).tolist(), abs=1e-5)
+    # by hand: the mean square of days is three times the variance of their means, 3 * var([0, 0.021, -0.011])
+    of_days = 3 * np.var([0.0, 0.021, -0.011], ddof=1)
+    within = np.mean([np.var(each, ddof=1) for each in own])
+    assert floor.spread_log**2 == pytest.approx(of_days / 3 + (1 - 1 / 3) * within, rel=1e-3)
+    assert 2 <= floor.freedom < 2.2
+    assert found.freedom("ratio", "median") == floor.freedom
+
+
+def test_days_that_are_alike_count_as_one():
+    values = [0.0, 0.01, -0.01, 0.005]
+    one = calibrate(sessions_of(values), ["d1"] * 4)
+    two = calibrate(sessions_of(values), ["d1", "d2", "d2", "d1"])
+    assert two.floor("ratio", "median").spread_log == pytest.approx(one.floor("ratio", "median").spread_log)
+    assert one.freedom("ratio", "median") == 3
+
+
+def test_what_kept_no_single_results_cannot_be_added_to():
+    found = calibrate(sessions_of([0.0, 0.01]))
+    old = replace(found, days=(), sha256=None)
+    assert old.freedom("ratio", "median") == 1
+    with pytest.raises(ConfigError, match="older version"):
+        calibrate(sessions_of([0.02], 5), ["d2"], old)
+    with pytest.raises(DataError, match="different models"):
+        calibrate([replace(sessions_of([0.02], 5)[0], baseline=Timing("z", np.ones(8), None))], ["d2"], found)
 
 
 def test_two_measurements_of_a_hundred_differ_by_more_than_the_floor():

@@ -7,6 +7,7 @@ import made_runs
 import numpy as np
 import pytest
 
+from edgeprune.bench import stats
 from edgeprune.errors import DataError
 from edgeprune.gate import evidence
 from edgeprune.store import file_sha256
@@ -53,7 +54,9 @@ EDITS = {
     "latency.baseline.round_medians_ms": [0.4] * 24,
     "latency.speedup": 4.0,
     "latency.speedup_ci95": [2.6, 4.0],
-    "latency.rounds": 64,
+    "latency.rounds": 23,
+    "latency.processes": 4,
+    "latency.process_of_round": [*(1,) * 20, 2, 3, 4, 5],
     "latency.precision": "fp16",
     "latency.batch": 8,
     "latency.mode": "async",
@@ -164,6 +167,13 @@ def test_an_engine_beside_the_report_is_hashed(copy):
 
 def test_engines_that_were_built_again_widen_the_interval_of_the_speed_up(copy):
     wide = [1.0, 5.0]
+    for key in ("processes", "process_of_round"):
+        made_runs.remove(copy, f"latency.{key}")
+    latency = json.loads(copy.read_text())["latency"]
+    older = stats.compare(*(latency[role]["round_medians_ms"] for role in ("baseline", "pruned")))
+    made_runs.edit(copy, "latency.speedup", older.ratio)
+    made_runs.edit(copy, "latency.speedup_ci95", list(older.ci95))
+    assert evidence.read(copy).report.latency.processes is None
     made_runs.edit(copy, "latency.speedup_ci95", wide)
     with pytest.raises(DataError, match="speedup_ci95"):
         evidence.read(copy)

@@ -25,7 +25,7 @@ from edgeprune.measurement import (
 )
 from edgeprune.runtimes.onnxruntime_agent import AGENT, runtime
 
-WORK = Assignment("arm64-linux", "fp32", 2, 1, ("baseline", "pruned"), 2, 8, 3, 6, 1.0, 1.0, 1, 4, 3)
+WORK = Assignment("arm64-linux", "fp32", 2, 1, ("baseline", "pruned"), 2, 8, 3, 6, 1.0, 1.0, 1, 4, 3, processes=2)
 
 
 def save_model(path, seed):
@@ -79,12 +79,13 @@ def test_the_agent_answers_as_the_network_does_and_times_in_turns(ran):
     folder, expected = ran
     measured = runtime.read(WORK, folder, 31100)
     assert [timed.role for timed in measured.rounds] == ["baseline", "pruned", "pruned", "baseline"] * 3
+    assert [timed.step for timed in measured.rounds] == ["measure-1"] * 6 + ["measure-2"] * 6
     assert all((timed.ms > 0).all() and timed.ms.dtype == np.float64 for timed in measured.rounds)
     for role in WORK.roles:
         np.testing.assert_allclose(measured.known[role], expected[role][:2], rtol=1e-5)
         np.testing.assert_allclose(measured.answers[role], expected[role], rtol=1e-5)
     assert measured.engines == ()
-    assert json.loads((folder / "result/out/times.json").read_text())["onnxruntime"] == onnxruntime.__version__
+    assert json.loads((folder / "result/out/times-2.json").read_text())["onnxruntime"] == onnxruntime.__version__
 
 
 def test_enough_is_timed_for_the_percentiles(ran):
@@ -131,7 +132,14 @@ def test_frames_of_another_size_are_refused_on_the_device(folder):
 
 def test_without_accuracy_there_are_no_answers(folder):
     work = replace(WORK, answer_chunks=0)
-    assert [step.name for step in runtime.plans(work)[0].steps] == ["known-baseline", "known-pruned", "measure"]
+    assert [step.name for step in runtime.plans(work)[0].steps] == [
+        "known-baseline",
+        "known-pruned",
+        "measure-1",
+        "measure-2",
+    ]
+    alone = replace(work, processes=1)
+    assert [step.name for step in runtime.plans(alone)[0].steps] == ["known-baseline", "known-pruned", "measure"]
     assert runtime.read(work, folder, 0).answers == {}
 
 
@@ -140,8 +148,8 @@ def test_a_cpu_has_no_accelerator():
         runtime.plans(replace(WORK, dla_core=0))
 
 
-def edit(folder, change):
-    path = folder / "result/out/times.json"
+def edit(folder, change, number=1):
+    path = folder / f"result/out/times-{number}.json"
     plain = json.loads(path.read_text())
     change(plain)
     path.write_text(json.dumps(plain))
@@ -157,8 +165,8 @@ def edit(folder, change):
         (lambda plain: plain["rounds"][0]["ms"].clear(), r"rounds\.0\.ms"),
         (lambda plain: plain["rounds"][0]["ms"].__setitem__(0, "1"), r"rounds\.0\.ms\.0"),
         (lambda plain: plain["rounds"][0].__setitem__("role", "other"), r"rounds\.0\.role"),
-        (lambda plain: plain["rounds"].pop(), "holds 5 rounds of baseline; 6 were asked for"),
-        (lambda plain: plain["rounds"].append(plain["rounds"][0]), "holds 7 rounds of baseline; 6 were asked for"),
+        (lambda plain: plain["rounds"].pop(), "times-1.json holds 3 rounds of baseline; 3 were asked for"),
+        (lambda plain: plain["rounds"].append(plain["rounds"][0]), "holds 4 rounds of baseline; 3 were asked for"),
         (lambda plain: plain.pop("rounds"), "rounds: Field required"),
         (lambda plain: plain.__setitem__("more", 1), "more: Extra inputs"),
     ],
@@ -172,8 +180,8 @@ def test_times_that_are_none_are_refused(folder, change, message):
 
 @pytest.mark.parametrize("text", ["", "[", "[]", "[" * 100_000])
 def test_a_file_of_times_that_was_cut_is_refused(folder, text):
-    (folder / "result/out/times.json").write_text(text)
-    with pytest.raises(DeviceError, match=r"times\.json"):
+    (folder / "result/out/times-1.json").write_text(text)
+    with pytest.raises(DeviceError, match=r"times-1\.json"):
         runtime.read(WORK, folder, 0)
 
 
@@ -193,24 +201,25 @@ def test_answers_that_are_none_are_refused(folder, name):
 
 
 def test_a_step_that_failed_is_told_with_its_last_words(folder):
-    (folder / STEPS / "measure.rc").write_text("1\n")
-    (folder / STEPS / "measure.log").write_text("Traceback\nRuntimeError: no such operator\n")
-    with pytest.raises(DeviceError, match="the step measure ended with 1: RuntimeError: no such operator"):
+    (folder / STEPS / "measure-2.rc").write_text("1\n")
+    (folder / STEPS / "measure-2.log").write_text("Traceback\nRuntimeError: no such operator\n")
+    with pytest.raises(DeviceError, match="the step measure-2 ended with 1: RuntimeError: no such operator"):
         runtime.read(WORK, folder, 0)
-    (folder / STEPS / "measure.log").write_text("")
-    (folder / "result/status").write_text("failed measure 1 was killed, as when memory runs out\n")
+    (folder / STEPS / "measure-2.log").write_text("")
+    (folder / "result/status").write_text("failed measure-2 1 was killed, as when memory runs out\n")
     with pytest.raises(DeviceError, match="ended with 1: was killed, as when memory runs out"):
         runtime.read(WORK, folder, 0)
-    (folder / STEPS / "measure.rc").unlink()
-    with pytest.raises(DeviceError, match="the step measure was not run: failed measure"):
+    (folder / STEPS / "measure-2.rc").unlink()
+    with pytest.raises(DeviceError, match="the step measure-2 was not run: failed measure-2"):
         runtime.read(WORK, folder, 0)
 
 
 def test_what_disturbed_it_is_told(folder):
     edit(
-        folder, lambda plain: plain.update(others_cores=1.4, stolen_cores=0.5, governors=["powersave"], usable_cores=2)
+        folder, lambda plain: plain.update(others_cores=2.8, stolen_cores=0.5, governors=["powersave"], usable_cores=2)
     )
     warnings = runtime.read(replace(WORK, threads=4), folder, 0).warnings
     assert [warning.split(" ")[0] for warning in warnings] == ["4", "the", "the", "the"]
-    edit(folder, lambda plain: plain.update(others_cores=0.0, stolen_cores=0.0, governors=["performance"]))
+    for number in (1, 2):
+        edit(folder, lambda plain: plain.update(others_cores=0.0, stolen_cores=0.0, governors=[]), number)
     assert runtime.read(WORK, folder, 0).warnings == ()

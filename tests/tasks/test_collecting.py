@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import synthetic
+from scipy import stats
 
 from edgeprune import registry
 from edgeprune.bench.samples import read
@@ -198,5 +199,11 @@ def test_spread_between_builds_widens_the_interval(world):
     for number in range(8, 13):
         for role in ROLES:
             (world.steps / f"time-{number:03d}-{role}.tegrastats").write_text(meters(5.0))
-    low, high = world(measurement(rounds=rounds)).bench.speedup_ci95
-    assert (low, high) == pytest.approx((4.0, 5.0))
+    bench = world(measurement(rounds=rounds)).bench
+    low, high = bench.speedup_ci95
+    assert bench.speedup == pytest.approx(20**0.5, rel=0.05)
+    # the baseline's builds lie ln(5/4) apart and the others' not: a half of at least t(2) sqrt(ln(5/4)^2 / 2 / 2)
+    half = stats.t.ppf(0.975, 2) * np.log(5 / 4) / 2
+    assert low <= bench.speedup * np.exp(-half)
+    assert bench.speedup * np.exp(half) <= high <= bench.speedup * np.exp(1.2 * half)
+    assert (bench.processes, bench.process_of_round) == (12, tuple(range(1, 13)))

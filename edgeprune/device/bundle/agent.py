@@ -87,18 +87,17 @@ def count_for(inference_ms: float, round_ms: float, rounds: int) -> int:
 
 
 def interleaved(
-    sessions: dict[str, Session], counts: dict[str, int], batch: np.ndarray, rounds: int
+    sessions: dict[str, Session], counts: dict[str, int], batch: np.ndarray, numbers: range
 ) -> list[dict[str, object]]:
     """Times in ms of every round of every model, the order of the models turned around each round."""
     measured: list[dict[str, object]] = []
     order = list(sessions)
     gc.collect()
     gc.disable()
-    for _ in range(rounds):
-        for role in order:
+    for number in numbers:
+        for role in order if number % 2 == 0 else order[::-1]:
             sessions[role].time(batch, max(_MIN_SETTLING, math.ceil(_SETTLING * counts[role])))
             measured.append({"role": role, "ms": sessions[role].time(batch, counts[role]).tolist()})
-        order.reverse()
     return measured
 
 
@@ -123,7 +122,7 @@ def governors() -> list[str]:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Time the models in interleaved rounds and write every single time."""
+    """Time the models in interleaved rounds, those of this process, and write every single time."""
     batch = read_frames(options.frames, options.shape)
     models = dict(word.split("=", 1) for word in options.model)
     sessions = {role: Session(file, options.threads) for role, file in models.items()}
@@ -132,7 +131,8 @@ def measure(options: argparse.Namespace) -> None:
         for role, session in sessions.items()
     }
     before = cpu_seconds()
-    rounds = interleaved(sessions, counts, batch, options.rounds)
+    count = options.rounds if options.count is None else options.count
+    rounds = interleaved(sessions, counts, batch, range(options.first, options.first + count))
     clock_s, busy_s, stolen_s, own_s = (after - start for after, start in zip(cpu_seconds(), before))
     said = {
         "rounds": rounds,
@@ -174,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--frames", help="the batch that is timed")
-    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--rounds", type=int, help="in all processes together")
+    parser.add_argument("--first", type=int, default=0, help="number of the first round of this process, from 0")
+    parser.add_argument("--count", type=int, help="rounds of this process; all by default")
     parser.add_argument("--round-ms", type=float)
     parser.add_argument("--warmup-ms", type=float)
     parser.add_argument("--classes", type=int)

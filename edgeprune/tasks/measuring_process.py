@@ -1,0 +1,113 @@
+"""Rounds of a measurement in a process of their own: the side that starts it, and the side that is started.
+
+Where a process places a model in memory makes its times differ from those of the next process by a per cent or so. The
+started side imports neither torch nor the commands, so that it is at work within half a second.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune import errors, registry
+from edgeprune.bench import protocol
+from edgeprune.bench.protocol import Elsewhere, Frames, Measured, Settings
+from edgeprune.device.processes import run_to_end
+from edgeprune.errors import DeviceError, EdgepruneError
+from edgeprune.names import Role
+from edgeprune.silence import Silence
+from edgeprune.store import read_json, write_json
+
+_JOB, _BATCH, _TIMES, _CORES, _ERROR = "job.json", "batch.npy", "times.npz", "cores.json", "error.json"
+_START = "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); from {module} import serve; serve(sys.argv[2])"
+"""The started side sees the modules of this one and not what lies in the current folder."""
+_SLACK_S, _SLOWEST = 300, 20  # a busy machine may take so many times as long as was asked for
+
+
+def elsewhere(runtime: str) -> Elsewhere:
+    """Measure rounds in processes of their own, with the runtime of this name."""
+
+    def measured(models: Mapping[Role, Path], batch: Frames, settings: Settings, numbers: range) -> Measured:
+        with tempfile.TemporaryDirectory(prefix="edgeprune-") as place:
+            folder = Path(place)
+            np.save(folder / _BATCH, batch)
+            job = {
+                "runtime": runtime,
+                "models": {role: str(path.absolute()) for role, path in models.items()},
+                "settings": asdict(settings),
+                "numbers": [numbers.start, numbers.stop],
+            }
+            write_json(folder / _JOB, job)
+            wanted_s = len(models) * (len(numbers) * settings.round_ms + settings.warmup_ms) / 1000
+            _run(folder, _SLACK_S + _SLOWEST * wanted_s)
+            with np.load(folder / _TIMES) as times:
+                rounds = {role: [times[f"{role}-{number}"] for number in numbers] for role in models}
+            return Measured(rounds, *read_json(folder / _CORES))
+
+    return measured
+
+
+def _run(folder: Path, limit_s: float) -> None:
+    """Run the other side to its end.
+
+    Raises:
+        EdgepruneError: What it met, as if it had happened here.
+        DeviceError: It ended otherwise than by itself, or not in time.
+    """
+    words = [sys.executable, "-c", _START.format(module=__name__), os.pathsep.join(sys.path), str(folder)]
+    with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
+        try:
+            code = run_to_end(
+                words,
+                source=nothing,
+                out=out,
+                errors=said,
+                timeout_s=limit_s,
+                name="a process of the measurement",
+                stop=signal.SIGKILL,
+            )
+        except OSError as error:
+            raise DeviceError(f"no process can be started to measure in: {errors.reason_of(error)}") from error
+        said.seek(0)
+        lines = said.read().decode(errors="replace").strip().splitlines()
+    if (folder / _ERROR).exists():
+        found = read_json(folder / _ERROR)
+        raise getattr(errors, found["kind"])(found["message"], found["hint"])
+    if code != 0:
+        why = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
+        raise DeviceError(
+            f"a process of the measurement {why}: {lines[-1] if lines else 'it said nothing'}",
+            "Look whether memory ran out; --processes 1 measures in this process",
+        )
+
+
+def serve(place: str) -> None:
+    """Measure what the folder `place` asks for, and leave the times or the error there."""
+    folder = Path(place)
+    try:
+        job = read_json(folder / _JOB)
+        measured = protocol.measure_rounds(
+            {role: Path(path) for role, path in job["models"].items()},
+            np.load(folder / _BATCH),
+            registry.get("runtimes", job["runtime"]),
+            Settings(**job["settings"]),
+            range(*job["numbers"]),
+            Silence(),
+        )
+    except EdgepruneError as error:
+        plain = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+        write_json(folder / _ERROR, plain)
+        return
+    times: dict[str, Any] = {
+        f"{role}-{number}": ms
+        for role, rounds in measured.rounds.items()
+        for number, ms in zip(range(*job["numbers"]), rounds, strict=True)
+    }
+    np.savez(folder / _TIMES, **times)
+    write_json(folder / _CORES, [measured.others_cores, measured.stolen_cores])
