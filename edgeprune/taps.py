@@ -1,4 +1,4 @@
-"""Taps: where in a running network the output of each unit can be read.
+"""Taps: where in a running network the input and the output of each unit can be read.
 
 A unit is found in the data flow, and read at its modules by hooks, or at a step of the code it lies in. Every output
 is handed over the moment it appears and then let go, so that reading costs little more than the forward pass and
@@ -6,8 +6,8 @@ activations are never kept.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -20,6 +20,7 @@ from edgeprune.probe import PROBE_FRAMES
 from edgeprune.records import LayerChain, Unit
 from edgeprune.tracing import overheard
 
+R = TypeVar("R")
 T = TypeVar("T")
 
 
@@ -45,6 +46,14 @@ class Tap:
     probe_shape: torch.Size
 
 
+@dataclass(frozen=True)
+class Passage:
+    """Where what really goes into a unit is read, behind any code between it and the unit before, and its output."""
+
+    entry: Tap
+    exit: Tap
+
+
 def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
     """Choose for each unit the first of its places that is passed as often as units use it, by watching one small pass.
 
@@ -61,6 +70,40 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
         ModelError: The output of a unit cannot be read.
     """
     places = _places(model, chain)
+    return _exits(chain, places, _watched(model, places, frames))
+
+
+def passages_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Passage]:
+    """Choose for each unit where its input and its output are read.
+
+    The input is what the modules or steps take in that go when the unit is dropped. Where that cannot be read, it is
+    the output of the unit before, and of the first unit the frames.
+
+    Args:
+        model: The network the chain was found in, in eval mode.
+        chain: Its units.
+        frames: Normalised frames (n, channels, length), of which the first is enough.
+
+    Raises:
+        DataError: The frames do not fit the network.
+        ModelError: The output of a unit cannot be read.
+    """
+    places, entries = _places(model, chain), _entries(model, chain)
+    whole = Place(model, "input")
+    shapes = _watched(model, [*places, *entries, [whole]], frames)
+    exits = _exits(chain, places, shapes)
+    found = _chosen(chain, entries, shapes)
+    before = [Tap(chain.units[0], whole, 0, frames[:1].repeat(PROBE_FRAMES, 1, 1).shape), *exits]
+    return [
+        Passage(entry or replace(earlier, unit=exit_.unit), exit_)
+        for entry, earlier, exit_ in zip(found, before, exits, strict=False)
+    ]
+
+
+def _watched(
+    model: nn.Module, places: Sequence[Sequence[Place]], frames: Tensor
+) -> dict[Place, list[torch.Size | None]]:
+    """The shape of every tensor that passes each place in one small pass."""
     shapes: dict[Place, list[torch.Size | None]] = {place: [] for options in places for place in options}
 
     def note(tensor: Tensor | None, seen: list[torch.Size | None]) -> None:
@@ -73,21 +116,37 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
             reason = str(error).partition("\n")[0]
             shape = tuple(frames.shape[1:])
             raise DataError(f"the network fails on frames of shape {shape}: {reason}") from error
-    users: dict[Place, list[int]] = {place: [] for place in shapes}
-    for index, options in enumerate(places):
-        for place in dict.fromkeys(options):
-            users[place].append(index)
+    return shapes
+
+
+def _exits(
+    chain: LayerChain, places: Sequence[Sequence[Place]], shapes: Mapping[Place, list[torch.Size | None]]
+) -> list[Tap]:
+    """Where the output of each unit is read."""
     taps = []
-    for index, (unit, options) in enumerate(zip(chain.units, places, strict=True)):
-        turns = {place: _turn(place, users[place], index, len(shapes[place])) for place in options}
-        found = [(place, turn, shapes[place][turn]) for place, turn in turns.items() if turn is not None]
-        readable = [Tap(unit, place, turn, shape) for place, turn, shape in found if shape is not None]
-        if not readable:
+    for unit, tap in zip(chain.units, _chosen(chain, places, shapes), strict=True):
+        if tap is None:
             raise ModelError(
                 f"the output of unit {unit.index} ({unit.path}) cannot be read: none of its modules runs just for it",
                 "Give each place of the network a module of its own",
             )
-        taps.append(readable[0])
+        taps.append(tap)
+    return taps
+
+
+def _chosen(
+    chain: LayerChain, places: Sequence[Sequence[Place]], shapes: Mapping[Place, list[torch.Size | None]]
+) -> list[Tap | None]:
+    """For each unit the first of its places where a tensor passes just for it."""
+    users: dict[Place, list[int]] = {}
+    for index, options in enumerate(places):
+        for place in dict.fromkeys(options):
+            users.setdefault(place, []).append(index)
+    taps = []
+    for index, (unit, options) in enumerate(zip(chain.units, places, strict=True)):
+        turns = {place: _turn(place, users[place], index, len(shapes[place])) for place in options}
+        found = [(place, turn, shapes[place][turn]) for place, turn in turns.items() if turn is not None]
+        taps.append(next((Tap(unit, place, turn, shape) for place, turn, shape in found if shape is not None), None))
     return taps
 
 
@@ -115,22 +174,78 @@ def read(model: nn.Module, taps: list[Tap], batch: Tensor, reduce: Callable[[Ten
         ModelError: An output has no axis for the frames.
     """
     reduced: dict[int, T] = {}
+    _hear(model, taps, batch, reduce, reduced.__setitem__)
+    return [reduced[position] for position in range(len(taps))]
+
+
+def read_passing(
+    model: nn.Module,
+    passages: list[Passage],
+    batch: Tensor,
+    reduce: Callable[[Tensor], R],
+    compare: Callable[[R, R], T],
+) -> list[T]:
+    """Run a batch and compare what goes into every unit with what comes out of it.
+
+    Args:
+        model: The network of the passages, in eval mode.
+        passages: Of all units.
+        batch: Normalised frames (n, channels, length).
+        reduce: Is handed each unit's input and output (n, ...). It must copy what it keeps: later layers may work in
+            place.
+        compare: Is handed what was made of a unit's input and of its output.
+
+    Returns:
+        What `compare` made of them, in the order of the passages.
+
+    Raises:
+        ModelError: An input or output has no axis for the frames.
+    """
+    waiting: dict[int, R] = {}
+    compared: dict[int, T] = {}
+
+    def keep(position: int, reduced: R) -> None:
+        unit, leaving = divmod(position, 2)
+        if leaving:
+            compared[unit] = compare(waiting.pop(unit), reduced)
+        else:
+            waiting[unit] = reduced
+
+    taps = [tap for passage in passages for tap in (passage.entry, passage.exit)]
+    _hear(model, taps, batch, reduce, keep)
+    return [compared[unit] for unit in range(len(passages))]
+
+
+def _hear(
+    model: nn.Module,
+    taps: Sequence[Tap],
+    batch: Tensor,
+    reduce: Callable[[Tensor], R],
+    keep: Callable[[int, R], None],
+) -> None:
+    """Run a batch and hand over what is made of each tap's tensor, with the tap's position, the moment it appears.
+
+    A tensor that passes several taps one after the other is reduced once.
+    """
     frames = len(batch)
     if frames == PROBE_FRAMES:  # the axis of the frames is told by its length
         batch = torch.cat([batch, batch[:1]])
+    last: list[tuple[Tensor | None, int, R]] = []
 
-    def keep(tensor: Tensor | None, waiting: Iterator[Tap | None]) -> None:
-        tap = next(waiting, None)
-        if tap is not None:
-            reduced[tap.unit.index] = reduce(_frames_first(tap, tensor, len(batch))[:frames])
+    def hear(tensor: Tensor | None, waiting: Iterator[list[int]]) -> None:
+        for position in next(waiting, []):
+            version = -1 if tensor is None else tensor._version  # an operation in place counts it up
+            if not (last and last[0][0] is tensor and last[0][1] == version):
+                reduced = reduce(_frames_first(taps[position], tensor, len(batch))[:frames])
+                last[:] = [(tensor, version, reduced)]
+            keep(position, last[0][2])
 
-    turns: dict[Place, dict[int, Tap]] = {}
-    for tap in taps:
-        turns.setdefault(tap.place, {})[tap.turn] = tap
-    waiting = {place: iter([due.get(turn) for turn in range(max(due) + 1)]) for place, due in turns.items()}
-    with _listening({place: partial(keep, waiting=due) for place, due in waiting.items()}):
+    turns: dict[Place, dict[int, list[int]]] = {}
+    for position, tap in enumerate(taps):
+        turns.setdefault(tap.place, {}).setdefault(tap.turn, []).append(position)
+    waiting = {place: iter([due.get(turn, []) for turn in range(max(due) + 1)]) for place, due in turns.items()}
+    with _listening({place: partial(hear, waiting=due) for place, due in waiting.items()}):
         model(batch)
-    return [reduced[tap.unit.index] for tap in taps]
 
 
 def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
@@ -150,6 +265,19 @@ def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
         else:
             holder, step = unit.step
             places.append([Place(modules[holder], "step", step), *after, *outputs])
+    return places
+
+
+def _entries(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
+    """Where what goes into each unit might be read: at what goes with it when it is dropped, else at its modules."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    places: list[list[Place]] = []
+    for unit in chain.units:
+        if unit.edit is not None and unit.edit.span is not None:
+            places.append([Place(modules[unit.edit.path], "step", unit.edit.span[0])])
+        else:
+            paths = (unit.path if unit.edit is None else unit.edit.path).split("+")
+            places.append([Place(modules[path], "input") for path in paths if path in modules][:1])
     return places
 
 

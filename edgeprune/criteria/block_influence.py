@@ -2,10 +2,11 @@
 frames, but no labels.
 
 The score is 1 minus the mean cosine between what goes into a unit and what comes out of it, for the same frame,
-flattened: 0 for a unit that changes nothing but the scale. A unit that changes the shape is compared with what a
-shortcut without weights would hand on (He et al. 2016, arXiv 1512.03385, option A): the longer of the two is averaged
-down to the length of the shorter along each axis but that of the channels, and missing channels count as zeros. Where
-one of the two is all zeros, the cosine counts as 0.
+flattened: 0 for a unit that changes nothing but the scale. Where code transposes or pools between two units, what goes
+into the second is what that code makes. A unit that changes the shape is compared with what a shortcut without weights
+would hand on (He et al. 2016, arXiv 1512.03385, option A): the longer of the two is averaged down to the length of the
+shorter along each axis but that of the channels, and missing channels count as zeros. Where one of the two is all
+zeros, the cosine counts as 0.
 """
 
 import torch
@@ -18,7 +19,7 @@ from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
 from edgeprune.protocols import Subject
-from edgeprune.taps import read, taps_of
+from edgeprune.taps import passages_of, read_passing
 
 FRAMES = 64
 _SMALLEST = torch.finfo(torch.float32).tiny
@@ -39,11 +40,10 @@ class BlockInfluence:
         parts = batches(spread(subject.train, FRAMES, subject.seed))
         total = torch.zeros(len(subject.chain.units), dtype=torch.float64)
         with evaluating(model), subject.progress.track("block influence", len(parts)) as advance:
-            taps = taps_of(model, subject.chain, beside(model, parts[0].iq))
+            passages = passages_of(model, subject.chain, beside(model, parts[0].iq))
             for batch in parts:
                 frames = beside(model, batch.iq)
-                passing = _Passing(frames)
-                total += torch.stack(read(model, taps, frames, passing.cosines)).cpu()
+                total += torch.stack(read_passing(model, passages, frames, _unit_length, _cosines)).cpu()
                 advance(1, f"{len(batch.labels)} frames")
         mean = total / sum(len(batch.labels) for batch in parts)
         for unit in subject.chain.units:
@@ -52,20 +52,13 @@ class BlockInfluence:
         return {unit.index: 1.0 - float(mean[unit.index]) for unit in droppable(subject)}
 
 
-class _Passing:
-    """What passes through the network, compared from one unit to the next."""
-
-    def __init__(self, frames: Tensor) -> None:
-        self.before = _unit_length(frames)
-
-    def cosines(self, output: Tensor) -> Tensor:
-        """Sum over frames of the cosine between the output (n, ...) of the next unit and what went into it."""
-        before, self.before = self.before, _unit_length(output)
-        if before.shape == output.shape:
-            cosines: Tensor = vecdot(before.flatten(1), self.before.flatten(1))
-        else:
-            cosines = cosine_similarity(*comparable(before, self.before), dim=1)
-        return cosines.double().sum()
+def _cosines(before: Tensor, after: Tensor) -> Tensor:
+    """Sum over frames of the cosine between what goes into a unit (n, ...) and what comes out, both of unit length."""
+    if before.shape == after.shape:
+        cosines: Tensor = vecdot(before.flatten(1), after.flatten(1))
+    else:
+        cosines = cosine_similarity(*comparable(before, after), dim=1)
+    return cosines.double().sum()
 
 
 def _unit_length(activations: Tensor) -> Tensor:

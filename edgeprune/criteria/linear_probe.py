@@ -1,9 +1,9 @@
 """Linear classifier probes (Alain & Bengio 2016, arXiv 1610.01644; for layer pruning Chen & Zhao 2018, TPAMI,
 doi 10.1109/TPAMI.2018.2874634): how much easier a unit makes it to tell the classes apart. Needs labelled frames.
 
-After every unit a linear classifier is fitted to its output on train frames, by ridge regression onto one-hot labels.
-The score of a unit is the validation accuracy of the classifier after it, minus that of the one before it (the frames
-themselves before the first unit). Outputs are averaged down to at most `FEATURES` numbers a frame, and standardised.
+A linear classifier is fitted to each unit's output on train frames, by ridge regression onto one-hot labels. The score
+of a unit is its validation accuracy, minus that of one fitted to what goes into the unit. Both are averaged down to at
+most `FEATURES` numbers a frame, and standardised.
 """
 
 import torch
@@ -15,7 +15,7 @@ from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
 from edgeprune.protocols import Labelled, Subject
-from edgeprune.taps import read, taps_of
+from edgeprune.taps import passages_of, read_passing
 
 TRAIN_FRAMES = 2048
 FRAMES = 1024
@@ -37,26 +37,37 @@ class LinearProbe:
         train = spread(subject.train, TRAIN_FRAMES, subject.seed)
         validation = spread(subject.validation, FRAMES, subject.seed)
         learnt, seen = _features(subject, train), _features(subject, validation)
-        found = []
-        for place, (x, y) in enumerate(zip(learnt, seen, strict=True)):
-            if not (x.isfinite().all() and y.isfinite().all()):
-                raise not_finite(f"the outputs of unit {place - 1}" if place else "the frames")
-            fitted = (beside(subject.model, each) for each in (x, train.labels, y, validation.labels))
-            found.append(probe_accuracy(*fitted))
-        return {unit.index: found[unit.index + 1] - found[unit.index] for unit in droppable(subject)}
+        known: tuple[Tensor, float] | None = None
+        scores: dict[int, float] = {}
+        for unit, pair in enumerate(zip(learnt, seen, strict=True)):
+            accuracies = []
+            for what, x, y in zip(("input", "output"), *pair, strict=True):
+                if not (x.isfinite().all() and y.isfinite().all()):
+                    raise not_finite(f"the {what}s of unit {unit}")
+                if known is None or not torch.equal(known[0], x):  # most units take in what the one before puts out
+                    fitted = (beside(subject.model, each) for each in (x, train.labels, y, validation.labels))
+                    known = x, probe_accuracy(*fitted)
+                accuracies.append(known[1])
+            scores[unit] = accuracies[1] - accuracies[0]
+        return {unit.index: scores[unit.index] for unit in droppable(subject)}
 
 
-def _features(subject: Subject, frames: Labelled) -> list[Tensor]:
-    """The frames themselves and the output of each unit, pooled: (n, at most FEATURES) each, in main memory."""
+def _features(subject: Subject, frames: Labelled) -> list[tuple[Tensor, Tensor]]:
+    """What goes into each unit and what comes out, pooled: twice (n, at most FEATURES) each, in main memory."""
     model, parts = subject.model, batches(frames)
     found = []
     with evaluating(model), subject.progress.track("linear probe", len(parts)) as advance:
-        taps = taps_of(model, subject.chain, beside(model, parts[0].iq))
+        passages = passages_of(model, subject.chain, beside(model, parts[0].iq))
         for batch in parts:
             iq = beside(model, batch.iq)
-            found.append([each.cpu() for each in (pooled(iq), *read(model, taps, iq, pooled))])
+            found.append(
+                read_passing(model, passages, iq, lambda x: pooled(x).cpu(), lambda before, after: (before, after))
+            )
             advance(1, f"{len(batch.labels)} frames")
-    return [torch.cat(part) for part in zip(*found, strict=True)]
+    return [
+        (torch.cat(before), torch.cat(after))
+        for before, after in (zip(*unit, strict=True) for unit in zip(*found, strict=True))
+    ]
 
 
 def pooled(activations: Tensor) -> Tensor:

@@ -34,6 +34,60 @@ def test_the_influence_of_a_turn_is_one_minus_its_cosine():
     assert found == pytest.approx({0: 0.0, 1: 0.5, 2: 1.0, 3: 2.0}, abs=1e-6)
 
 
+class Transposing(nn.Module):
+    """A turn of (I, Q) by 60 degrees, and code around it that puts time first, or joins pairs of samples."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.first, self.block, self.last = Turned(90, 1.0), Turned(60, 1.0), Turned(180, 1.0)
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.how == "reshape":
+            apart = x.unflatten(2, (-1, 2)).movedim(3, 1).flatten(0, 1)  # (2 n, 2, L / 2)
+            return self.last(self.block(apart).unflatten(0, (-1, 2)).movedim(1, 3).flatten(2))
+        if self.how == "mirror":
+            return self.last(self.block(x.flip(2)).flip(2))
+        return self.last(self.block(x.roll(5, dims=2)).roll(-5, dims=2))
+
+
+@pytest.mark.parametrize("how", ["reshape", "mirror", "roll"])
+def test_a_unit_is_compared_with_what_it_takes_in_itself(how):
+    # 1 - cos 90, 1 - cos 60 and 1 - cos 180; what the unit before puts out lies in another order.
+    found = scores(Transposing(how), "first", "block", "last")
+    assert found == pytest.approx({0: 1.0, 1: 0.5, 2: 2.0}, abs=1e-6)
+
+
+def test_a_residual_block_between_transposes_against_scikit_learn(monkeypatch):
+    monkeypatch.setattr("edgeprune.criteria.block_influence.FRAMES", 1024)
+
+    class Mixer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(5)
+            self.stem = nn.Conv1d(2, 8, 3, padding=1)
+            self.attention = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))
+            self.fc = nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.stem(x).transpose(1, 2)
+            x = x + self.attention(x)
+            return self.fc(x.transpose(1, 2).mean(2))
+
+    model = Mixer()
+    subject = subject_of(model)
+    found = criterion.scores(subject)
+    (block,) = [unit.index for unit in subject.chain.units if unit.kind == "residual"]
+    with torch.no_grad():
+        x = model.stem(frames().iq).transpose(1, 2)
+        y = x + model.attention(x)
+    expected = paired_cosine_distances(x.flatten(1).double(), y.flatten(1).double()).mean()
+    wrong = paired_cosine_distances(x.transpose(1, 2).flatten(1).double(), y.flatten(1).double()).mean()
+    assert found[block] == pytest.approx(expected, abs=1e-6)
+    assert abs(wrong - expected) > 0.1
+
+
 def test_a_residual_network_against_scikit_learn(monkeypatch):
     monkeypatch.setattr("edgeprune.criteria.block_influence.FRAMES", 1024)
     model = trained()

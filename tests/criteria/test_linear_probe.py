@@ -61,6 +61,18 @@ def test_the_first_unit_is_compared_with_the_frames_themselves():
     assert found[1] != 0
 
 
+def test_a_unit_behind_code_is_compared_with_what_that_code_makes():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            return self.second(self.first(x)[:, :, :1])  # one sample tells less than all
+
+    assert criterion.scores(subject_of(Cut(), chain_of("first", "second"))) == {0: 0.0, 1: 0.0}
+
+
 def test_few_features_are_left_as_they_are():
     activations = torch.rand(3, 4, 5)
     assert torch.equal(pooled(activations), activations.flatten(1))
