@@ -14,7 +14,7 @@ from edgeprune.errors import DataError, ModelError
 from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
 from edgeprune.protocols import Progress, SimilarityMetric
-from edgeprune.records import LayerChain, Similarity
+from edgeprune.records import LayerChain, Similarity, Unit
 from edgeprune.store import record_sha256
 from edgeprune.taps import Tap, read, taps_of
 
@@ -48,11 +48,12 @@ def similarity_of(
 
     Raises:
         DataError: No batch, or one before the last, has 4 frames; the frames do not fit the network; a unit gives the
-            same output for all frames, so that its similarity is undefined.
+            same output for all frames, or outputs in which the metric finds no structure: its similarity is undefined.
         ModelError: The output of a unit cannot be read, or has values that are not finite.
     """
     total = torch.zeros(len(chain.units), len(chain.units), dtype=torch.float64)
     taps: list[Tap] = []
+    seen: list[Tensor] = []
     frames = left_out = 0
     with torch.no_grad(), evaluating(model), progress.track("similarity", operator.length_hint(batches)) as advance:
         for batch in batches:
@@ -66,12 +67,15 @@ def similarity_of(
             products = metric.products(read(model, taps, moved, metric.summarise)).cpu()
             _require_finite(products, chain)
             total += len(batch) * products
+            seen[:] = [moved]
             frames += len(batch)
             advance(1, f"{frames} frames")
     if not frames:
         raise _too_few(left_out)
     mean = total / frames
-    _require_varied(mean, chain)
+    for unit, product in zip(chain.units, mean.diagonal().tolist(), strict=True):
+        if product <= 0:
+            raise _undefined(model, taps, unit, seen[0], metric_name)
     matrix = tuple(tuple(row) for row in metric.finish(mean).tolist())
     return Similarity(record_sha256(chain), data_sha256, metric_name, frames, matrix)
 
@@ -85,13 +89,21 @@ def _require_finite(products: Tensor, chain: LayerChain) -> None:
             )
 
 
-def _require_varied(products: Tensor, chain: LayerChain) -> None:
-    for unit, product in zip(chain.units, products.diagonal().tolist(), strict=True):
-        if product <= 0:
-            raise DataError(
-                f"unit {unit.index} ({unit.path}) gives the same output for all frames: its similarity is undefined",
-                "Use frames of several classes; if they are, the unit is dead and the network needs training",
-            )
+@torch.no_grad()
+def _undefined(model: nn.Module, taps: list[Tap], unit: Unit, batch: Tensor, metric_name: str) -> DataError:
+    """Why a unit is not even similar to itself: it says the same of all frames, or the metric finds no structure."""
+    with evaluating(model):
+        varied = read(model, taps, batch, lambda output: bool((output != output[:1]).any()))[unit.index]
+    if varied:
+        return DataError(
+            f"unit {unit.index} ({unit.path}) gives outputs in which {metric_name} finds nothing to compare, since no "
+            "two frames are more alike than any others: its similarity is undefined",
+            "Use more frames, of several classes, or another --metric",
+        )
+    return DataError(
+        f"unit {unit.index} ({unit.path}) gives the same output for all frames: its similarity is undefined",
+        "Use frames of several classes; if they are, the unit is dead and the network needs training",
+    )
 
 
 def _too_few(frames: int) -> DataError:

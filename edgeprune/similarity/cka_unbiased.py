@@ -16,13 +16,15 @@ from edgeprune.errors import DataError
 
 _SMALLEST, _LARGEST = 1e-20, 1e30  # squared norms that float32 holds with all its digits
 _EXPONENTS = (-126, 127)  # of float32
+_ROUNDING = 1e-14  # of float64, relative to the squared norm of the largest row
 
 
 def linear_gram(activations: Tensor) -> Tensor:
-    """Gram matrix of the activations of one unit, relative to those for the first frame.
+    """Gram matrix of the activations of one unit, relative to their mean.
 
-    HSIC does not change when all frames are shifted alike, and the difference to one of them is small where the mean is
-    large, and exactly zero where a unit is constant. Differences are multiplied in their own precision (at least
+    HSIC does not change when all frames are shifted alike. Differences to the mean keep their digits where the mean is
+    large and where any one frame is far from the others; where a unit is constant they are set to exactly zero, which
+    the rounding of the mean would miss. Differences are multiplied in their own precision (at least
     float32); where their squares would leave its range they are scaled by a power of two, which is exact.
 
     Args:
@@ -32,7 +34,8 @@ def linear_gram(activations: Tensor) -> Tensor:
         (n, n) float64, where the activations are.
     """
     features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
-    features = features - features[0]
+    least, most = torch.aminmax(features, dim=0)
+    features = torch.where(least == most, 0.0, features - features.mean(dim=0))
     gram = _times_transposed(features)
     if _SMALLEST < gram.diagonal().max() < _LARGEST:
         return gram.double()
@@ -85,8 +88,12 @@ class LinearCKA:
     centre: Callable[[Tensor], Tensor]
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """The centred Gram matrix of activations (n, ...), flattened to (n * n,) float64."""
-        return self.centre(linear_gram(activations)).flatten()
+        """The centred Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros if it is rounding."""
+        gram = linear_gram(activations)
+        centred = self.centre(gram)
+        if centred.abs().max() <= _ROUNDING * gram.diagonal().max():
+            centred = torch.zeros_like(centred)
+        return centred.flatten()
 
     def products(self, summaries: Sequence[Tensor]) -> Tensor:
         """HSIC of all pairs of L units on one batch, (L, L) float64."""

@@ -250,6 +250,17 @@ def test_a_unit_that_says_the_same_of_all_frames(network):
         compare(network, NETWORK_CHAIN, frames(16))
 
 
+def test_a_unit_whose_frames_are_all_equally_unlike_is_not_said_to_be_dead():
+    # Every frame gets an axis of its own, so all are at right angles and the unbiased HSIC is 0.
+    class Numbered(nn.Module):
+        def forward(self, x):
+            return torch.eye(len(x))
+
+    model = nn.Sequential(nn.Conv1d(2, 3, 3), Numbered())
+    with pytest.raises(DataError, match=r"unit 1 \(1\) gives outputs in which named finds nothing to compare"):
+        compare(model, chain_of("0", "1"), frames(16))
+
+
 def test_values_that_are_not_finite(network):
     nn.init.constant_(network[3].bias, float("nan"))
     with pytest.raises(ModelError, match=r"unit 1 \(3\+4\) gives values that are not finite"):

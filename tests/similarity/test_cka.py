@@ -106,6 +106,15 @@ def test_holds_when_the_first_frame_is_unlike_all_others(name):
     np.testing.assert_allclose(compare(name, units), oracle(name, units), atol=1e-5)
 
 
+@pytest.mark.parametrize("far", [3e3, 3e4])
+@pytest.mark.parametrize("place", [0, 7])
+@pytest.mark.parametrize("name", METRICS)
+def test_one_frame_far_from_all_others_costs_no_digits(name, far, place):
+    units = related_units(np.random.default_rng(9), n=64)
+    units[0][0][place] *= far
+    np.testing.assert_allclose(compare(name, units), oracle(name, units), atol=3e-6)
+
+
 def test_units_of_very_different_scale_compare_as_if_of_one():
     small, middle, large = related_units(np.random.default_rng(3))
     same = compare("unbiased", [small, middle, large])
