@@ -18,7 +18,8 @@ bridge_option = click.option(
     type=click.Choice(BRIDGES),
     default="least-squares",
     show_default=True,
-    help="What layers start from that are rebuilt for another width; kaiming is the paper's way.",
+    help="What layers start from that are rebuilt for another width: the best fit to what they did, their leading "
+    "channels, or fresh weights (the paper's way).",
 )
 
 

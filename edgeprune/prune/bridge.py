@@ -1,11 +1,12 @@
 """Bridges: what the layers start from that were rebuilt for another width, because a layer before them was dropped.
 
-`inherit` keeps the weights of the channels that are left, as `widths.resized` made them. `kaiming` draws them afresh
-(He et al. 2015) with biases of zero, as the authors of arXiv 2406.07929 do. `least-squares` sets them so that the
-layer's output comes as near as possible to what it was in the unpruned network, on the same frames: ridge regression of
-the old output on the new input, layer after layer, each with those before it already bridged; up to a constant for each
-channel where the layer has no bias, since the normalisation after such a layer takes that up. Where the map has another
-size than before, the old output is averaged or repeated to fit it.
+`inherit` keeps the weights of the leading channels, as `widths.resized` made them; behind a concatenation those are not
+the channels that are left. `kaiming` draws the weights afresh (He et al. 2015) with biases of zero, as the authors of
+arXiv 2406.07929 do. `least-squares` sets them so that the layer's output comes as near as possible to what it was in
+the unpruned network, on the same frames: ridge regression of the old output on the new input, layer after layer, each
+with those before it already bridged; up to a constant for each channel where the layer has no bias, since the
+normalisation after such a layer takes that up. Where the map has another size than before, the old output is averaged
+or repeated to fit it.
 """
 
 import contextlib

@@ -189,7 +189,7 @@ class TestLeastSquares:
 
 
 class TestOtherKinds:
-    def test_inherit_leaves_the_weights_of_the_channels_that_are_left(self):
+    def test_inherit_leaves_the_weights_of_the_leading_channels(self):
         model = plain(nn.Conv1d(6, 5, 3)).eval()
         pruned = without(model)
         bridge(model, pruned, BATCHES, "inherit", 0)
