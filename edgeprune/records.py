@@ -247,6 +247,14 @@ class Quantisation:
 
 
 @dataclass(frozen=True)
+class GainCheck:
+    """The frames a file was checked on, all multiplied by `gain`, and the share whose class is that of float32."""
+
+    gain: float
+    same_top1: float
+
+
+@dataclass(frozen=True)
 class OnnxModel:
     """An exported network that was checked against torch.
 
@@ -268,6 +276,7 @@ class OnnxModel:
         validation_drop: Top-1 that a file of lower precision loses on validation frames to the one in float32, where a
             bound was set on it.
         quantisation: Of an int8 file.
+        gains: How it answers as the gain changes.
     """
 
     path: str
@@ -286,3 +295,4 @@ class OnnxModel:
     same_top1: float = 1.0
     validation_drop: float | None = None
     quantisation: Quantisation | None = None
+    gains: tuple[GainCheck, ...] = ()

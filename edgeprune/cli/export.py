@@ -87,6 +87,10 @@ def _say(console: "Console", written: "OnnxModel", out: Path) -> None:
         f"The same class as PyTorch for {written.same_top1:.1%} of {written.checked_frames} frames; largest difference "
         f"of a logit {written.max_abs_logit_difference:.2g}"
     )
+    if written.gains:
+        least = min(check.same_top1 for check in written.gains)
+        gains = [check.gain for check in written.gains]
+        console.print(f"For {least:.1%} or more at {min(gains):g} to {max(gains):g} times their gain")
     quantisation = written.quantisation
     if quantisation is not None:
         console.print(

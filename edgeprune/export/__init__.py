@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,8 @@ from edgeprune.errors import EdgepruneError, ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import Agreement, check_against_torch, onnx_logits
 from edgeprune.export.fallback import Bound
-from edgeprune.export.network import fitting
+from edgeprune.export.gain import check_gains
+from edgeprune.export.network import fitting, on_raw_samples, torch_logits
 from edgeprune.export.onnx import export_onnx
 from edgeprune.export.precision import Calibration, Lowering, lower
 from edgeprune.export.quantise import METHODS, Method
@@ -53,7 +55,8 @@ def export(
     """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
 
     In float32 the file must give every frame the class that torch gives it; in a lower precision it must answer with
-    finite numbers, and the record says how often the class is the same.
+    finite numbers, and the record says how often the class is the same. A network whose answers do not hang on the gain
+    of the receiver must keep that, from a millionth to a million times the gain of the frames.
 
     The file appears whole and checked, or not at all; one that was there before stays until then. `nodes` of the record
     counts the operators of the finished graph, where batch norms have become part of the convolutions before them.
@@ -95,8 +98,9 @@ def export(
         simplified = simplify(raw, finished, iq, time_limit_s=time_limit_s, simplifiers=simplifiers)
         advance(1, f"simplified by {simplified.simplifier}")
         agreement = check_against_torch(model, spec, finished, iq)
+        gains = check_gains(partial(torch_logits, on_raw_samples(model, spec)), finished, iq)
         advance(1, f"largest logit difference to torch {agreement.max_abs_difference:.2g}")
-        record = _record(finished, exporter, simplified, agreement)
+        record = replace(_record(finished, exporter, simplified, agreement), gains=gains)
         if precision != "fp32":
             kept_in: Literal["fp16", "fp32"] = "fp16" if "fp16" in target.precisions else "fp32"
             record = lower(finished, typed, iq, Lowering(precision, calibration, bound, kept_in), record)

@@ -1,8 +1,8 @@
 """FP16: weights and arithmetic in half precision, input and output in float32.
 
-What would not survive stays in float32: the normalisation of raw samples, whose squares lie below the smallest half,
-and every operator that makes or holds a number near or above the largest one. The precision is in the types of the
-graph, so that every version of TensorRT and ONNX Runtime reads the same from it.
+What would not survive stays in float32: the normalisation of raw samples, whatever their gain (`gain.py`), and every
+operator whose numbers are near or above the largest half, or all so small that halves have no digits left for them. The
+precision is in the types of the graph, so that every version of TensorRT and ONNX Runtime reads the same from it.
 """
 
 from collections.abc import Collection
@@ -12,19 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnx_ir as ir
-import onnxruntime
 from onnx import GraphProto, ModelProto, TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveUnusedNodesPass
 from onnxruntime.transformers import float16
 
 from edgeprune.errors import ModelError
 from edgeprune.export import graph
+from edgeprune.export.gain import normalising
 from edgeprune.export.network import first_cause
+from edgeprune.export.tensors import Tensors
 
 LARGEST = 65504.0
 """The largest finite half."""
+FAINT = 2.0**-8
+"""64 times the smallest half that has all its digits."""
 _HEADROOM = 2.0
-_FRAMES = 256
 
 
 def convert(
@@ -49,7 +51,7 @@ def convert(
     model = ir.to_proto(lifted)
     if only is None:
         _name_all(model.graph)
-    kept = {*before_weights(model.graph), *_large(model, iq)}
+    kept = {*normalising(model, iq), *_out_of_range(model, iq)}
     if only is not None:
         kept |= {node.name for node in model.graph.node} - set(only)
     try:
@@ -101,28 +103,19 @@ def _without_detours(model: ModelProto, kept: Collection[str]) -> ModelProto:
     return tidied
 
 
-def before_weights(inner: GraphProto) -> tuple[str, ...]:
-    """Operators between the input and the first one on each way that holds weights: the normalisation."""
-    weights = {tensor.name for tensor in inner.initializer if np.prod(tensor.dims) > 1}
-    reached, found = {graph.INPUT}, []
-    for node in inner.node:
-        if reached & set(node.input) and not weights & set(node.input):
-            reached |= set(node.output)
-            found.append(node.name)
-    return tuple(found)
+def _out_of_range(model: ModelProto, iq: npt.NDArray[np.float32]) -> list[str]:
+    """Operators that halves do not serve.
 
-
-def _large(model: ModelProto, iq: npt.NDArray[np.float32]) -> list[str]:
-    """Operators with a weight or, on these frames, an input or output too near the largest half."""
-    ranges = tensor_ranges(model, iq)
+    They have a weight or, on these frames, an input or output too near the largest half; or an input or output whose
+    largest value is so small that most others would lose their digits.
+    """
+    ranges = {graph.INPUT: float(np.abs(iq).max(initial=0)), **tensor_ranges(model, iq)}
+    faint = {name for name, largest in ranges.items() if 0 < largest < FAINT}
     ranges.update(
         {tensor.name: float(np.abs(numpy_helper.to_array(tensor)).max(initial=0)) for tensor in model.graph.initializer}
     )
-    return [
-        node.name
-        for node in model.graph.node
-        if any(ranges.get(name, 0.0) * _HEADROOM > LARGEST for name in (*node.input, *node.output))
-    ]
+    large = {name for name, largest in ranges.items() if largest * _HEADROOM > LARGEST}
+    return [node.name for node in model.graph.node if (faint | large) & {*node.input, *node.output}]
 
 
 def tensor_ranges(model: ModelProto, iq: npt.NDArray[np.float32]) -> dict[str, float]:
@@ -131,31 +124,11 @@ def tensor_ranges(model: ModelProto, iq: npt.NDArray[np.float32]) -> dict[str, f
     Raises:
         ModelError: ONNX Runtime cannot run the graph.
     """
-    shaped = onnx.shape_inference.infer_shapes(model)
-    outputs = {value.name for value in shaped.graph.output}
-    floats = {
-        value.name
-        for value in (*shaped.graph.value_info, *shaped.graph.output)
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT
-    }
-    made = [name for node in shaped.graph.node for name in node.output if name in floats]
-    shaped.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made if name not in outputs
-    )
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = onnxruntime.InferenceSession(shaped.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        size = session.get_inputs()[0].shape[0]
-        step = size if isinstance(size, int) else _FRAMES
-        ranges = dict.fromkeys(made, 0.0)
-        for start in range(0, max(1, min(len(iq), _FRAMES) // step) * step, step):
-            batch = np.resize(iq[start : start + step], (step, *iq.shape[1:])) if isinstance(size, int) else iq[:step]
-            for name, values in zip(made, session.run(made, {graph.INPUT: batch}), strict=True):
-                ranges[name] = max(ranges[name], float(np.abs(values).max(initial=0)))
-    except Exception as error:  # onnxruntime's errors share no base class
-        raise ModelError(f"ONNX Runtime cannot run the exported network: {first_cause(error)}") from error
+    tensors = Tensors(model)
+    ranges = dict.fromkeys(tensors.names, 0.0)
+    for made in tensors.of(iq):
+        for name, values in made.items():
+            ranges[name] = max(ranges[name], float(np.abs(values).max(initial=0)))
     return ranges
 
 

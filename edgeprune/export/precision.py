@@ -12,6 +12,7 @@ from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
 from edgeprune.export.fallback import Bound, Kept, Search
+from edgeprune.export.gain import check_lower
 from edgeprune.records import OnnxModel, Quantisation
 
 
@@ -67,7 +68,8 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
 
     Raises:
         ConfigError: int8 without calibration, or for an opset that is too old.
-        ModelError: It cannot be written, or its answers are not finite.
+        ModelError: It cannot be written, its answers are not finite, or they hang on the gain where those in float32
+            do not.
     """
     quantisation, drop, bound = None, None, lowering.bound
     if lowering.precision == "fp16":
@@ -90,6 +92,7 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
         same_top1=float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         validation_drop=drop,
         quantisation=quantisation,
+        gains=check_lower(source, target, iq, lowering.precision),
     )
 
 

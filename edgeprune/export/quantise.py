@@ -21,7 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph
-from edgeprune.export.half import before_weights
+from edgeprune.export.gain import normalising
 from edgeprune.export.network import first_cause
 from edgeprune.export.quiet import quietly
 from edgeprune.files.whole import begun_folder
@@ -88,7 +88,7 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
         raise ConfigError(f"int8 takes opset {OLDEST_OPSET} or newer, not {opset}", "Set another opset in the target")
     if fixed is not None and len(iq) < fixed:
         raise ConfigError(f"{len(iq)} frames to calibrate on cannot fill a batch of {fixed}", "Give more --calib-data")
-    excluded = before_weights(model.graph)
+    excluded = normalising(model, iq)
     operators = tuple(
         node.name for node in model.graph.node if node.op_type in _QUANTISED and node.name not in excluded
     )

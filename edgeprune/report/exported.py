@@ -17,6 +17,7 @@ def exports(report: Report) -> list[Row]:
         Row("Of them ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
     ]
     said = [
+        Row("Same class at other gains", _gains(before), _gains(after), ""),
         Row("Precision", before.precision, after.precision, ""),
         Row("Calibrated", _calibrated(before), _calibrated(after), ""),
         Row("Kept out of int8", _kept(before), _kept(after), ""),
@@ -24,6 +25,13 @@ def exports(report: Report) -> list[Row]:
         Row("Simplifier notes", "; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes), ""),
     ]
     return [*rows, *(row for row in said if row.before or row.after)]
+
+
+def _gains(facts: OnnxFacts) -> str:
+    if not facts.gains:
+        return ""
+    gains, least = [check.gain for check in facts.gains], min(check.same_top1 for check in facts.gains)
+    return f"{n.percent(least)} or more, from {min(gains):g} to {max(gains):g} times the gain"
 
 
 def _calibrated(facts: OnnxFacts) -> str:

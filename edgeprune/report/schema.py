@@ -137,6 +137,13 @@ class Quantisation(Part):
     sensitivity: tuple[OperatorSensitivity, ...] = ()
 
 
+class GainCheck(Part):
+    """The checked frames, all multiplied by `gain`."""
+
+    gain: Annotated[float, Field(gt=0)]
+    same_top1: Share = Field(description="Share of them whose class is that of float32 at the same gain.")
+
+
 class OnnxFacts(Part):
     """How one network was exported and checked against PyTorch."""
 
@@ -155,6 +162,7 @@ class OnnxFacts(Part):
         default=None, description="Top-1 lost to the file in float32 on validation frames, where a bound was set."
     )
     quantisation: Quantisation | None = None
+    gains: tuple[GainCheck, ...] = Field(default=(), description="How it answers as the gain of the receiver changes.")
 
 
 class PrecisionCandidate(Part):
