@@ -26,8 +26,9 @@ from edgeprune.export import export
 from edgeprune.frames import fit_to
 from edgeprune.network.cards import choose
 from edgeprune.network.compute import Compute, brought_home
+from edgeprune.network.statistics import reestimate
 from edgeprune.protocols import Progress
-from edgeprune.prune import surgery, width
+from edgeprune.prune import width
 from edgeprune.records import Arch, Frames, InputSpec, OnnxModel, Reading, Split, TrainingResult
 from edgeprune.splits import AUTO
 from edgeprune.store import to_plain
@@ -140,7 +141,7 @@ class Workshop:
     def _settle(self, pruned: Checkpoint) -> None:
         """Tell batch norm what it sees now."""
         with self.compute.lent(pruned.model):
-            surgery.reestimate_batch_norm(pruned.model, planning.calibration(pruned, self.parts))
+            reestimate(pruned.model, planning.calibration(pruned, self.parts))
 
     def train(self, source: Path, keep_macs: int | None, out: Path, state: Path, key: str) -> TrainingResult:
         """Train the network in a file and write it to another; interrupted, it continues from the state.

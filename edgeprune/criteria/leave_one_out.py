@@ -8,14 +8,10 @@ frame, so it never outweighs one.
 
 import math
 
-from torch import nn
-from torch.optim.swa_utils import update_bn
-
 from edgeprune.criteria._dropping import droppable, without
 from edgeprune.criteria._frames import accuracy, answers, batches, log_loss, not_finite, spread
-from edgeprune.modes import seeded
-from edgeprune.network.compute import beside, device_of
-from edgeprune.protocols import Labelled, Subject
+from edgeprune.network.statistics import reestimate
+from edgeprune.protocols import Subject
 
 FRAMES = 1024
 NORM_FRAMES = 512
@@ -41,7 +37,7 @@ class LeaveOneOut:
         with subject.progress.track("leave one out", len(units)) as advance:
             for unit in units:
                 pruned = without(subject, [unit.index])
-                _settle(pruned, norm_frames, subject.seed)
+                reestimate(pruned, (batch.iq for batch in batches(norm_frames)))
                 logits = answers(pruned, frames)
                 growth = squeezed(log_loss(logits, frames) - least) / (2 * len(frames.labels))
                 scores[unit.index] = best - accuracy(logits, frames) + growth
@@ -52,12 +48,6 @@ class LeaveOneOut:
 def squeezed(growth: float) -> float:
     """Map the growth of the loss to -1..1, keeping its order."""
     return 1.0 if math.isinf(growth) else growth / (1 + abs(growth))
-
-
-def _settle(model: nn.Module, frames: Labelled, seed: int) -> None:
-    """Estimate batch norm's running statistics again; dropout is active meanwhile, and seeded."""
-    with seeded(seed, device_of(model)):
-        update_bn((beside(model, batch.iq) for batch in batches(frames)), model)
 
 
 criterion = LeaveOneOut()

@@ -1,4 +1,5 @@
-"""Bridges: what the layers start from that were rebuilt for another width, because a layer before them was dropped.
+"""Bridges: what the layers start from that were rebuilt for another width, because a layer before them was dropped, and
+what normalisation layers remember of their input.
 
 `inherit` keeps the weights of the leading channels, as `widths.resized` made them; behind a concatenation those are not
 the channels that are left. `kaiming` draws the weights afresh (He et al. 2015) with biases of zero, as the authors of
@@ -7,10 +8,13 @@ the unpruned network, on the same frames: ridge regression of the old output on 
 with those before it already bridged; up to a constant for each channel where the layer has no bias, since the
 normalisation after such a layer takes that up. Where the map has another size than before, the old output is averaged
 or repeated to fit it.
+
+Running statistics are estimated again in the same order: those before a layer before it is fitted, since it is fitted
+to what they make, and those behind it afterwards.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import torch
@@ -19,18 +23,20 @@ from torch import Tensor, nn
 from edgeprune.modes import evaluating
 from edgeprune.names import Bridge
 from edgeprune.network.compute import beside
+from edgeprune.network.statistics import reestimate, with_statistics
 
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
 _MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save
 _FRAMES_AT_ONCE = 64
 _MOST_PARTS = 8  # with 64 of them the bridges of VGG16 were no better
+_MOST_PASSES = 4  # over all frames, for the statistics before layers that are fitted
 _ROWS_A_FEATURE = 50  # equations for each unknown; more hardly move the solution
 
 
 def bridge(
     unpruned: nn.Module, pruned: nn.Module, batches: Sequence[Tensor], how: Bridge, seed: int
 ) -> tuple[str, ...]:
-    """Give the rebuilt layers of a pruned network their first weights, in place.
+    """Give the rebuilt layers of a pruned network their first weights, and all its layers new statistics, in place.
 
     Args:
         unpruned: The network before, unfolded.
@@ -40,7 +46,7 @@ def bridge(
         seed: Of fresh weights.
 
     Returns:
-        Paths of the layers that were bridged, in order of the network.
+        Paths of the layers that were bridged.
     """
     paths = rebuilt_layers(unpruned, pruned)
     if how == "kaiming":
@@ -48,13 +54,37 @@ def bridge(
             torch.manual_seed(seed)
             for path in paths:
                 _draw(pruned.get_submodule(path))
-    elif how == "least-squares":
-        fitting = [path for path in paths if _can_be_fitted(pruned.get_submodule(path))]
-        parts = [part for whole in batches for part in torch.split(whole, _FRAMES_AT_ONCE)][:_MOST_PARTS]
-        wanted = _old_outputs(unpruned, pruned, fitting, parts)
-        for path in fitting:
+    fitting = [path for path in paths if how == "least-squares" and _can_be_fitted(pruned.get_submodule(path))]
+    parts = [part for whole in batches for part in torch.split(whole, _FRAMES_AT_ONCE)][:_MOST_PARTS]
+    wanted = _old_outputs(unpruned, pruned, fitting, parts)
+    few = batches[: max(2, -(-_MOST_PASSES * len(batches) // (len(fitting) + 1)))]
+    waiting: list[str] = []
+    for path in _in_order(pruned, {*fitting, *with_statistics(pruned)}, batches):
+        if path in wanted:
+            reestimate(pruned, few, waiting, until=path)
             _fit(pruned, path, parts, wanted[path])
+            waiting = []
+        else:
+            waiting.append(path)
+    reestimate(pruned, batches, waiting)
     return paths
+
+
+@torch.no_grad()
+def _in_order(model: nn.Module, paths: Collection[str], batches: Sequence[Tensor]) -> list[str]:
+    """Paths of modules in the order in which they first run; without those that do not."""
+    order: dict[str, None] = {}
+
+    def note(path: str, _: nn.Module, __: object) -> None:
+        order.setdefault(path)
+
+    with contextlib.ExitStack() as hooks:
+        for path in paths:
+            hooks.enter_context(model.get_submodule(path).register_forward_pre_hook(partial(note, path)))
+        hooks.enter_context(evaluating(model))
+        if paths:
+            model(beside(model, batches[0][:2]))
+    return list(order)
 
 
 def rebuilt_layers(unpruned: nn.Module, pruned: nn.Module) -> tuple[str, ...]:

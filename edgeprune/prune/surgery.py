@@ -1,15 +1,10 @@
-"""Surgery: a plan carried out on a network, which is left untouched, and batch norm told of its new input."""
+"""Surgery: a plan carried out on a network, which is left untouched."""
 
-from collections.abc import Iterable
 from dataclasses import replace
-
-from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError
-from edgeprune.network.compute import beside
 from edgeprune.records import PrunePlan
 
 
@@ -33,17 +28,3 @@ def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:
         metrics={},
         sha256="",
     )
-
-
-def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace the running statistics of batch norm by their averages over the batches; the model stays in its mode.
-
-    What a layer sees changes when units before it are dropped; without this the first epochs only undo the mismatch.
-
-    Args:
-        model: Changed in place.
-        batches: Normalised frames (N, channels, length) of the train split; brought to the model one batch at a time.
-    """
-    was_training = model.training
-    update_bn((beside(model, batch) for batch in batches), model)
-    model.train(was_training)

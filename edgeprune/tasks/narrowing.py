@@ -11,7 +11,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Narrowing
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.network.compute import CPU, Compute, brought_home
-from edgeprune.prune import surgery
+from edgeprune.network.statistics import reestimate
 from edgeprune.prune.filters import METHODS
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.width import narrow
@@ -72,7 +72,7 @@ def narrow_model(
     old = sizes_of(model.model)
     with compute.lent(model.model):
         network, new = narrow(model.model, model.input, width.method, width.keep_macs, seed=seed)
-        surgery.reestimate_batch_norm(network, calibration(model, parts))
+        reestimate(network, calibration(model, parts))
     narrowed = replace(model, model=brought_home(network), widths={**model.widths, **new}, metrics={}, sha256="")
     saved = checkpoints.save(out, narrowed)
     return Narrowing(

@@ -34,6 +34,7 @@ BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
 STORED_FRAMES = 1 << 14  # that a criterion is given of frames in a file; none takes more than a few thousand
 MOST_SEGMENTS = 7
+"""How many `--segments auto` makes, chosen on validation beside 1 and 3: see docs/method.md."""
 KEEP_RATIO = 0.33
 
 Record = TypeVar("Record")
@@ -46,7 +47,7 @@ class PlanSettings:
     Attributes:
         keep: Units to keep in all, or None to go by the ratio.
         keep_ratio: Share of the droppable units to keep, or None for `KEEP_RATIO`.
-        segments: How many, or 'auto' for the paper's rule.
+        segments: How many, or 'auto' for `MOST_SEGMENTS`, or as many as units are kept if those are fewer.
         metric: Compares layers.
         criterion: Scores layers.
         profile: What is segmented: 'rows' of the similarity matrix or its 'column-sums'.
@@ -102,7 +103,7 @@ def similarity(
 
 
 def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings) -> Segmentation:
-    """Cut the chain; 'auto' makes no more segments than units are kept, so that each keeps one."""
+    """Cut the chain; 'auto' makes `MOST_SEGMENTS`, or as many as units are kept if those are fewer: each keeps one."""
     limit = max(1, min(MOST_SEGMENTS, kept_units(chain, settings)))
     return segments.segment(similar, chain, settings.segments, settings.profile, limit)
 
@@ -289,5 +290,4 @@ def reassemble(
     unpruned = unfolded(model.model)
     with compute.lent(unpruned, pruned.model):
         bridge(unpruned, pruned.model, frames, settings.bridge, settings.seed)
-        surgery.reestimate_batch_norm(pruned.model, frames)
     return pruned

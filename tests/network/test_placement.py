@@ -18,12 +18,12 @@ from edgeprune.edits import apply_edits
 from edgeprune.models.resnet import ResNet
 from edgeprune.names import BRIDGES, CHANNEL_METHODS
 from edgeprune.network.compute import CPU, brought_home, device_of
+from edgeprune.network.statistics import reestimate
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Search, Subject
 from edgeprune.prune.bridge import bridge
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.similarity import similarity_of
-from edgeprune.prune.surgery import reestimate_batch_norm
 from edgeprune.prune.width import narrow, soften
 from edgeprune.records import InputSpec
 from edgeprune.train.evaluate import predict
@@ -137,7 +137,7 @@ def test_every_bridge_and_batch_norm(how):
         pruned.load_state_dict(start)
         torch.manual_seed(0)
         paths = bridge(given.model, pruned, batches, how, seed=0)
-        reestimate_batch_norm(pruned, batches)
+        reestimate(pruned, batches)
         return paths, {name: value.cpu().clone() for name, value in pruned.state_dict().items()}
 
     (paths, expected), (again, found), _ = on_both(work, given.model, pruned)

@@ -188,6 +188,30 @@ class TestLeastSquares:
         assert all(parameter.requires_grad for parameter in pruned.parameters())
 
 
+class TestInOrder:
+    """Layers between normalisations, as a dense network has them: each is fitted to what the one before it makes."""
+
+    @torch.no_grad()
+    def test_statistics_before_a_layer_are_new_when_it_is_fitted_and_stay(self):
+        torch.manual_seed(0)
+        norm = nn.BatchNorm1d(6)
+        model = nn.Sequential(
+            nn.Conv1d(2, 4, 1), nn.Tanh(), nn.Conv1d(4, 6, 1), nn.Tanh(), norm, nn.ReLU(), nn.Conv1d(6, 5, 1)
+        )
+        model.train()(torch.cat(BATCHES))
+        pruned = without(model.eval(), "2+3")
+        with_old = copy.deepcopy(pruned)
+        bridge(model, pruned, BATCHES, "least-squares", 0)
+        arriving = torch.from_numpy(through(pruned, 4))
+        batches = arriving.split([len(batch) for batch in BATCHES])
+        means = torch.stack([batch.mean((0, 2)) for batch in batches]).mean(0)
+        torch.testing.assert_close(pruned[4].running_mean, means.float(), atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(pruned[4].running_mean, with_old[4].running_mean, atol=1e-3)
+        weights, offsets = least_squares(windows(through(pruned, 6), 1), rows_of(through(model, 7)))
+        np.testing.assert_allclose(pruned[6].weight.flatten(1).T, weights, atol=1e-3)
+        np.testing.assert_allclose(pruned[6].bias, offsets, atol=1e-3)
+
+
 class TestOtherKinds:
     def test_inherit_leaves_the_weights_of_the_leading_channels(self):
         model = plain(nn.Conv1d(6, 5, 3)).eval()

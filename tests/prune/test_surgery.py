@@ -5,12 +5,11 @@ import dataclasses
 import pytest
 import synthetic
 import torch
-from torch import nn
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune.errors import ConfigError
 from edgeprune.prune.layers import layers_of
-from edgeprune.prune.surgery import apply, reestimate_batch_norm
+from edgeprune.prune.surgery import apply
 from edgeprune.records import Decision, PrunePlan
 
 
@@ -161,31 +160,3 @@ class TestApply:
         with pytest.raises(ConfigError, match=f"sha256 {'e' * 12}, not {model.sha256[:12]}") as caught:
             apply(model, other)
         assert "edgeprune plan" in caught.value.hint
-
-
-class TestBatchNorm:
-    def test_statistics_are_the_means_over_the_batches(self):
-        model = nn.Sequential(nn.BatchNorm1d(2), nn.Conv1d(2, 3, 1), nn.BatchNorm1d(3))
-        batches = [synthetic.signals(8, 16, seed) * (seed + 1) for seed in range(3)]
-        reestimate_batch_norm(model, batches)
-        torch.testing.assert_close(model[0].running_mean, torch.stack([b.mean((0, 2)) for b in batches]).mean(0))
-        torch.testing.assert_close(model[0].running_var, torch.stack([b.var((0, 2)) for b in batches]).mean(0))
-        with torch.no_grad():
-            inner = [
-                model[1]((b - b.mean((0, 2))[:, None]) / (b.var((0, 2), correction=0) + 1e-5).sqrt()[:, None])
-                for b in batches
-            ]
-        torch.testing.assert_close(model[2].running_mean, torch.stack([b.mean((0, 2)) for b in inner]).mean(0))
-
-    @pytest.mark.parametrize("training", [True, False])
-    def test_nothing_else_changes(self, training):
-        model = synthetic.network("resnet56-1d", synthetic.LENGTH, 3)
-        pruned = apply(synthetic.checkpoint(), plan_of(synthetic.chain("resnet56-1d", synthetic.LENGTH, 3), [3, 10]))
-        pruned.model.train(training)
-        before = {name: value.clone() for name, value in pruned.model.state_dict().items()}
-        reestimate_batch_norm(pruned.model, [synthetic.signals(8)])
-        changed = {name for name, value in pruned.model.state_dict().items() if not torch.equal(value, before[name])}
-        assert {name.rsplit(".", 1)[1] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
-        assert {module.training for module in pruned.model.modules()} == {training}
-        assert {module.momentum for module in pruned.model.modules() if isinstance(module, nn.BatchNorm1d)} == {0.1}
-        assert not model.training

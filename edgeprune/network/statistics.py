@@ -1,0 +1,93 @@
+"""Running statistics: what normalisation layers remember of the frames a network was trained on.
+
+Any module counts that holds buffers whose names begin with `running_`, torch's own or a network's. Such a module
+updates them in training mode; where it has a `momentum`, that is the share of the batch in what it remembers.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from edgeprune.modes import evaluating
+from edgeprune.network.compute import beside
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """A module with running statistics that says how fast they follow the batches; None for their plain mean."""
+
+    momentum: float | None
+
+
+def with_statistics(model: nn.Module) -> dict[str, nn.Module]:
+    """Modules that hold running statistics, by their path; a shared one once."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if any(name.startswith("running_") for name, _ in module.named_buffers(recurse=False))
+    }
+
+
+class _Reached(Exception):  # noqa: N818 (a finding, not an error)
+    """The module up to which a network is run."""
+
+
+@torch.no_grad()
+def reestimate(
+    model: nn.Module, batches: Iterable[Tensor], paths: Iterable[str] | None = None, until: str | None = None
+) -> None:
+    """Replace running statistics by the means of those of the batches, in place.
+
+    What a layer sees changes when units before it are dropped; without this the first epochs only undo the mismatch.
+    All else is in evaluation mode meanwhile, dropout too, so that nothing about it is random; every module is back in
+    its own mode afterwards. A module without `momentum` updates its statistics as it does in training.
+
+    Args:
+        model: The modules to update normalise each batch by that batch alone, the others by what they remember.
+        batches: Normalised frames (N, channels, length) of the train split; brought to the model one batch at a time.
+        paths: Of the modules to update; None for all that hold statistics.
+        until: Path of a module at which each pass may end.
+    """
+    found = with_statistics(model)
+    chosen = list(found.values()) if paths is None else [found[path] for path in paths]
+    if not chosen:
+        return
+    with evaluating(model), _own_momentum(chosen), _ending(model, until):
+        for module in chosen:
+            module.training = True
+            if isinstance(module, _NormBase):
+                module.reset_running_stats()
+        for seen, batch in enumerate(batches):
+            for module in chosen:
+                if isinstance(module, Averaging):
+                    module.momentum = 1 / (seen + 1)  # the mean of all batches so far
+            with contextlib.suppress(_Reached):
+                model(beside(model, batch))
+
+
+@contextlib.contextmanager
+def _ending(model: nn.Module, until: str | None) -> Iterator[None]:
+    """Within it, a pass ends before a module."""
+
+    def stop(_: nn.Module, __: object) -> None:
+        raise _Reached
+
+    with contextlib.ExitStack() as hooks:
+        if until is not None:
+            hooks.enter_context(model.get_submodule(until).register_forward_pre_hook(stop))
+        yield
+
+
+@contextlib.contextmanager
+def _own_momentum(modules: list[nn.Module]) -> Iterator[None]:
+    """Afterwards every module has the momentum it had."""
+    own = [(module, module.momentum) for module in modules if isinstance(module, Averaging)]
+    try:
+        yield
+    finally:
+        for module, momentum in own:
+            module.momentum = momentum
