@@ -138,7 +138,7 @@ class Segmentation:
         segments: (first, last) unit index of each, together covering the chain.
         losses: Least within-segment sum of squares for 1, 2, ... segments.
         profile: What was segmented: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
-        chosen: 'auto' when the number of segments was found by the paper's rule, else 'given'.
+        chosen: 'auto' when as many segments were made as units are kept, up to a limit, else 'given'.
     """
 
     similarity_sha256: str

@@ -36,7 +36,12 @@ _OPTIONS = (
         metavar="MS",
         help="Instead: the best units whose network's median latency on the target is within it.",
     ),
-    click.option("--segments", default="auto", show_default=True, help="How many segments, or auto."),
+    click.option(
+        "--segments",
+        default="auto",
+        show_default=True,
+        help="How many segments; auto is seven, or as many as units are kept.",
+    ),
     click.option(
         "--profile",
         type=click.Choice(["rows", "column-sums"]),

@@ -6,7 +6,6 @@ the minima the recurrence found. The code published with arXiv 2406.07929 fills 
 largest n whose loss is below the current one, which gives other, worse segments.
 """
 
-import itertools
 from typing import Literal
 
 import numpy as np
@@ -19,7 +18,6 @@ from edgeprune.store import record_sha256
 Floats = npt.NDArray[np.float64]
 Segments = tuple[tuple[int, int], ...]
 
-LEAST_DROP = 0.05
 NEGLIGIBLE = 1e-9  # similarities are of order 1: a smaller sum of squares is the rounding of float32 activations
 
 
@@ -85,28 +83,6 @@ def _trace(starts: list[npt.NDArray[np.intp]], length: int) -> Segments:
     return tuple(reversed(runs))
 
 
-def choose_segments(losses: tuple[float, ...], max_k: int, threshold: float = LEAST_DROP) -> int:
-    """The paper's rule: the last k whose loss is more than `threshold` below that of k - 1.
-
-    The drop is relative to the loss at k - 1. Every further segment lowers the loss, so the rule asks whether it still
-    explains a noticeable share of what was left; "last" and not "first to fail", because a fourth segment can pay off
-    where the third did not. Where nothing but rounding is left, nothing can drop.
-
-    Args:
-        losses: Least loss for 1, 2, ... segments.
-        max_k: Largest k considered.
-        threshold: Share of the loss at k - 1, 0..1.
-
-    Returns:
-        k, 1..max_k; 1 when no drop is large enough.
-    """
-    chosen = 1
-    for k, (before, after) in enumerate(itertools.pairwise(losses[:max_k]), start=2):
-        if before > NEGLIGIBLE and before - after > threshold * before:
-            chosen = k
-    return chosen
-
-
 def segment(
     similarity: Similarity,
     chain: LayerChain,
@@ -122,9 +98,9 @@ def segment(
     Args:
         similarity: Of the units of this chain.
         chain: The units.
-        segments: How many, or 'auto' for the paper's rule.
+        segments: How many, or 'auto' for the limit, or fewer if those leave no difference within any.
         profile: The point of a unit: its row of the matrix, or (the paper) the sum of its column.
-        limit: Most segments that 'auto' may choose; fewer when the run is shorter, never less than 1.
+        limit: How many 'auto' makes; fewer when the run is shorter, never less than 1.
 
     Returns:
         The segments, and the least loss for 1, 2, ... up to the number given or the limit.
@@ -145,7 +121,8 @@ def segment(
     matrix = np.array(similarity.matrix)[first : last + 1, first : last + 1]
     points = matrix if profile == "rows" else matrix.sum(axis=0)[:, None]
     losses, partitions = fisher_segments(points, most)
-    chosen = choose_segments(losses, most) if segments == "auto" else most
+    uniform = [k for k, loss in enumerate(losses, start=1) if loss <= NEGLIGIBLE]
+    chosen = uniform[0] if segments == "auto" and uniform else most
     runs = [(start + first, end + first) for start, end in partitions[chosen - 1]]
     runs[0] = (0, runs[0][1])
     runs[-1] = (runs[-1][0], len(chain.units) - 1)

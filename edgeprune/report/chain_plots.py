@@ -145,7 +145,7 @@ def segment_losses(plan: Plan) -> Plot:
         axes.set_ylim(bottom=0)
         canvas.only_grid(axes, "y")
 
-    how = "found by the rule" if plan.segmentation.chosen == "auto" else "given"
+    how = "the default: seven, or as many as units stay" if plan.segmentation.chosen == "auto" else "given"
     shown = "; ".join(f"{number}: {n.significant(loss)}" for number, loss in enumerate(losses, start=1))
     return Plot(
         "segments",

@@ -73,7 +73,9 @@ class SegmentSearch(Part):
     """How the segments were found: `losses` for 1, 2, ... segments."""
 
     profile: Literal["rows", "column-sums"]
-    chosen: Literal["auto", "given"]
+    chosen: Literal["auto", "given"] = Field(
+        description="`auto`: seven segments, or as many as units stay if those are fewer."
+    )
     losses: tuple[float, ...]
 
 

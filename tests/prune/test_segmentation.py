@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeprune.errors import ConfigError, ModelError
-from edgeprune.prune.segmentation import choose_segments, diameters, fisher_segments, segment
+from edgeprune.prune.segmentation import diameters, fisher_segments, segment
 from edgeprune.records import LayerChain, Similarity, Unit
 from edgeprune.store import record_sha256
 
@@ -100,29 +100,6 @@ def test_diameters_of_equal_points_are_exactly_zero():
     assert (diameters(np.full((30, 2), 0.1))[np.triu_indices(30)] == 0).all()
 
 
-@pytest.mark.parametrize(
-    ("losses", "max_k", "expected"),
-    [
-        ((100, 50, 49, 30, 29.9), 5, 4),  # drops of 50, 2, 39 and 0.3 %: the last above 5 % is that of k = 4
-        ((100, 50, 49, 30, 29.9), 3, 2),
-        ((100, 50, 49, 30, 29.9), 9, 4),
-        ((100, 50), 1, 1),
-        ((100, 95), 2, 1),  # exactly 5 % does not exceed it
-        ((100, 94.9), 2, 2),
-        ((10, 0, 0), 3, 2),
-        ((10, 1e-12, 1e-16), 3, 2),  # rounding is not a drop
-        ((0, 0, 0), 3, 1),
-        ((5,), 3, 1),
-    ],
-)
-def test_the_last_k_whose_loss_drops_by_more_than_five_percent(losses, max_k, expected):
-    assert choose_segments(losses, max_k) == expected
-
-
-def test_the_threshold_of_the_drop():
-    assert choose_segments((100, 60, 45), 3, threshold=0.3) == 2
-
-
 @pytest.mark.parametrize("profile", ["rows", "column-sums"])
 def test_blocks_are_found_and_the_ends_join_their_neighbours(profile):
     chain = chain_of("--" + "ddd" + "d-ddd" + "dd" + "-")
@@ -159,8 +136,18 @@ def test_a_given_number_is_used_and_auto_stays_within_its_limit():
     given_number = segment(similarity, chain, 5, "rows", 2)
     assert (len(given_number.segments), len(given_number.losses), given_number.chosen) == (5, 5, "given")
     assert len(segment(similarity, chain, "auto", "rows", 2).segments) == 2
+    assert len(segment(similarity, chain, "auto", "rows", 7).segments) == 4  # no difference is left within any
     assert segment(similarity, chain, "auto", "rows", 0).segments == ((0, 7),)
     assert given_number.similarity_sha256 == record_sha256(similarity)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 30])
+def test_auto_makes_as_many_as_its_limit_of_a_chain_of_noise(limit):
+    noise = np.random.default_rng(0).uniform(size=(20, 20))
+    chain = chain_of("d" * 20)
+    found = segment(similarity_with(noise + noise.T, chain), chain, "auto", "rows", limit)
+    assert len(found.segments) == min(limit, 20)
+    assert (found.chosen, len(found.losses)) == ("auto", min(limit, 20))
 
 
 @settings(deadline=None, max_examples=30)
