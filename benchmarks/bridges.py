@@ -34,6 +34,7 @@ from edgeprune.unfold import unfolded
 CLASSES, SHAPE = 11, InputSpec(2, 128)
 SHARES = (0.75, 0.5, 0.25)
 BATCH = 256
+WAYS = ("bridged", "re-estimated after", "in order")
 RATES = {"densenet": (8, 0.1), "vgg16": (8, 0.05), "signet50": (4, 0.05)}
 
 
@@ -158,8 +159,8 @@ def measured(model: nn.Module, share: float, seed: int, batches: list[Tensor], t
     torch.manual_seed(seed)
     update_bn(batches, afterwards)
     bridges.bridge(unpruned, in_order, batches, "least-squares", seed)
-    ways = {"bridged": bridged, "re-estimated after": afterwards, "in order": in_order}
-    return {"share": share, "dropped": dropped, **{name: top1(network, test) for name, network in ways.items()}}
+    ways = zip(WAYS, (bridged, afterwards, in_order), strict=True)
+    return {"share": share, "dropped": dropped, **{name: top1(network, test) for name, network in ways}}
 
 
 def main() -> None:
@@ -179,27 +180,16 @@ def main() -> None:
     found: dict[str, object] = {}
     for name in chosen.networks.split(","):
         model = trained(name, parts, chosen.weights)
-        sets = []
+        sets: list[dict[str, object]] = []
         for seed in range(chosen.sets):
             sets.append(measured(model, SHARES[seed % len(SHARES)], seed, batches, test))
             print(name, sets[-1], flush=True)
-        ways = ("bridged", "re-estimated after", "in order")
-        means = {way: float(np.mean([each[way] for each in sets])) for way in ways}  # type: ignore[arg-type]
-        found[name] = {"unpruned": top1(model, test), "means": means, "sets": sets}
-        print(name, found[name]["unpruned"], means, flush=True)  # type: ignore[index]
-        if chosen.out:
-            chosen.out.write_text(
-                json.dumps(
-                    {
-                        "benchmark": "bridges",
-                        "frames": chosen.frames,
-                        "test_frames": len(test.labels),
-                        "networks": found,
-                    },
-                    indent=2,
-                )
-                + "\n"
-            )
+            means = {way: float(np.mean([each[way] for each in sets])) for way in WAYS}  # type: ignore[arg-type]
+            found[name] = {"means": means, "sets": sets}
+            result = {"frames": chosen.frames, "test_frames": len(test.labels), "networks": found}
+            if chosen.out:
+                chosen.out.write_text(json.dumps({"benchmark": "bridges", **result}, indent=2) + "\n")
+        print(name, found[name]["means"], flush=True)  # type: ignore[index]
 
 
 if __name__ == "__main__":
