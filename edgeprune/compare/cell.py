@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from edgeprune import checkpoint as checkpoints
@@ -24,6 +23,7 @@ from edgeprune.compare.settings import chooses_on_test, distills, plan_settings,
 from edgeprune.errors import ModelError
 from edgeprune.export import export
 from edgeprune.frames import fit_to
+from edgeprune.modes import seeded
 from edgeprune.network.cards import choose
 from edgeprune.network.compute import Compute, brought_home
 from edgeprune.network.statistics import reestimate
@@ -109,17 +109,17 @@ class Workshop:
 
         Weights are drawn afresh where the method wants that. Soft filter pruning drops nothing yet.
         """
-        torch.manual_seed(self.cell.seed)
         method, pruned = self.cell.method, self.model
-        if plan is not None:
-            pruned = self._reassembled(plan)
-        elif keep_macs is not None and not softens(self.cell):
-            pruned = self._narrowed(self.model, keep_macs)
-            self._settle(pruned)
-        if method is not None and plan is not None and "transitions" in method.released:
-            pruned = released.with_fresh_transitions(pruned, with_fresh_weights(pruned), plan.transitions)
-        if method is not None and method.init == "scratch":
-            pruned = with_fresh_weights(pruned)
+        with seeded(self.cell.seed):
+            if plan is not None:
+                pruned = self._reassembled(plan)
+            elif keep_macs is not None and not softens(self.cell):
+                pruned = self._narrowed(self.model, keep_macs)
+                self._settle(pruned)
+            if method is not None and plan is not None and "transitions" in method.released:
+                pruned = released.with_fresh_transitions(pruned, with_fresh_weights(pruned), plan.transitions)
+            if method is not None and method.init == "scratch":
+                pruned = with_fresh_weights(pruned)
         saved = checkpoints.save(out, pruned)
         return Shape(saved.sha256, cost_of(saved.model, saved.input))
 
@@ -148,7 +148,6 @@ class Workshop:
 
         Soft filter pruning trains softly for half of the epochs, drops its channels, and is trained on like the others.
         """
-        torch.manual_seed(self.cell.seed)
         pruned, recipe = checkpoints.load(source, self.model.trusted), recipe_of(self.job)
         result = _UNTRAINED
         if softens(self.cell):
@@ -235,9 +234,10 @@ class Workshop:
         frames = self._frames
         _, channels, length = frames.iq.shape
         arch = Arch(self.cell.network.name, {"channels": channels, "length": length, "classes": len(frames.classes)})
-        torch.manual_seed(self.cell.seed)
+        with seeded(self.cell.seed):
+            model = checkpoints.build(arch)
         return Checkpoint(
-            model=checkpoints.build(arch),
+            model=model,
             arch=arch,
             classes=frames.classes,
             input=InputSpec(channels, length),
