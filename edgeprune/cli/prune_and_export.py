@@ -27,6 +27,7 @@ from edgeprune.names import CHANNEL_METHODS
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
+    from edgeprune.targets import Precision, Target
     from edgeprune.tasks.planning import PlanSettings
     from edgeprune.tasks.reaching import Host
 
@@ -114,15 +115,13 @@ def command(
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.assigning import Wishes
     from edgeprune.tasks.inputs import find_data
-    from edgeprune.tasks.lowering import AUTO_DROP, Lowered
-    from edgeprune.tasks.measuring import precision_of
+    from edgeprune.tasks.lowering import Lowered
     from edgeprune.tasks.narrowing import Width
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, distill)
     goal, choose = targets.get(target), precision == "auto"
-    wanted = precision_of(goal, None if choose else precision)
-    most = AUTO_DROP if choose and max_accuracy_drop is None else max_accuracy_drop
+    wanted, most = _wanted(goal, precision, max_accuracy_drop)
     loaded = checkpoint.load(model, options)
     settings = Settings(
         target=goal,
@@ -144,3 +143,17 @@ def command(
         compute=chosen(console, compute),
     )
     work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{goal.name}"), fresh, dry_run)
+
+
+def _wanted(target: "Target", precision: str | None, bound: float | None) -> "tuple[Precision, float | None]":
+    """The precision of the exported files, and what it may cost; with `auto` the one that is tried first.
+
+    Raises:
+        ConfigError: The target does not run it.
+    """
+    from edgeprune.tasks.lowering import AUTO_DROP
+    from edgeprune.tasks.measuring import precision_of
+
+    if precision != "auto":
+        return precision_of(target, precision), bound
+    return precision_of(target, None), AUTO_DROP if bound is None else bound

@@ -15,6 +15,7 @@ def test_a_run_continued_elsewhere_names_both_in_their_order(tmp_path):
 
 
 def test_a_fresh_start_forgets_it(tmp_path):
-    computed_on(tmp_path, THERE)
+    with open_folder(tmp_path, fresh=False):
+        computed_on(tmp_path, THERE)
     with open_folder(tmp_path, fresh=True):
         assert computed_on(tmp_path, HERE) == ("a CPU (training in fp32)",)
