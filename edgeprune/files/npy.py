@@ -3,20 +3,22 @@
 import math
 import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeprune.files import zips
 from edgeprune.files.bounds import MalformedError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _MOST_AXES = 32
 _MOST_EMPTY = 1 << 20  # length of an axis beside one of length 0
 
 
-def read_archive(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_archive(path: Path) -> "dict[str, npt.NDArray[Any]]":
     """The arrays of an .npz archive by name, each as its checksum says.
 
     Raises:
@@ -30,7 +32,7 @@ def read_archive(path: Path) -> dict[str, npt.NDArray[Any]]:
         return {member.filename.removesuffix(".npy"): _array(archive, member) for member in archive.infolist()}
 
 
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "npt.NDArray[Any]":
     name = f"its member {member.filename!r:.80}"
     try:
         with archive.open(member) as content:
@@ -45,7 +47,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any
     return array
 
 
-def opened(path: Path) -> npt.NDArray[Any]:
+def opened(path: Path) -> "npt.NDArray[Any]":
     """The array of an .npy file, left in it.
 
     Raises:
