@@ -104,8 +104,7 @@ SESSIONS = {
     "sessions, 3 % a model": replace(QUIET, session=0.03),
 }
 """Kinds that differ from one session to the next, for the gate alone: an interval tells of its session."""
-OWN_RULES, FIGURES = ("uncalibrated", "calibrated", "one session"), ("speedup", "median", "p99")
-HARD = ("ratio carried by 0.9", "a speed that flips")
+HARD = ("autocorrelated", "ratio carried by 0.9", "a speed that flips")
 """Kinds in which the gate need not find the slow-down, and may say that it cannot tell."""
 MEASURED = ("resnet56-1d-third", "resnet56-1d-three-units", "resnet56-third")
 
