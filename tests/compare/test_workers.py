@@ -43,26 +43,6 @@ class Watch:
         self.steps += steps
 
 
-class StopsAfterAnEpoch:
-    """A progress that goes no further once an epoch of training is over, and leaves a file to say so."""
-
-    def __init__(self, progress, reached):
-        self._progress, self._reached = progress, reached
-        self.stage, self.note = progress.stage, progress.note
-
-    @contextlib.contextmanager
-    def track(self, label, total):
-        with self._progress.track(label, total) as advance:
-
-            def stopping(steps, text):
-                advance(steps, text)
-                if label == "training" and steps:
-                    self._reached.touch()
-                    time.sleep(600)
-
-            yield stopping
-
-
 def test_this_process_works_piece_after_piece():
     watch, done = Watch(), []
 
@@ -116,6 +96,25 @@ def test_a_cell_whose_worker_is_killed_in_training_continues_there(tmp_path):
     grid = parse(plain, "the grid", Path())
     (cell,) = expand(grid, [], [Source("frames", path, file_sha256(path))])
     job = job_of(cell, grid, tmp_path, 2016, ModelOptions())
+
+    class StopsAfterAnEpoch:
+        """A progress that goes no further once an epoch of training is over, and leaves a file to say so."""
+
+        def __init__(self, progress, reached):
+            self._progress, self._reached = progress, reached
+            self.stage, self.note = progress.stage, progress.note
+
+        @contextlib.contextmanager
+        def track(self, label, total):
+            with self._progress.track(label, total) as advance:
+
+                def stopping(steps, text):
+                    advance(steps, text)
+                    if label == "training" and steps:
+                        self._reached.touch()
+                        time.sleep(600)
+
+                yield stopping
 
     def function(job, progress, threads):
         stages.CellWork._export = lambda *_: None  # in the worker; it would take most of the time
