@@ -15,6 +15,8 @@ PIP_ARGS ?=
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# A worker for each core, and a thread for each worker; a file's tests share what they make.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 help: ## Say what there is to make.
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -40,14 +42,14 @@ demo: $(INSTALLED) ## Prune, fine-tune, export and measure the shipped network; 
 	@echo "Open $(DEMO)/report.html in a browser."
 
 test: $(INSTALLED) ## Run the tests; ARGS="tests/bench -x" picks some.
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 check: $(INSTALLED) ## All that CI checks: style, types, import rules, tests, docs.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 fuzz: $(INSTALLED) ## Read mutated files of every format: COUNT of them, chosen by SEED.
 	@PYTHONPATH=tests $(BIN)/python tests/hostile/fuzz.py --count $(COUNT) --seed $(SEED)
