@@ -200,12 +200,19 @@ def test_the_record_of_a_stage_must_tell_the_same(copy):
         evidence.read(copy)
 
 
-@pytest.mark.parametrize("value", ["", [], {}, True, 10**400, -(10**400), "0.1", None])
+@pytest.mark.parametrize("value", ["", [], {}, True, 2**62, "0.1", None])
 def test_a_figure_of_a_record_that_is_no_number_is_another(copy, value):
     report = json.loads(copy.read_text())
     record = {key: report["accuracy"][key] for key in ("drop", "drop_ci95", "mcnemar_p")}
     stage(copy, "08-accuracy.json", {}, {**record, "drop": value})
     with pytest.raises(DataError, match=r"accuracy\.drop is "):
+        evidence.read(copy)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_figure_of_a_record_beyond_64_bits_is_refused(copy, value):
+    stage(copy, "08-accuracy.json", {}, {"drop": value})
+    with pytest.raises(DataError, match="08-accuracy.json .* is an integer of more than 64 bits"):
         evidence.read(copy)
 
 
