@@ -40,7 +40,7 @@ def made_up_export(model, spec, iq, target, path, metadata, progress, **how):
     return OnnxModel(path.name, file_sha256(path), 12, 18, 1, "none", (), 0.0, 1, 0, "made up")
 
 
-def made_up_bench(baseline, pruned, frames, runtime, settings, out_dir, progress):
+def made_up_bench(baseline, pruned, frames, runtime, settings, out_dir, progress, processes=None):
     setup = protocol.Setup("made-up", "not at all", "fp32", settings.batch, settings.threads, {})
     times = {"baseline": [np.full(200, 0.5)] * 6, "pruned": [np.full(200, PRUNED_MS)] * 6}
     return protocol.conclude(times, {"baseline": "0", "pruned": "1"}, setup, (), out_dir)

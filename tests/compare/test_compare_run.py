@@ -333,9 +333,9 @@ def test_distillation_frames_and_mixing_are_as_the_grid_says(place, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         real = finetune._Loop.epoch
 
-        def epoch(self, data, tutor, recipe, number):
-            seen.append((data.frames, tutor is not None, recipe.mix))
-            return real(self, data, tutor, recipe, number)
+        def epoch(self, *arguments):
+            seen.append((self.feed.frames, self.learner.teacher is not None, self.recipe.mix))
+            return real(self, *arguments)
 
         patch.setattr(finetune._Loop, "epoch", epoch)
         compare(grid, tmp_path)

@@ -122,8 +122,12 @@ def test_what_is_no_bundle_is_told(tmp_path):
         bundle.read_manifest(tmp_path / "x.tar")
     with tarfile.open(tmp_path / "y.tar", "w"):
         pass
-    with pytest.raises(ConfigError, match=r"it has no bundle\.json"):
+    with pytest.raises(ConfigError, match=r"is not a bundle: it holds nothing"):
         bundle.read_manifest(tmp_path / "y.tar")
+    with tarfile.open(tmp_path / "z.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("other"))
+    with pytest.raises(ConfigError, match=r"it has no bundle\.json"):
+        bundle.read_manifest(tmp_path / "z.tar")
 
 
 def test_a_bundle_of_another_version_is_told(tmp_path):
