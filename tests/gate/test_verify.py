@@ -212,7 +212,7 @@ def test_a_figure_of_a_record_that_is_no_number_is_another(copy, value):
 @pytest.mark.parametrize("value", [10**400, -(10**400)])
 def test_a_figure_of_a_record_beyond_64_bits_is_refused(copy, value):
     stage(copy, "08-accuracy.json", {}, {"drop": value})
-    with pytest.raises(DataError, match="08-accuracy.json .* is an integer of more than 64 bits"):
+    with pytest.raises(DataError, match=r"08-accuracy\.json .* is an integer of more than 64 bits"):
         evidence.read(copy)
 
 
