@@ -163,7 +163,7 @@ class TestNetworksThatStayBehind:
         with card(), pytest.raises(ModelError) as caught, SIMULATED.lent(model):
             model(beside(model, torch.zeros(3, 2)))
         assert "elsewhere than on cuda:0, in " in caught.value.message
-        assert re.search(r"test_compute.py:\d+ \(return self.layer\(x\) \+ torch.zeros\(2\)\)", caught.value.message)
+        assert re.search(r"test_computing.py:\d+ \(return self.layer\(x\) \+ torch.zeros\(2\)\)", caught.value.message)
 
     def test_a_buffer_is_no_such_tensor(self):
         model = nn.Sequential(nn.BatchNorm1d(2))
