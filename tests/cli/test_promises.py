@@ -189,7 +189,7 @@ def searched(world, small, tmp_path_factory):
     said, real = io.StringIO(), bounded.top1
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         patch.setattr(
-            bounded, "top1", lambda model, asked, progress: frames.append(asked) or real(model, asked, progress)
+            bounded, "top1", lambda model, asked, *others: frames.append(asked) or real(model, asked, *others)
         )
         patch.setattr(sys, "argv", ["edgeprune", *map(str, job(world, small[0], folder, "--max-accuracy-drop", 1))])
         with pytest.raises(SystemExit) as stop:
@@ -242,7 +242,7 @@ class TestAccuracyBound:
         folder = tmp_path / "run"
         shutil.copytree(searched[0], folder)
         (folder / "latency").mkdir()
-        (folder / "latency" / "kept-0123456789ab.json").write_text("{}")
+        (folder / "latency" / "kept-0123456789ab.json").write_text('{"schema": "edgeprune-stage/1"}')
         (folder / "trials" / "mine.txt").write_text("mine")
         with open_folder(folder, fresh=True):
             assert not list(folder.glob("**/[0-9k]*-*.json"))
@@ -251,11 +251,11 @@ class TestAccuracyBound:
     def test_an_interrupted_search_goes_on_with_the_trial_it_was_in(self, world, small, tmp_path, run, monkeypatch):
         real, asked = bounded.top1, []
 
-        def interrupted(model, frames, progress):
+        def interrupted(model, frames, progress, *others):
             asked.append(model)
             if len(asked) == 3:  # the unpruned network, the first trial, and the second
                 raise KeyboardInterrupt
-            return real(model, frames, progress)
+            return real(model, frames, progress, *others)
 
         monkeypatch.setattr(bounded, "top1", interrupted)
         assert run(*job(world, small[0], tmp_path, "--max-accuracy-drop", 1)).code == 130
