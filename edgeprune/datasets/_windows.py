@@ -155,10 +155,17 @@ def _rate_notes(segments: Sequence[Segment], reading: Reading) -> list[str]:
     """What is to be said of sample rates.
 
     Raises:
-        DataError: They differ, and none was asked for.
+        DataError: They differ, and none was asked for; or some recordings do not say theirs and others do.
     """
     rates = sorted({segment.sample_rate_hz for segment in segments if segment.sample_rate_hz is not None})
     told = ", ".join(f"{rate:g}" for rate in rates)
+    silent = sorted({segment.name for segment in segments if segment.sample_rate_hz is None})
+    if rates and silent:
+        raise DataError(
+            f"{silent[0]}{f' and {len(silent) - 1} more' if silent[1:] else ''} without a sample rate beside "
+            f"recordings at {told} Hz",
+            "Write core:sample_rate into their metadata, or keep them in a folder of their own",
+        )
     if reading.sample_rate_hz is not None:
         return [f"recorded at {told} Hz, frames are resampled to {reading.sample_rate_hz:g} Hz"]
     if len(rates) > 1:

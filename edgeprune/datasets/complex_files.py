@@ -25,7 +25,7 @@ _KINDS: dict[str, tuple[str, float, float]] = {
     **dict.fromkeys((".cf64", ".fc64", ".c128", ".complex128"), ("<f8", 0.0, 1.0)),
     **dict.fromkeys((".cs16", ".sc16", ".ci16"), ("<i2", 0.0, 2.0**15)),
     **dict.fromkeys((".cs8", ".sc8", ".ci8"), ("<i1", 0.0, 2.0**7)),
-    ".cu8": ("<u1", 128.0, 2.0**7),
+    ".cu8": ("<u1", 127.5, 2.0**7),  # 0 to 255 lie around 127.5: pyrtlsdr, RtlSdr.packed_bytes_to_iq
 }
 _SNR = re.compile(r"snr[_=]?(-?\d+)|(?<![\d.])(-?\d+)\s?dB(?![a-z])", re.IGNORECASE)
 _CHECKED_AT_ONCE = 1 << 22

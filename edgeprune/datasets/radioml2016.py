@@ -1,4 +1,4 @@
-"""RadioML 2016 pickles: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
+"""RadioML 2016 pickles, and those of RML22: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
 
 A pickle is a program; this reader admits the names that a numpy array needs in any pickle protocol and nothing else, so
 a file from the internet cannot run anything. Frames of RML2016.04C overlap by half; that is found from the samples.
@@ -102,11 +102,23 @@ def _bytes_of(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _scalar(kind: _Kind, content: str | bytes) -> Any:
+    """A number or text that numpy wrote, as Python's own; stands in for `numpy.core.multiarray.scalar`."""
+    stored = content.encode("latin1") if isinstance(content, str) else content
+    if kind.code.startswith("U"):
+        return stored.decode("utf-32-be" if kind.order == ">" else "utf-32-le").rstrip("\0")
+    if _NUMBERS.fullmatch(kind.code) is None or len(stored) != kind.dtype.itemsize:
+        raise ValueError(f"a scalar of type {kind.code!r:.40} in {len(stored)} bytes")
+    return np.frombuffer(stored, kind.dtype)[0].item()
+
+
 _ADMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.numeric", "_frombuffer"): _Array.of,
     ("numpy._core.numeric", "_frombuffer"): _Array.of,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _bytes_of,
@@ -125,9 +137,9 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class RadioML2016:
-    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat`, `2016.04C.multisnr.pkl` and their like, of Python 2 or 3."""
+    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat`, `RML22.01A` and their like, of Python 2 or 3."""
 
-    suffixes = (".pkl", ".pickle", ".dat")
+    suffixes = (".pkl", ".pickle", ".dat", ".01a", ".01b")
 
     def read(self, path: Path) -> Frames:
         """Read every frame, in the order of sorted keys.
@@ -140,7 +152,7 @@ class RadioML2016:
             raise DataError(f"{path} holds a {type(table).__name__}, not a dict of (modulation, SNR) to frames")
         cells: dict[tuple[str, int], np.ndarray[Any, Any]] = {}
         for key, value in table.items():
-            if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int)):
+            if not (isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], int | float)):
                 raise DataError(f"{path}: key {key!r:.80} is not (modulation, SNR)")
             if not isinstance(value, _Array):
                 raise DataError(f"{path}: {key!r:.80} holds a {type(value).__name__}, not frames (n, 2, L)")
@@ -148,9 +160,15 @@ class RadioML2016:
                 raise DataError(f"{path}: {key!r:.80} holds {value}, not frames (n, 2, L)")
             name = key[0].decode("latin1") if isinstance(key[0], bytes) else str(key[0])
             try:
-                cells[name, _snr(key[1])] = value.numbers()
-            except (TypeError, ValueError) as error:
+                cell = (name, _snr(key[1]))
+                numbers = value.numbers()
+            except (TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"{path}: {key!r:.80} is damaged: {reason_of(error)}", "Fetch it again") from error
+            if cell in cells:
+                raise DataError(
+                    f"{path} holds {name!r:.80} twice at {cell[1]} dB: SNRs are read in whole dB", "Round its keys"
+                )
+            cells[cell] = numbers
         shapes = sorted({value.shape[1:] for value in cells.values()})
         if len(shapes) > 1:
             raise DataError(f"{path}: frames differ in shape: {', '.join(map(str, shapes))}")
@@ -170,10 +188,17 @@ class RadioML2016:
         )
 
 
-def _snr(value: int) -> int:
-    if value.bit_length() >= _SNR_BITS:
-        raise ValueError(f"its SNR is an integer of {value.bit_length()} bits")
-    return value
+def _snr(value: float) -> int:
+    """In whole dB.
+
+    Raises:
+        ValueError: No number of dB, or NaN.
+        OverflowError: Infinite.
+    """
+    decibels = round(value)
+    if decibels.bit_length() >= _SNR_BITS:
+        raise ValueError(f"its SNR is an integer of {decibels.bit_length()} bits")
+    return decibels
 
 
 def _starts(cells: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64] | None:

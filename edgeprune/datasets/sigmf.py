@@ -1,7 +1,9 @@
 """SigMF recordings, whose annotations name the modulation: one `.sigmf-meta` with its data, an archive, or a folder.
 
 Frames are cut from annotations with a `core:label`; what SNR they have is told by a key that ends in `snr` or `snr_db`.
-All data types of the specification are read: fixed-point samples are scaled to -1..1, real ones have Q = 0.
+All data types of the specification are read: fixed-point samples are scaled to -1..1, real ones have Q = 0. Indices of
+samples count from `core:offset`, the number of the first sample in the file (specification 1.0, section on the global
+object). The zero of unsigned bytes is 127.5, the middle of 0 to 255, as in `complex_files`.
 """
 
 import tarfile
@@ -27,6 +29,8 @@ _SNR_KEYS = ("snr", "snr_db")
 _MOST_CHANNELS = 1024
 _MOST_HZ = 1e12
 _MOST_DB = 2**15
+_MOST_INDEX = 2**63  # of a sample, by the specification
+_HALF_STEP = 0.5 / 2**7  # the package subtracts 128 from unsigned bytes
 
 
 class SigMF(Streamed):
@@ -83,7 +87,9 @@ class _Recording:
         self._channels = int(self._signal.num_channels)
         if not 1 <= self._channels <= _MOST_CHANNELS:
             raise DataError(f"{self._meta}: core:num_channels is {self._channels}; allowed is 1 to {_MOST_CHANNELS}")
-        self._complex = str(self._signal.get_global_field("core:datatype")).startswith("c")
+        datatype = str(self._signal.get_global_field("core:datatype"))
+        self._complex = datatype.startswith("c")
+        self._shift = complex(_HALF_STEP, _HALF_STEP * self._complex) if datatype in ("cu8", "ru8") else 0
         self._samples = int(self._signal.sample_count)
         if not archive:
             self._check_size(Path(data))
@@ -91,21 +97,26 @@ class _Recording:
 
     def segments(self) -> list[Segment]:
         """One of each labelled annotation and channel."""
-        rate = self._rate()
+        rate, offset = self._rate(), self._offset()
         annotations = self._signal.get_annotations()
         found: list[Segment] = []
         for index, annotation in enumerate(annotations):
             if not annotation.get("core:label"):
                 continue
-            start = int(annotation["core:sample_start"])
+            start = int(annotation["core:sample_start"]) - offset
             count = int(annotation.get("core:sample_count", self._samples - start))
             label = annotation["core:label"]
             if not isinstance(label, str):
                 raise DataError(f"{self._meta}: annotation {index}: core:label {label!r:.40} is no text")
-            if start + count > self._samples or count < 0 or start < 0:
+            if start < 0:
                 raise DataError(
-                    f"{self._meta}: annotation {index} ends at sample {start + count}, "
-                    f"the data end at {self._samples}: they are short"
+                    f"{self._meta}: annotation {index} begins at sample {start + offset}, "
+                    f"the data at {offset}, their core:offset"
+                )
+            if start + count > self._samples or count < 0:
+                raise DataError(
+                    f"{self._meta}: annotation {index} ends at sample {start + offset + count}, "
+                    f"the data end at {self._samples + offset}: they are short"
                 )
             found += [
                 Segment(
@@ -127,6 +138,13 @@ class _Recording:
             self.notes.append(f"{self._path.name}: {unnamed} annotations without a core:label are left out")
         return found
 
+    def _offset(self) -> int:
+        """The index that metadata give the first sample of the file."""
+        offset = self._signal.get_global_field("core:offset", 0)
+        if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset < _MOST_INDEX:
+            raise DataError(f"{self._meta}: core:offset is {offset!r:.40}; allowed is a number of samples from 0")
+        return offset
+
     def _rate(self) -> float | None:
         rate = self._signal.get_global_field("core:sample_rate")
         if rate is None:
@@ -141,7 +159,7 @@ class _Recording:
         except Exception as error:  # the package raises whatever numpy does
             raise DataError(f"{self._path}: samples {first} to {last} cannot be read: {reason_of(error)}") from error
         of_channel: Complex = np.asarray(samples if samples.ndim == 1 else samples[:, channel], dtype=np.complex64)
-        return of_channel
+        return of_channel + np.complex64(self._shift) if self._shift else of_channel
 
     def _check_metadata(self, content: bytes) -> None:
         """Refuse metadata that are no JSON object, or name a data file elsewhere."""

@@ -17,6 +17,8 @@ FILES = {
     ".cs8": (GRID * 128).astype("i1"),
     ".cu8": (GRID * 128 + 128).astype("u1"),
 }
+# the middle of 0 to 255 is 127.5, half a step below the 128 that was added
+ABOVE = {".cu8": 0.5 / 128}
 
 
 @pytest.fixture
@@ -34,8 +36,17 @@ def test_every_kind_of_file(tmp_path, suffix):
     (tmp_path / "QPSK").mkdir()
     FILES[suffix].tofile(tmp_path / "QPSK" / f"a{suffix}")
     frames = datasets.read(tmp_path)
-    np.testing.assert_allclose(frames.iq, [GRID[:128].T, GRID[128:256].T], atol=1e-7)
+    expected = np.array([GRID[:128].T, GRID[128:256].T]) + ABOVE.get(suffix, 0)
+    np.testing.assert_allclose(frames.iq, expected, atol=1e-7)
     assert (frames.classes, frames.snrs) == (("QPSK",), None)
+
+
+def test_unsigned_bytes_lie_around_the_middle_of_their_range(tmp_path):
+    (tmp_path / "QPSK").mkdir()
+    np.tile(np.array([[0, 255], [255, 0]], dtype="u1"), (64, 1)).tofile(tmp_path / "QPSK" / "a.cu8")
+    frame = datasets.read(tmp_path).iq[0]
+    np.testing.assert_array_equal(frame.mean(axis=1), [0, 0])
+    np.testing.assert_array_equal(frame[:, 0], -frame[:, 1])
 
 
 def test_complex_arrays(tmp_path):

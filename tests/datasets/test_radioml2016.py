@@ -83,6 +83,27 @@ class TestFormats:
         frames = read({(name.encode(), snr): iq for (name, snr), iq in table.items()})
         assert_holds(frames, table)
 
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    @pytest.mark.parametrize("kind", [np.int64, np.int16, np.float64, np.float32, float])
+    def test_snrs_of_any_type_of_number(self, read, table, kind, protocol):
+        assert_holds(read(pickle.dumps({(m, kind(snr)): iq for (m, snr), iq in table.items()}, protocol)), table)
+
+    @pytest.mark.parametrize("protocol", [0, 2, 5])
+    def test_names_that_numpy_made(self, read, table, protocol):
+        assert_holds(read(pickle.dumps({(np.str_(m), snr): iq for (m, snr), iq in table.items()}, protocol)), table)
+
+    def test_snrs_are_in_whole_decibels(self, read, table):
+        (name, _), iq = next(iter(table.items()))
+        assert set(read({(name, -3.6): iq, (name, np.float32(0.4)): iq + 1}).snrs) == {-4, 0}
+        assert "twice at 4 dB: SNRs are read in whole dB. Round its keys" in refused(
+            read, {(name, 3.6): iq, (name, 4): iq}
+        )
+
+    @pytest.mark.parametrize("snr", [float("nan"), float("inf"), np.complex64(1), 2.0**40, np.datetime64("2026-01-01")])
+    def test_snrs_that_are_no_number_of_decibels(self, read, table, snr):
+        (name, _), iq = next(iter(table.items()))
+        refused(read, {(name, snr): iq})
+
     def test_the_order_of_the_table_does_not_matter(self, read, table):
         assert_holds(read(dict(reversed(table.items()))), table)
 
@@ -91,7 +112,7 @@ class TestFormats:
         for protocol in (2, 5):
             np.testing.assert_array_equal(read(pickle.dumps({("AM", 0): iq}, protocol=protocol)).iq, iq)
 
-    @pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".dat", ".PKL"])
+    @pytest.mark.parametrize("suffix", [".pkl", ".pickle", ".dat", ".PKL", ".01A"])
     def test_every_suffix(self, tmp_path, table, suffix):
         path = tmp_path / f"signals{suffix}"
         path.write_bytes(pickle.dumps(table))
@@ -190,7 +211,7 @@ class TestContent:
     def test_what_is_not_a_table_is_named(self, read, content, found):
         assert f"holds a {found}, not a dict of (modulation, SNR)" in refused(read, content)
 
-    @pytest.mark.parametrize("key", ["QPSK", ("QPSK",), ("QPSK", "10"), ("QPSK", 10.5), ("QPSK", 10, 1), 3])
+    @pytest.mark.parametrize("key", ["QPSK", ("QPSK",), ("QPSK", "10"), ("QPSK", None), ("QPSK", 10, 1), 3])
     def test_another_key_is_shown(self, read, table, key):
         message = refused(read, {**table, key: table["CW", 10]})
         assert f"key {key!r} is not (modulation, SNR)" in message

@@ -33,7 +33,8 @@ def encoded(datatype):
     return steps.astype(f"{sign}i{bits // 8}").tobytes()
 
 
-def write(folder, name="a", datatype="cf32_le", annotations=None, rate=1e6, data=None, channels=1, **extra):
+def write(folder, name="a", datatype="cf32_le", annotations=None, rate=1e6, data=None, channels=1, first=0, **extra):
+    """Write a recording; `first` is the index that its metadata give the first sample of the file."""
     folder.mkdir(exist_ok=True)
     data = encoded(datatype) if data is None else data
     (folder / f"{name}.sigmf-data").write_bytes(data)
@@ -45,11 +46,17 @@ def write(folder, name="a", datatype="cf32_le", annotations=None, rate=1e6, data
             "core:sha512": hashlib.sha512(data).hexdigest(),
             "core:num_channels": channels,
             **({} if rate is None else {"core:sample_rate": rate}),
+            **({"core:offset": first} if first else {}),
             **extra,
         },
-        "captures": [{"core:sample_start": 0}],
+        "captures": [{"core:sample_start": first}],
         "annotations": [
-            {"core:sample_start": start, "core:sample_count": count, "core:label": label, **(more[0] if more else {})}
+            {
+                "core:sample_start": first + start,
+                "core:sample_count": count,
+                "core:label": label,
+                **(more[0] if more else {}),
+            }
             for start, count, label, *more in marks
         ],
     }
@@ -72,6 +79,8 @@ def test_every_data_type(tmp_path, datatype):
     assert [frames.classes[label] for label in frames.labels] == ["BPSK"] * 3 + ["QPSK"] * 4
     windows = [*(GRID[i * 128 :][:128] for i in range(3)), *(GRID[400 + i * 128 :][:128] for i in range(4))]
     expected = np.array(windows).transpose(0, 2, 1)
+    if datatype[1:] == "u8":  # bytes lie around 127.5, half a step below what was written as zero
+        expected += 0.5 / 128
     if datatype[0] == "r":
         expected[:, 1] = 0
     np.testing.assert_allclose(frames.iq, expected, atol=1e-7)
@@ -99,6 +108,23 @@ def test_resampling(tmp_path):
         np.testing.assert_allclose(source.read(1, 2)[0, 1], halved[64:128].imag, atol=1e-6)
 
 
+@pytest.mark.parametrize("first", [1, 512, 100_000, 2**40])
+@pytest.mark.parametrize("rate", [None, 5e5])
+def test_indices_count_from_the_offset_of_the_recording(tmp_path, first, rate):
+    """As the editor of the specification reads it: every index in the metadata includes `core:offset`."""
+    reading = Reading(length=64, sample_rate_hz=rate)
+    plain, moved = (datasets.read(write(tmp_path / str(n), first=n), reading) for n in (0, first))
+    assert len(plain)
+    np.testing.assert_array_equal(moved.iq, plain.iq)
+    np.testing.assert_array_equal(moved.starts, plain.starts)
+
+
+def test_an_annotation_without_a_length_ends_with_the_data(tmp_path):
+    path = write(tmp_path, first=700, annotations=[(400, 0, "QPSK")])
+    path.write_text(path.read_text().replace('"core:sample_count": 0, ', ""))
+    assert datasets.read(path, Reading(length=100)).starts.tolist() == [400, 500, 600, 700, 800, 900]
+
+
 def test_without_resampling_the_rate_is_noted(tmp_path):
     with datasets.opened(write(tmp_path)) as source:
         assert "recorded and kept at 1e+06 Hz" in source.notes[0]
@@ -109,6 +135,17 @@ def test_recordings_of_different_rates_are_refused_unless_resampled(tmp_path):
     write(tmp_path, "b", rate=2e6)
     assert "differ in sample rate: 1e+06, 2e+06 Hz. Resample them with --sample-rate-hz" in refused(tmp_path)
     assert len(datasets.read(tmp_path, Reading(sample_rate_hz=1e6))) == 7 + 3
+
+
+def test_recordings_of_an_unknown_rate_are_not_mixed_with_others(tmp_path):
+    write(tmp_path, "a")
+    write(tmp_path, "b", rate=None)
+    write(tmp_path, "c", rate=None)
+    said = "b.sigmf-meta and 1 more without a sample rate beside recordings at 1e+06 Hz. Write core:sample_rate"
+    assert said in refused(tmp_path)
+    (tmp_path / "a.sigmf-meta").unlink()
+    with datasets.opened(tmp_path) as source:
+        assert (len(source.table), source.notes) == (14, ())
 
 
 def test_snrs_of_annotations(tmp_path):
@@ -144,6 +181,15 @@ class TestRefused:
     def test_data_shorter_than_an_annotation(self, tmp_path):
         path = write(tmp_path, annotations=[(0, 400, "BPSK"), (800, 300, "QPSK")])
         assert "annotation 1 ends at sample 1100, the data end at 1000: they are short" in refused(path)
+
+    def test_an_annotation_before_the_first_sample(self, tmp_path):
+        path = write(tmp_path, first=512, annotations=[(-12, 400, "BPSK")])
+        assert "annotation 0 begins at sample 500, the data at 512, their core:offset" in refused(path)
+
+    @pytest.mark.parametrize("first", [-1, 2.5, True, "1"])
+    def test_an_offset_that_is_no_index(self, tmp_path, first):
+        path = write(tmp_path, **{"core:offset": first})
+        assert any(words in refused(path) for words in ("core:offset is", "is not a valid SigMF recording"))
 
     def test_data_that_end_within_a_sample(self, tmp_path):
         path = write(tmp_path, data=encoded("cf32_le")[:-3])
