@@ -6,9 +6,10 @@ Names are listed without importing anything heavy. An outside package adds a cri
     my-score = "my_package.my_score:criterion"
 """
 
+import functools
 import importlib
 import importlib.util
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,7 @@ _NOUN = {
 
 def names(kind: Kind) -> tuple[str, ...]:
     """Names of all plug-ins of a kind, sorted, found without importing them."""
-    return tuple(sorted({*_files(kind), *(point.name for point in entry_points(group=f"edgeprune.{kind}"))}))
+    return tuple(sorted({*_files(kind), *(point.name for point in points(kind))}))
 
 
 def get(kind: Kind, name: str) -> Any:
@@ -46,10 +47,16 @@ def get(kind: Kind, name: str) -> Any:
     if name in _files(kind):
         module = importlib.import_module(f"edgeprune.{kind}.{name.replace('-', '_')}")
         return getattr(module, _ATTRIBUTE[kind])
-    for point in entry_points(group=f"edgeprune.{kind}"):
+    for point in points(kind):
         if point.name == name:
             return point.load()
     raise unknown_name(_NOUN[kind], name, names(kind))
+
+
+@functools.cache
+def points(kind: Kind) -> tuple[EntryPoint, ...]:
+    """Entry points of a kind that the installed packages name; looked up once, as that reads a file of each package."""
+    return tuple(entry_points(group=f"edgeprune.{kind}"))
 
 
 def _files(kind: Kind) -> frozenset[str]:

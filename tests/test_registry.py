@@ -78,11 +78,23 @@ class Outside:
         return {1: 1.0}
 
 
-def test_a_package_adds_its_own(monkeypatch):
-    def entry_points(group):
-        return (EntryPoint("my-score", f"{__name__}:Outside", group),) if group == "edgeprune.criteria" else ()
+def test_the_packages_are_asked_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: asked.append(group) or ())
+    registry.points.cache_clear()
+    try:
+        registry.names("criteria")
+        registry.names("criteria")
+        assert asked == ["edgeprune.criteria"]
+    finally:
+        registry.points.cache_clear()
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+
+def test_a_package_adds_its_own(monkeypatch):
+    def points(kind):
+        return (EntryPoint("my-score", f"{__name__}:Outside", "edgeprune.criteria"),) if kind == "criteria" else ()
+
+    monkeypatch.setattr(registry, "points", points)
     assert "my-score" in registry.names("criteria")
     assert "my-score" not in registry.names("similarity")
     assert registry.get("criteria", "my-score") is sys.modules[__name__].Outside
