@@ -8,12 +8,14 @@ program, which then travel inside the model file.
 import hashlib
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from edgeprune import foreign, registry
 from edgeprune.edits import apply_edits
@@ -29,6 +31,7 @@ _EMBEDDED = ("pickle", "exported")
 _MOST_INPUTS = 1 << 24
 _MOST_CLASSES = 10_000
 _MOST_GROUPED = 1 << 24  # inputs times outputs where channels are in groups, and weights are fewer
+_DRAWING = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
 _FIELDS = ("arch", "state_dict", "classes", "input", "data", "plan", "metrics")
 
 
@@ -228,10 +231,22 @@ def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, .
             raise ModelError(f"{path} expands a unit to {edit.expand!s:.60}; allowed are {_MOST_INPUTS} values")
 
 
+class _NotDrawn(TorchFunctionMode):
+    """Leaves out the drawing of random weights, for which torch would load its compiler where they have no values."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _check_network(path: Path, arch: Arch) -> None:
     """Refuse a network that is far larger than the file, before it is made; pruning does not take as much away."""
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NotDrawn():
             network = registry.family_of(arch.name).build(arch.name, **arch.arguments)
     except (TypeError, ValueError, RuntimeError):  # `build` says what is wrong
         return

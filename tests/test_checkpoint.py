@@ -4,6 +4,8 @@ import errno
 import os
 import pickle
 import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -321,3 +323,14 @@ class TestFields:
         message = refused(file({**content, "arch": arch}), ConfigError)
         assert "no model is named 'resnet57-1d'" in message
         assert "resnet110" in message
+
+
+def test_a_network_is_loaded_without_the_compiler(tmp_path):
+    read = "import sys; from pathlib import Path; from edgeprune import checkpoint; checkpoint.load(Path(sys.argv[1]))"
+    for name in ("resnet56", "iq-transformer", "ulcnn"):
+        arch = Arch(name, {"classes": 3, "channels": 2, "length": 128})
+        path = tmp_path / f"{name}.pt"
+        whole = dataclasses.replace(synthetic.checkpoint(), arch=arch, input=InputSpec(2, 128, "rms"))
+        checkpoints.save(path, dataclasses.replace(whole, model=checkpoints.build(arch)))
+        command = [sys.executable, "-c", f"{read}; print('torch._dynamo' in sys.modules)", path]
+        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n", name
