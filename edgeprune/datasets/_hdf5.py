@@ -2,10 +2,15 @@
 
 HDF5 can put the content of any other file in the place of an array: by links out of the file, external storage and
 virtual arrays. All are refused by name, so that what is read is in the file that is named and hashed.
+
+What the library itself would take for a damaged file is tried first in a process with limits (`_hdf5_trial`).
 """
 
 import contextlib
+import functools
 import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +18,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.datasets import _hdf5_trial
 from edgeprune.errors import DataError, reason_of
-from edgeprune.files.bounds import MalformedError, claimed, refuse_inflated
+from edgeprune.files.bounds import MalformedError, allowed_bytes, claimed, refuse_inflated
 from edgeprune.store import unwritable
 
 SUFFIXES = (".h5", ".hdf5")
@@ -25,14 +31,44 @@ def opened(path: Path) -> Iterator[h5py.File]:
     """A file to read from.
 
     Raises:
-        DataError: It is truncated or no HDF5 file.
+        DataError: It is truncated or no HDF5 file, or reading it takes far more memory or time than its size bears out.
     """
     try:
+        if h5py.is_hdf5(path):
+            told = path.stat()
+            refuse_unbounded(path, told.st_ino, told.st_size, told.st_mtime_ns)
         file = h5py.File(path, "r")
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{path} is truncated or not an HDF5 file: {reason_of(error)}", "Fetch it again") from error
     with file:
         yield file
+
+
+@functools.lru_cache(maxsize=64)
+def refuse_unbounded(path: Path, _inode: int, size: int, _changed_ns: int) -> None:
+    """Refuse a file that the library cannot read within bounds, or crashes at; once for each state of a file.
+
+    Raises:
+        DataError: It is.
+    """
+    done = tried(path, allowed_bytes(size))
+    if done.returncode < 0:
+        raise DataError(f"{path} is damaged: the HDF5 library crashed or found no end in reading it", "Fetch it again")
+    if done.returncode > 0:
+        what = "truncated or not an HDF5 file" if done.returncode == _hdf5_trial.NOT_OPENED else "damaged"
+        raise DataError(f"{path} is {what}: {done.stderr.strip():.200}", "Fetch it again")
+
+
+def tried(path: Path, allowed: int) -> subprocess.CompletedProcess[str]:
+    """How reading a file in a process of its own ended, which may take so many bytes more than it begins with."""
+    return subprocess.run(  # noqa: S603 - this Python, our own program and one path, no shell
+        [sys.executable, "-I", _hdf5_trial.__file__, str(path.absolute()), str(allowed)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
 
 
 def keys(path: Path) -> set[str]:

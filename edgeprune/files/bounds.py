@@ -66,13 +66,18 @@ def refuse_special(path: Path) -> None:
         raise ConfigError(f"{path} is neither a file nor a folder", "Give a file; devices and pipes are not read")
 
 
+def allowed_bytes(file_bytes: int) -> int:
+    """Memory that what a file declares may take."""
+    return FOLD * file_bytes + ROOM_BYTES
+
+
 def refuse_inflated(declared_bytes: int, file_bytes: int, what: str) -> None:
     """Refuse what would take far more memory than its file.
 
     Raises:
         MalformedError: It would.
     """
-    allowed = FOLD * file_bytes + ROOM_BYTES
+    allowed = allowed_bytes(file_bytes)
     if declared_bytes > allowed:
         raise MalformedError(f"{what} would take {declared_bytes} bytes, and a file of {file_bytes} may take {allowed}")
 

@@ -321,6 +321,17 @@ def other_file(folder):
         file["iq"] = IQ
 
 
+def damaged_text(folder):
+    """Files whose text the HDF5 library would allocate 2 GB for, and would never find in its heap."""
+    hdf5(folder / "h5-text.h5", framed)
+    whole = (folder / "h5-text.h5").read_bytes()
+    with h5py.File(folder / "h5-text.h5", "r") as file:
+        at = file["classes"].id.get_offset()
+    (heap,) = struct.unpack("<Q", whole[at + 4 : at + 12])  # behind the length, before the number of the object
+    yield "h5-text-of-2-gb.h5", whole[:at] + struct.pack("<I", 2**31 - 16) + whole[at + 4 :]
+    yield "h5-endless-heap.h5", whole[: heap + 24] + struct.pack("<Q", 2**64 - 16) + whole[heap + 32 :]
+
+
 def write_data(folder: Path) -> list[Path]:
     """All of them; returns what is to be read."""
     found = []
@@ -332,7 +343,7 @@ def write_data(folder: Path) -> list[Path]:
         if read:
             found.append(path)
 
-    for name, content in (*npz(), *mat(), *sigmf_archives()):
+    for name, content in (*npz(), *mat(), *sigmf_archives(), *damaged_text(folder)):
         put(name, content)
     for name, fill in LAYOUTS.items():
         found.append(folder / f"h5-{name}.h5")
