@@ -23,13 +23,14 @@ from edgeprune.choices import Timing
 from edgeprune.errors import ConfigError
 from edgeprune.prune.layers import layers_of
 from edgeprune.prune.routes import Routes, routes_of
-from edgeprune.records import Arch, Frames, InputSpec, LayerChain, Scores, Segmentation
+from edgeprune.records import Arch, InputSpec, LayerChain, Scores, Segmentation
 from edgeprune.runtimes.onnxruntime import runtime
+from edgeprune.signals import Frames
 from edgeprune.silence import Silence
 from edgeprune.store import write_json
-from edgeprune.tasks.costs import fitted, kinds_of, probed, work_of
-from edgeprune.tasks.latency import Budget, choose_within
-from edgeprune.tasks.stopwatch import Stopwatch
+from edgeprune.tasks.latency.budget import Budget, choose_within
+from edgeprune.tasks.latency.timing import Stopwatch
+from edgeprune.tasks.latency.unit_costs import fitted, kinds_of, probed, work_of
 
 GOAL = 0.10
 JUDGED = {"budgets": "largest_error", "random": "mean_error"}

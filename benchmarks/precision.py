@@ -22,15 +22,17 @@ from edgeprune import checkpoint as checkpoints
 from edgeprune import targets
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.export import METHODS, onnx_logits
+from edgeprune.names import Split
 from edgeprune.protocols import Reading
-from edgeprune.records import Frames, Split
+from edgeprune.signals import Frames
 from edgeprune.silence import Silence
 from edgeprune.store import to_plain
-from edgeprune.tasks import data_calib
-from edgeprune.tasks.data_choice import STRATEGIES
-from edgeprune.tasks.inputs import SPLIT_SEED, frames_for, split_seed_of, spread
-from edgeprune.tasks.lowering import CALIBRATION_FRAMES, Lowered
-from edgeprune.tasks.measuring import export_checked
+from edgeprune.tasks.data import calibrate
+from edgeprune.tasks.data.choose import STRATEGIES
+from edgeprune.tasks.data.frames import frames_for, split_seed_of, spread
+from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.tasks.export import export_checked
+from edgeprune.tasks.precision import CALIBRATION_FRAMES, Lowered
 from edgeprune.train.accuracy import accuracy, compare
 
 ROUNDS, RUNS = 10, 50
@@ -88,12 +90,12 @@ def strategies(
     found = {}
     for strategy in chosen.strategies:
         asked = path if strategy == "entropy" else None
-        wanted = data_calib.Calibration(
+        wanted = calibrate.Calibration(
             CALIBRATION_FRAMES, strategy, SPLIT_SEED, "auto", split_seed_of(model), asked, None
         )
         folder, file = place / strategy, place / f"{strategy}.onnx"
         folder.mkdir()
-        manifest = data_calib.store(wanted, chosen.data, Reading(), folder, Silence())
+        manifest = calibrate.store(wanted, chosen.data, Reading(), folder, Silence())
         lowered = Lowered("int8", calibration=folder)
         export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, Silence())
         found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}

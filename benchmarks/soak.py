@@ -37,7 +37,8 @@ import numpy as np
 import onnx
 import torch
 
-from edgeprune.store import append_text, canonical_sha256, file_sha256, now, write_json
+from edgeprune.files.whole import append_text
+from edgeprune.store import canonical_sha256, file_sha256, now, write_json
 
 BOARD = "replay:orin-nano-jp62"
 CPU = """
@@ -155,7 +156,8 @@ def made(world: Path) -> None:
     """Frames, a small network and targets."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.checkpoint import Checkpoint
-    from edgeprune.records import Arch, DataRef, InputSpec
+    from edgeprune.records import Arch, InputSpec
+    from edgeprune.signals import DataRef
 
     classes, length, random = ("A", "B", "C"), 64, np.random.default_rng(0)
     labels = np.tile(np.arange(3), 60)

@@ -20,13 +20,14 @@ import torch
 from edgeprune import checkpoint, datasets
 from edgeprune.frames import table_of
 from edgeprune.models.resnet import ResNet
-from edgeprune.records import Frames, InputSpec
+from edgeprune.records import InputSpec
+from edgeprune.signals import Frames
 from edgeprune.silence import Silence
 from edgeprune.splits import split_table
 from edgeprune.splits.groups import runs
 from edgeprune.store import write_json
-from edgeprune.tasks.inputs import at_most, splits_of
-from edgeprune.tasks.training import training_data
+from edgeprune.tasks.data.frames import at_most, splits_of
+from edgeprune.tasks.train import training_data
 from edgeprune.train.accuracy import paired, rate
 from edgeprune.train.design_effect import Grouping
 from edgeprune.train.evaluate import predict

@@ -24,11 +24,12 @@ import torch
 from edgeprune import datasets
 from edgeprune.checkpoint import build
 from edgeprune.datasets.frames_hdf5 import writing
-from edgeprune.records import Arch, FrameTable, InputSpec
+from edgeprune.records import Arch, InputSpec
+from edgeprune.signals import FrameTable
 from edgeprune.silence import Silence
 from edgeprune.store import write_json
-from edgeprune.tasks.inputs import splits_of
-from edgeprune.tasks.training import training_data
+from edgeprune.tasks.data.frames import splits_of
+from edgeprune.tasks.train import training_data
 from edgeprune.train import precision
 from edgeprune.train.feed import StreamedData
 from edgeprune.train.finetune import Recipe, train

@@ -16,7 +16,7 @@ from edgeprune.cli import app
 from edgeprune.cli._dispatching import Dispatching
 from edgeprune.errors import EdgepruneError
 from edgeprune.gate import budget
-from edgeprune.report.report_json import json_schema
+from edgeprune.report.schema.json import json_schema
 from edgeprune.targets import Target
 
 DOCS = Path(__file__).parent

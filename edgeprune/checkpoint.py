@@ -21,10 +21,12 @@ from edgeprune import foreign, registry
 from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError, reason_of
 from edgeprune.files.bounds import claimed, refuse_inflated
+from edgeprune.files.whole import replacing
 from edgeprune.frames import refuse_class_name
 from edgeprune.model_file import FORMAT, ModelOptions, described, is_state, read
-from edgeprune.records import Arch, DataRef, InputSpec, PrunePlan
-from edgeprune.store import file_sha256, from_plain, replacing, to_plain
+from edgeprune.records import Arch, InputSpec, PrunePlan
+from edgeprune.signals import DataRef
+from edgeprune.store import file_sha256, from_plain, to_plain
 from edgeprune.widths import Size, resize
 
 _EMBEDDED = ("pickle", "exported")

@@ -13,7 +13,9 @@ import numpy.typing as npt
 from edgeprune import splits
 from edgeprune.duplicates import refuse_shared
 from edgeprune.errors import DataError
-from edgeprune.records import SPLITS, Frames, FrameTable, InputSpec, Split
+from edgeprune.names import SPLITS, Split
+from edgeprune.records import InputSpec
+from edgeprune.signals import Frames, FrameTable
 
 _MOST = 2**62
 _MOST_DB = 2**15 - 1

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.names import Role as Role
+from edgeprune.names import Role
 
 KNOWN_FRAMES = "frames/known.bin"
 """One batch of the timed model: frames whose answers the host knows."""

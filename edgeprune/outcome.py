@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edgeprune.measurement import DeviceFacts, EngineFile, LayerTime, Role
-from edgeprune.records import AccuracyComparison, BenchReport
+from edgeprune.measurement import DeviceFacts, EngineFile, LayerTime
+from edgeprune.names import Role
+from edgeprune.results import AccuracyComparison, BenchReport
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edgeprune.errors import DeviceError
 from edgeprune.measurement import Assignment, BuiltEngine, DeviceMeasurement, Plan
-from edgeprune.records import Frames, FrameTable, InputSpec, LayerChain, Reading
+from edgeprune.records import InputSpec, LayerChain
+from edgeprune.signals import Frames, FrameTable, Reading
 
 if TYPE_CHECKING:
     import numpy as np

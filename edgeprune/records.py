@@ -7,18 +7,7 @@ what it was made from. Shapes leave the batch out. Ratios are 0..1, times are mi
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgeprune.names import Drop as Drop
-from edgeprune.results import Accuracy as Accuracy
-from edgeprune.results import AccuracyComparison as AccuracyComparison
-from edgeprune.results import BenchReport as BenchReport
-from edgeprune.results import LatencySummary as LatencySummary
-from edgeprune.results import Rate as Rate
-from edgeprune.signals import SPLITS as SPLITS
-from edgeprune.signals import DataRef as DataRef
-from edgeprune.signals import Frames as Frames
-from edgeprune.signals import FrameTable as FrameTable
-from edgeprune.signals import Reading as Reading
-from edgeprune.signals import Split as Split
+from edgeprune.names import Drop
 
 
 @dataclass(frozen=True)

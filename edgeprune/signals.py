@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgeprune.names import SPLITS as SPLITS
-from edgeprune.names import Split as Split
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt

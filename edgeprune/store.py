@@ -18,13 +18,8 @@ import edgeprune
 from edgeprune.errors import ConfigError, reason_of
 from edgeprune.files.bounds import claimed
 from edgeprune.files.plain import parse_json
-from edgeprune.files.run_folder import clear_unfinished as clear_unfinished
-from edgeprune.files.run_folder import held as held
 from edgeprune.files.run_folder import is_record, own_file
-from edgeprune.files.run_folder import unwritable as unwritable
-from edgeprune.files.whole import append_text as append_text
-from edgeprune.files.whole import remove as remove
-from edgeprune.files.whole import replacing as replacing
+from edgeprune.files.whole import remove, replacing
 
 STAGE_SCHEMA = "edgeprune-stage/1"
 Record = TypeVar("Record")

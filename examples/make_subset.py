@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from edgeprune import datasets
+from edgeprune.files.whole import replacing
 from edgeprune.frames import split_frames
-from edgeprune.records import SPLITS, Frames
-from edgeprune.store import file_sha256, replacing, write_json
-from edgeprune.tasks.inputs import SPLIT_SEED
+from edgeprune.names import SPLITS
+from edgeprune.signals import Frames
+from edgeprune.store import file_sha256, write_json
+from edgeprune.tasks.data.reading import SPLIT_SEED
 
 
 def chosen_frames(frames: Frames, per_cell: list[int]) -> tuple[np.ndarray, np.ndarray]:

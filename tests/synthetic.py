@@ -18,7 +18,8 @@ from edgeprune.errors import DataError
 from edgeprune.frames import checked
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.layers import layers_of
-from edgeprune.records import Arch, Frames, InputSpec, LayerChain, Reading
+from edgeprune.records import Arch, InputSpec, LayerChain
+from edgeprune.signals import Frames, Reading
 
 CLASSES = ("BPSK", "CW", "QPSK")
 SNRS = (-4, 10)

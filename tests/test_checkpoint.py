@@ -18,7 +18,8 @@ from edgeprune import store
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.model_file import ModelOptions
 from edgeprune.models.resnet import ResNet
-from edgeprune.records import Arch, DataRef, Decision, Edit, InputSpec, PrunePlan, Reading
+from edgeprune.records import Arch, Decision, Edit, InputSpec, PrunePlan
+from edgeprune.signals import DataRef, Reading
 from edgeprune.store import file_sha256
 
 PLAN = PrunePlan(

@@ -73,7 +73,7 @@ class TestRecords:
             assert store.from_plain(type(record), plain, "file") == record
 
     def test_what_was_not_measured_is_left_out(self):
-        from edgeprune.records import LatencySummary
+        from edgeprune.results import LatencySummary
 
         plain = store.to_plain(LatencySummary(1.0, 1.0, 5, "s.npz", (1.0,), p90_ms=2.0))
         assert plain["p90_ms"] == 2.0

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgeprune.bench import conditions, estimate, machine, samples, stats
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.protocols import Progress, Runtime, Session
-from edgeprune.records import BenchReport
+from edgeprune.results import BenchReport
 from edgeprune.store import file_sha256
 
 Role = Literal["baseline", "pruned"]

@@ -11,7 +11,7 @@ from edgeprune.errors import DataError
 from edgeprune.files.bounds import MalformedError, claimed
 from edgeprune.files.npy import read_archive
 from edgeprune.files.plain import parse_json
-from edgeprune.store import replacing
+from edgeprune.files.whole import replacing
 
 if TYPE_CHECKING:
     import numpy.typing as npt

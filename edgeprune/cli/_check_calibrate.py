@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.gate.noise import Noise
     from edgeprune.gate.session import Session
-    from edgeprune.measurement import Role
-    from edgeprune.records import BenchReport
+    from edgeprune.names import Role
+    from edgeprune.results import BenchReport
     from edgeprune.targets import Target
-    from edgeprune.tasks.reaching import Host
+    from edgeprune.tasks.device.connect import Host
 
     Measure = Callable[[Path], BenchReport]
 
@@ -142,7 +142,8 @@ def _measure(
         ConfigError: A device is named for a target that is none, or the other way around.
     """
     from edgeprune.errors import ConfigError
-    from edgeprune.tasks.measuring import BenchChoices, bench_files, precision_of
+    from edgeprune.tasks.bench.files import BenchChoices, bench_files
+    from edgeprune.tasks.export import precision_of
 
     if target.on_device != (host is not None):
         found = "is a device" if target.on_device else "is measured on this machine"
@@ -150,8 +151,8 @@ def _measure(
     if host is None:
         choices = BenchChoices(rounds=rounds, round_ms=round_ms)
         return lambda folder: bench_files(*pair, target, choices, folder, console)
-    from edgeprune.tasks.assigning import Wishes
-    from edgeprune.tasks.measuring_there import bench_there
+    from edgeprune.tasks.device.pack import Wishes
+    from edgeprune.tasks.device.run import bench_there
 
     wishes, precision = Wishes(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
     models: dict[Role, Path] = {"baseline": pair[0], "pruned": pair[1]}

@@ -33,7 +33,7 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         host = None
         if device is not None:
-            from edgeprune.tasks.reaching import Host
+            from edgeprune.tasks.device.connect import Host
 
             host = Host(device, ssh_config)
         power = {"power_mode": power_mode, "lock_clocks": lock_clocks, "dla_core": dla}

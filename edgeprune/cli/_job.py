@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from edgeprune.checkpoint import Checkpoint
     from edgeprune.cli._console import Console
     from edgeprune.pipeline import Settings
-    from edgeprune.report.schema import Report
+    from edgeprune.report.schema.schema import Report
 
 
 def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
@@ -34,9 +34,10 @@ def work(
     What was said is kept in the folder's log whatever happens, unless the command is refused: then nothing is written.
     """
     from edgeprune.files.run_folder import refuse_foreign
+    from edgeprune.files.whole import append_text
     from edgeprune.pipeline import Job, open_folder
     from edgeprune.printable import line
-    from edgeprune.store import RunFolder, append_text, now
+    from edgeprune.store import RunFolder, now
 
     if dry_run:
         _show_plan(console, model, settings, folder)
@@ -54,8 +55,8 @@ def work(
 
 def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
     """Print the result; end with exit code 1 if something that was asked for does not hold."""
-    from edgeprune.report.promises import broken
-    from edgeprune.report.report_json import parse
+    from edgeprune.report.pages.requirements import broken
+    from edgeprune.report.schema.json import parse
 
     report = parse(document, "the report")
     if console.as_json:
@@ -67,8 +68,8 @@ def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
 
 
 def _summary(console: "Console", report: "Report", folder: Path) -> None:
-    from edgeprune.report.tables import comparison
-    from edgeprune.report.verdict import sentence
+    from edgeprune.report.pages.tables import comparison
+    from edgeprune.report.pages.verdict import sentence
 
     console.print()
     console.headline(sentence(report))

@@ -128,7 +128,7 @@ def reading_options(function: Callable[..., None]) -> Callable[..., None]:
     def call(
         *args: Any, length: int, hop: int | None, sample_rate_hz: float | None, skip_bad_files: bool, **kwargs: Any
     ) -> None:
-        from edgeprune.records import Reading
+        from edgeprune.signals import Reading
 
         function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
 
@@ -163,7 +163,7 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
             skip_bad_files: bool,
             **kwargs: Any,
         ) -> None:
-            from edgeprune.tasks.handling import Asked
+            from edgeprune.tasks.data.reading import Asked
 
             given = {"length": length, "hop": hop, "sample_rate_hz": sample_rate_hz}
             reading: dict[str, Any] = {name: value for name, value in given.items() if value is not None}

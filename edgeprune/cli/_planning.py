@@ -88,7 +88,7 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
         seed: int,
         **kwargs: Any,
     ) -> None:
-        from edgeprune.tasks.planning import PlanSettings
+        from edgeprune.tasks.plan import PlanSettings
 
         _require_one({"--keep": keep, "--keep-ratio": keep_ratio, "--latency-budget": latency_budget})
         planning = PlanSettings(

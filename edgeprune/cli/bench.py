@@ -10,9 +10,9 @@ from edgeprune.cli._options import FILE, FOLDER, subcommand, target_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.measurement import Role
-    from edgeprune.records import BenchReport
-    from edgeprune.tasks.reaching import Host
+    from edgeprune.names import Role
+    from edgeprune.results import BenchReport
+    from edgeprune.tasks.device.connect import Host
 
 
 @subcommand("bench")
@@ -56,7 +56,8 @@ def command(
     from edgeprune.errors import ConfigError
     from edgeprune.files.run_folder import working_in
     from edgeprune.store import to_plain, write_json
-    from edgeprune.tasks.measuring import BenchChoices, bench_files, precision_of
+    from edgeprune.tasks.bench.files import BenchChoices, bench_files
+    from edgeprune.tasks.export import precision_of
 
     chosen = targets.get(target)
     if chosen.on_device != (host is not None):
@@ -67,8 +68,8 @@ def command(
             choices = BenchChoices(batch, threads, rounds, round_ms, processes)
             measured = bench_files(first, second, chosen, choices, out, console, precision_of(chosen, precision))
         else:
-            from edgeprune.tasks.assigning import Wishes
-            from edgeprune.tasks.measuring_there import bench_there
+            from edgeprune.tasks.device.pack import Wishes
+            from edgeprune.tasks.device.run import bench_there
 
             wishes = Wishes(batch, threads, rounds, round_ms, processes, **power)
             models: dict[Role, Path] = {"baseline": first}

@@ -37,11 +37,11 @@ def command(
     """
     from edgeprune import targets
     from edgeprune.store import to_plain
-    from edgeprune.tasks.building import build_engine
+    from edgeprune.tasks.build import build_engine
 
     if device is not None:
-        from edgeprune.tasks.measuring_there import build_there
-        from edgeprune.tasks.reaching import Host
+        from edgeprune.tasks.device.connect import Host
+        from edgeprune.tasks.device.run import build_there
 
         there = build_there(Host(device, ssh_config), model, targets.get(target), out, console)
         if console.as_json:

@@ -15,12 +15,12 @@ from edgeprune.cli._options import FILE, FOLDER, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
+    from edgeprune.gate.check import Against
     from edgeprune.gate.evidence import Evidence
     from edgeprune.gate.history import Entry
-    from edgeprune.gate.matrix import Against
     from edgeprune.gate.session import Session
     from edgeprune.gate.verdict import Verdict
-    from edgeprune.tasks.reaching import Host
+    from edgeprune.tasks.device.connect import Host
 
 _CALIBRATE = "calibrate"
 _UNUSED = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
@@ -100,7 +100,8 @@ def _judge(
     asked = asked.only(targets) if targets else asked
 
     from edgeprune.cli import _check_outputs  # these take NumPy, which is not needed to find a fault in what was typed
-    from edgeprune.gate import evidence, matrix
+    from edgeprune.gate import check as matrix
+    from edgeprune.gate import evidence
     from edgeprune.gate import noise as noises
 
     judged = [each for each in map(evidence.read, reports) if not targets or each.report.target in targets]
@@ -137,7 +138,7 @@ def _runs(folders: tuple[Path, ...]) -> "list[Evidence]":
     if not folders:
         return []
     from edgeprune.gate import evidence
-    from edgeprune.tasks.measuring_against import report_in
+    from edgeprune.tasks.bench.against import report_in
 
     return [evidence.read(report_in(folder)) for folder in folders]
 
@@ -152,8 +153,8 @@ def _sessions(
 ) -> "dict[str, Session]":
     """Measure each report's network in turns with that of the older run which it belongs to."""
     from edgeprune import targets
-    from edgeprune.gate.matrix import baseline_of
-    from edgeprune.tasks.measuring_against import measure_against
+    from edgeprune.gate.check import baseline_of
+    from edgeprune.tasks.bench.against import measure_against
 
     target = None if measured_on is None else targets.get(measured_on)
     sessions = {}
@@ -182,8 +183,8 @@ def _history(
     page: Path | None,
 ) -> None:
     """Tell of steps, write the page, and keep the reports."""
+    from edgeprune.files.whole import replacing
     from edgeprune.gate import history, trend
-    from edgeprune.store import replacing
 
     trends = history.trends(history.merged(older, judged))
     for found in trends:

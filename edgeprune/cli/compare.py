@@ -13,7 +13,7 @@ from edgeprune.cli._options import DATA, FILE, FOLDER, model_options, subcommand
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.compare.document import Comparison
-    from edgeprune.compare.grid import Grid
+    from edgeprune.compare.grid.grid import Grid
     from edgeprune.model_file import ModelOptions
 
 
@@ -90,9 +90,9 @@ def _grid(
     Raises:
         ConfigError: Neither a grid nor a study with its model, or both.
     """
-    from edgeprune.compare.gridfile import read
-    from edgeprune.compare.studies import names
-    from edgeprune.compare.studies import study as study_of
+    from edgeprune.compare.grid.read import read
+    from edgeprune.compare.grid.studies import names
+    from edgeprune.compare.grid.studies import study as study_of
     from edgeprune.errors import ConfigError
 
     if (grid is not None and (study or model or data)) or (grid is None and study is None):
@@ -132,8 +132,8 @@ def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[int 
 
 
 def _show(console: "Console", comparison: "Comparison", folder: Path) -> None:
-    from edgeprune.compare import columns
-    from edgeprune.compare.folder import JSON_NAME
+    from edgeprune.compare.report import columns
+    from edgeprune.compare.report.folder import JSON_NAME
     from edgeprune.store import read_json
 
     if console.as_json:

@@ -11,7 +11,7 @@ from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.records import Reading
+    from edgeprune.signals import Reading
 
 ANY_PATH = click.Path(path_type=Path)
 _LARGEST_SNR = 200
@@ -28,7 +28,7 @@ def command() -> None:
 @reading_options
 def _info(console: "Console", path: Path, reading: "Reading") -> None:
     """Classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
-    from edgeprune.tasks.data_info import describe
+    from edgeprune.tasks.data.info import describe
 
     about = describe(path, reading, console)
     if console.as_json:
@@ -81,7 +81,7 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
 @reading_options
 def _convert(console: "Console", path: Path, out: Path, drop_duplicates: bool, reading: "Reading") -> None:
     """Write the data set IN to OUT.h5, which is read from disk as fast as from memory, with where it is from."""
-    from edgeprune.tasks.data_convert import convert
+    from edgeprune.tasks.data.convert import convert
 
     written = convert(path, out, reading, drop_duplicates, console)
     if console.as_json:
@@ -139,7 +139,7 @@ def _synth(
     seed: int,
 ) -> None:
     """Make frames of a known kind, from bits and something like speech; the same seed makes the same file."""
-    from edgeprune.tasks.data_synth import Order, synthesise
+    from edgeprune.tasks.data.synth import Order, synthesise
 
     made = synthesise(Order(recipe, frames_per, snr, seed, quirks, workers), out, console)
     if console.as_json:
@@ -185,7 +185,7 @@ def _calib(
     options: "ModelOptions",
 ) -> None:
     """Choose calibration frames for INT8 from the train part of DATA, and write them with a manifest."""
-    from edgeprune.tasks.data_calib import Calibration, store
+    from edgeprune.tasks.data.calibrate import Calibration, store
 
     wanted = Calibration(size, strategy, seed, split, split_seed, model, options)
     manifest = store(wanted, data, reading, out, console, compute)

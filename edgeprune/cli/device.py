@@ -28,7 +28,7 @@ def _probe(console: "Console", host: str, ssh_config: Path | None, target: str |
     from edgeprune import targets
     from edgeprune.device.probe import needs_of, probe, refuse
     from edgeprune.store import to_plain
-    from edgeprune.tasks.reaching import Host, reached
+    from edgeprune.tasks.device.connect import Host, reached
 
     chosen = None if target is None else targets.get(target)
     with reached(Host(host, ssh_config)) as transport:
@@ -74,8 +74,8 @@ def _list(console: "Console", ssh_config: Path | None) -> None:
 @click.option("--out", type=FILE, help="The tar to write.  [default: the one in RUN]")
 def _bundle(console: "Console", run: Path, out: Path | None) -> None:
     """Give out what the run folder RUN wants measured, to be carried to a device by hand."""
-    from edgeprune.store import replacing
-    from edgeprune.tasks.measuring_there import BUNDLE, own_bundle
+    from edgeprune.files.whole import replacing
+    from edgeprune.tasks.device.run import BUNDLE, own_bundle
 
     source = run / BUNDLE
     manifest = own_bundle(source)

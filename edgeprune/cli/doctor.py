@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 @subcommand("doctor")
 def command(console: "Console") -> None:
     """Say what this installation has, and try what the main job needs."""
-    from edgeprune.tasks.diagnosis import diagnose
+    from edgeprune.tasks.doctor import diagnose
 
     findings = diagnose()
     if console.as_json:

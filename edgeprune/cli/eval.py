@@ -11,8 +11,9 @@ from edgeprune.cli._options import FILE, asked_options, data_option, model_optio
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.records import Accuracy, Split
-    from edgeprune.tasks.handling import Asked
+    from edgeprune.names import Split
+    from edgeprune.results import Accuracy
+    from edgeprune.tasks.data.reading import Asked
 
 
 @subcommand("eval")
@@ -34,7 +35,7 @@ def command(
     """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
     from edgeprune.network.compute import CPU
     from edgeprune.store import to_plain
-    from edgeprune.tasks.evaluating import evaluate
+    from edgeprune.tasks.evaluate import evaluate
 
     where = CPU if model.suffix == ".onnx" else chosen(console, compute)  # ONNX Runtime runs the other on the CPU
     found, used = evaluate(model, options, data, asked, split, console, where)

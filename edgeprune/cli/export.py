@@ -54,9 +54,9 @@ def command(
     from edgeprune import targets
     from edgeprune.network.compute import CPU
     from edgeprune.store import to_plain
-    from edgeprune.tasks.inputs import find_data
-    from edgeprune.tasks.lowering import Lowered
-    from edgeprune.tasks.measuring import export_model, precision_of
+    from edgeprune.tasks.data.frames import find_data
+    from edgeprune.tasks.export import export_model, precision_of
+    from edgeprune.tasks.precision import Lowered
 
     goal = targets.get(target)
     wanted = Lowered(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)

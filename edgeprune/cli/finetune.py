@@ -21,7 +21,7 @@ from edgeprune.cli._options import (
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.tasks.handling import Asked
+    from edgeprune.tasks.data.reading import Asked
 
 
 @subcommand("finetune")
@@ -60,8 +60,8 @@ def command(
     """
     from edgeprune import checkpoint as checkpoints
     from edgeprune.store import to_plain
-    from edgeprune.tasks.inputs import find_data
-    from edgeprune.tasks.training import finetune_model
+    from edgeprune.tasks.data.frames import find_data
+    from edgeprune.tasks.train import finetune_model
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, teacher is not None)

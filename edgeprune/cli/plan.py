@@ -13,8 +13,8 @@ from edgeprune.cli._planning import plan_options
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
-    from edgeprune.tasks.latency import Budget
-    from edgeprune.tasks.planning import PlanSettings
+    from edgeprune.tasks.latency.budget import Budget
+    from edgeprune.tasks.plan import PlanSettings
 
 
 @subcommand("plan")
@@ -39,9 +39,9 @@ def command(
     """Decide which units of MODEL stay, with the reason for each; writes no weights."""
     from edgeprune import checkpoint as checkpoints
     from edgeprune.store import to_plain
-    from edgeprune.tasks.inputs import find_data
-    from edgeprune.tasks.latency import write_plan_within
-    from edgeprune.tasks.planning import write_plan
+    from edgeprune.tasks.data.frames import find_data
+    from edgeprune.tasks.latency.budget import write_plan_within
+    from edgeprune.tasks.plan import write_plan
 
     budget = _budget(latency_budget, target)
     loaded = checkpoints.load(model, options)
@@ -77,7 +77,7 @@ def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
-    from edgeprune.tasks.latency import Budget
+    from edgeprune.tasks.latency.budget import Budget
 
     if (latency_ms is None) != (target is None):
         given, missing = ("--target", "--latency-budget") if latency_ms is None else ("--latency-budget", "--target")

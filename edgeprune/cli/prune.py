@@ -35,7 +35,7 @@ def command(
 ) -> None:
     """Apply a plan to MODEL: its dropped units go, all other weights stay."""
     from edgeprune import checkpoint as checkpoints
-    from edgeprune.tasks.planning import PlanSettings, prune
+    from edgeprune.tasks.plan import PlanSettings, prune
 
     loaded = checkpoints.load(model, options)
     where = chosen(console, compute)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.model_file import ModelOptions
     from edgeprune.targets import Precision, Target
-    from edgeprune.tasks.planning import PlanSettings
-    from edgeprune.tasks.reaching import Host
+    from edgeprune.tasks.device.connect import Host
+    from edgeprune.tasks.plan import PlanSettings
 
 
 @subcommand("prune-and-export")
@@ -113,10 +113,10 @@ def command(
     from edgeprune import checkpoint, targets
     from edgeprune.cli._job import work
     from edgeprune.pipeline import Settings
-    from edgeprune.tasks.assigning import Wishes
-    from edgeprune.tasks.inputs import find_data
-    from edgeprune.tasks.lowering import Lowered
-    from edgeprune.tasks.narrowing import Width
+    from edgeprune.tasks.data.frames import find_data
+    from edgeprune.tasks.device.pack import Wishes
+    from edgeprune.tasks.precision import Lowered
+    from edgeprune.tasks.width import Width
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, distill)
@@ -151,8 +151,8 @@ def _wanted(target: "Target", precision: str | None, bound: float | None) -> "tu
     Raises:
         ConfigError: The target does not run it.
     """
-    from edgeprune.tasks.lowering import AUTO_DROP
-    from edgeprune.tasks.measuring import precision_of
+    from edgeprune.tasks.export import precision_of
+    from edgeprune.tasks.precision import AUTO_DROP
 
     if precision != "auto":
         return precision_of(target, precision), bound

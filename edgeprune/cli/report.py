@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def command(console: "Console", run: Path) -> None:
     """Write report.md and report.html of the folder RUN again, from its report.json and samples."""
     from edgeprune.report.folder import rerender
-    from edgeprune.report.report_json import load
-    from edgeprune.report.verdict import sentence
+    from edgeprune.report.pages.verdict import sentence
+    from edgeprune.report.schema.json import load
     from edgeprune.store import read_json
 
     rerender(run)

@@ -19,7 +19,7 @@ from edgeprune.cli._options import (
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.records import Reading
+    from edgeprune.signals import Reading
 
 
 @subcommand("train")
@@ -72,8 +72,8 @@ def command(
     read while the network learns, shuffled in blocks.
     """
     from edgeprune.store import to_plain
-    from edgeprune.tasks.handling import Handling
-    from edgeprune.tasks.training import train_new
+    from edgeprune.tasks.data.reading import Handling
+    from edgeprune.tasks.train import train_new
     from edgeprune.train.finetune import Recipe
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)

@@ -7,19 +7,19 @@ from typing import Any
 
 import edgeprune
 from edgeprune import targets
-from edgeprune.compare import assemble, folder
-from edgeprune.compare.agenda import Agenda, agenda_of
-from edgeprune.compare.assemble import Measured
-from edgeprune.compare.attempts import attempt, reason_for
-from edgeprune.compare.cells import Pair
+from edgeprune.compare.cell.attempt import attempt, reason_for
+from edgeprune.compare.cell.cells import Pair
+from edgeprune.compare.cell.latency import latency_of
+from edgeprune.compare.cell.settings import in_full
+from edgeprune.compare.cell.stages import finished_of
 from edgeprune.compare.document import Comparison, FailedCell, Measurement
-from edgeprune.compare.grid import Grid
-from edgeprune.compare.latency import latency_of
-from edgeprune.compare.results import Cell, Finished, Job
-from edgeprune.compare.settings import in_full
-from edgeprune.compare.stages import finished_of
-from edgeprune.compare.table import rows_of
+from edgeprune.compare.grid.grid import Grid
+from edgeprune.compare.records import Cell, Finished, Job
+from edgeprune.compare.report import figures, folder
+from edgeprune.compare.report.figures import Measured
+from edgeprune.compare.report.rows import rows_of
 from edgeprune.compare.workers import Crew, Piece, work
+from edgeprune.compare.worklist import Agenda, agenda_of
 from edgeprune.errors import ModelError
 from edgeprune.files.run_folder import refuse_foreign, working_in
 from edgeprune.model_file import ModelOptions
@@ -118,9 +118,9 @@ def _comparison(
     command: str,
 ) -> Comparison:
     own = {each.job.folder: each.beside if each.job.cell.model is not None else None for each in measured}
-    cells = tuple(assemble.figures(each, own[each.job.folder]) for each in measured)
+    cells = tuple(figures.figures(each, own[each.job.folder]) for each in measured)
     unpruned = tuple(
-        assemble.unpruned_figures(job, done[job.folder]) for job in agenda.baselines.values() if job.folder in done
+        figures.unpruned_figures(job, done[job.folder]) for job in agenda.baselines.values() if job.folder in done
     )
     first = measured[0].bench
     return Comparison(
@@ -140,7 +140,7 @@ def _comparison(
             threads=first.threads,
             mode=first.mode,
             rounds=first.rounds,
-            warnings=assemble.warnings_of(measured),
+            warnings=figures.warnings_of(measured),
         ),
         unpruned=unpruned,
         rows=rows_of(cells, failed, unpruned),

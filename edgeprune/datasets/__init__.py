@@ -17,7 +17,7 @@ from edgeprune.errors import ConfigError, DataError, reason_of
 from edgeprune.files.bounds import claimed, refuse_special
 from edgeprune.frames import framed, table_of
 from edgeprune.protocols import FrameSource, StreamedFormat
-from edgeprune.records import Frames, FrameTable, Reading
+from edgeprune.signals import Frames, FrameTable, Reading
 from edgeprune.store import file_sha256
 
 __all__ = ["StoredSamples", "blocks", "format_of", "opened", "read", "read_or_keep", "sha256_of", "whole"]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5_trial
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files.bounds import MalformedError, allowed_bytes, claimed, refuse_inflated
-from edgeprune.store import unwritable
+from edgeprune.files.run_folder import unwritable
 
 SUFFIXES = (".h5", ".hdf5")
 

@@ -14,7 +14,7 @@ from edgeprune.errors import DataError
 from edgeprune.files.bounds import claimed
 from edgeprune.frames import checked_samples, framed, refuse_silent_classes
 from edgeprune.protocols import FrameSource
-from edgeprune.records import Frames, FrameTable, Reading
+from edgeprune.signals import Frames, FrameTable, Reading
 from edgeprune.store import file_sha256
 
 BLOCK_BYTES = 1 << 25

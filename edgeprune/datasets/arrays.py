@@ -16,7 +16,7 @@ from edgeprune.errors import DataError
 from edgeprune.files.bounds import claimed
 from edgeprune.files.npy import read_archive
 from edgeprune.frames import checked
-from edgeprune.records import Frames
+from edgeprune.signals import Frames
 from edgeprune.store import file_sha256
 
 

@@ -21,7 +21,7 @@ from edgeprune.errors import DataError, reason_of
 from edgeprune.files.plain import parse_json
 from edgeprune.frames import checked_table, refuse_class_name, refuse_many_classes
 from edgeprune.protocols import FrameSource
-from edgeprune.records import FrameTable, Reading
+from edgeprune.signals import FrameTable, Reading
 
 FORMAT = "edgeprune-frames/1"
 _OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64, "groups": np.int64}

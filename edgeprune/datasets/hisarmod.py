@@ -20,7 +20,7 @@ from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.records import FrameTable, Reading
+from edgeprune.signals import FrameTable, Reading
 
 _FAMILIES = (
     ("BPSK", "QPSK", "8PSK", "16PSK", "32PSK", "64PSK"),

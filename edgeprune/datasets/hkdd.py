@@ -19,7 +19,7 @@ from edgeprune.errors import DataError, reason_of
 from edgeprune.files.bounds import MalformedError, refuse_inflated
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.records import FrameTable, Reading
+from edgeprune.signals import FrameTable, Reading
 
 CLASSES = (
     *("BPSK", "QPSK", "8PSK", "OQPSK", "2FSK", "4FSK", "8FSK"),

@@ -19,7 +19,7 @@ from edgeprune.errors import DataError, reason_of
 from edgeprune.files import npy as npy_file
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.records import Reading
+from edgeprune.signals import Reading
 
 
 class Npy(Streamed):

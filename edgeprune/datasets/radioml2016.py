@@ -18,7 +18,7 @@ from edgeprune.errors import DataError, reason_of
 from edgeprune.files import pickles
 from edgeprune.files.bounds import Bounded
 from edgeprune.frames import checked
-from edgeprune.records import Frames
+from edgeprune.signals import Frames
 from edgeprune.store import file_sha256
 
 _HEAD_BYTES = 512

@@ -13,7 +13,7 @@ from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.frames import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.records import Reading
+from edgeprune.signals import Reading
 
 CLASSES = (
     *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),

@@ -19,7 +19,7 @@ from edgeprune.files.bounds import ROOM_BYTES
 from edgeprune.files.plain import parse_json
 from edgeprune.frames import checked_table, refuse_class_name
 from edgeprune.protocols import FrameSource
-from edgeprune.records import Reading
+from edgeprune.signals import Reading
 
 _FILE = "data.h5"
 _LEAST_AT_ONCE = 8

@@ -8,9 +8,10 @@ from pathlib import Path
 from edgeprune.errors import ConfigError, DeviceError, reason_of
 from edgeprune.files import tars
 from edgeprune.files.plain import parse_json
+from edgeprune.files.run_folder import unwritable
 from edgeprune.files.whole import begun_folder
 from edgeprune.measurement import OUT, RESULT, STEPS
-from edgeprune.store import file_sha256, unwritable
+from edgeprune.store import file_sha256
 
 SUMS = f"{RESULT}/SHA256SUMS"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"

@@ -24,11 +24,12 @@ from edgeprune.export.precision import Calibration, Lowering, lower
 from edgeprune.export.quantise import METHODS, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.files.room import blame_disk, require_room
-from edgeprune.files.whole import begun_folder
+from edgeprune.files.run_folder import unwritable
+from edgeprune.files.whole import begun_folder, replacing
 from edgeprune.protocols import Progress
 from edgeprune.records import InputSpec, OnnxModel
 from edgeprune.silence import Silence
-from edgeprune.store import file_sha256, replacing, unwritable
+from edgeprune.store import file_sha256
 from edgeprune.targets import Precision, Target
 
 __all__ = ["METHODS", "Bound", "Calibration", "Method", "Simplifier", "export", "onnx_logits"]

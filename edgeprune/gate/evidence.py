@@ -11,9 +11,9 @@ from edgeprune.gate import verify
 from edgeprune.gate.session import HOW, Session, conditions_of, timing
 from edgeprune.gate.statistics import Values
 from edgeprune.names import Role
-from edgeprune.report.measured import AccuracySection
-from edgeprune.report.report_json import load
-from edgeprune.report.schema import Report
+from edgeprune.report.schema.json import load
+from edgeprune.report.schema.measured import AccuracySection
+from edgeprune.report.schema.schema import Report
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from edgeprune.errors import ConfigError
-from edgeprune.files.run_folder import claim
-from edgeprune.files.whole import own_folder
+from edgeprune.files.run_folder import claim, clear_unfinished, unwritable
+from edgeprune.files.whole import own_folder, replacing
 from edgeprune.gate import evidence as evidences
+from edgeprune.gate.change_points import Step, steps
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import plain
 from edgeprune.gate.history_index import Verified, key_of
-from edgeprune.gate.steps import Step, steps
 from edgeprune.gate.verify import summaries
 from edgeprune.report.folder import JSON_NAME
-from edgeprune.store import clear_unfinished, replacing, unwritable
 
 _LONGEST_NAME = 200
 _LINEAR = frozenset({"top1"})

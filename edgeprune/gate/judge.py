@@ -19,8 +19,8 @@ from edgeprune.gate.regression import Comparison, Incomparable
 from edgeprune.gate.statistics import Values, mean_interval, median_interval, quantile_interval
 from edgeprune.gate.verdict import Check, Judgement
 from edgeprune.report import numerals as n
-from edgeprune.report.measured import LatencySection
-from edgeprune.report.schema import Report
+from edgeprune.report.schema.measured import LatencySection
+from edgeprune.report.schema.schema import Report
 
 if TYPE_CHECKING:
     import numpy.typing as npt

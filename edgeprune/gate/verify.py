@@ -17,8 +17,8 @@ from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.gate.session import HOW
 from edgeprune.gate.statistics import Values
 from edgeprune.names import Role
-from edgeprune.report.measured import AccuracySection, LatencyOf
-from edgeprune.report.schema import Report
+from edgeprune.report.schema.measured import AccuracySection, LatencyOf
+from edgeprune.report.schema.schema import Report
 from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
 
 _JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}

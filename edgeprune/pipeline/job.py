@@ -11,23 +11,25 @@ from edgeprune import registry
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.choices import Trial, Trials
 from edgeprune.errors import ConfigError
-from edgeprune.pipeline.branch import Branch, Grown, Judged, Work
+from edgeprune.names import Split
+from edgeprune.pipeline.device_stages import STAGE
 from edgeprune.pipeline.folder import TRIALS, computed_on
-from edgeprune.pipeline.ledger import DryRunEnd, Ledger
-from edgeprune.pipeline.on_device import STAGE
-from edgeprune.pipeline.proof import Proof, Proven
+from edgeprune.pipeline.measure_stages import Proof, Proven
+from edgeprune.pipeline.prune_stages import Branch, Grown, Judged, Work
 from edgeprune.pipeline.settings import Settings
+from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
 from edgeprune.prune.layers import layers_of
-from edgeprune.records import DataRef, Frames, LayerChain, Scores, Similarity, Split
+from edgeprune.records import LayerChain, Scores, Similarity
 from edgeprune.report import facts
 from edgeprune.report.document import Evidence, Origin, build, with_outcome
 from edgeprune.report.folder import write
+from edgeprune.signals import DataRef, Frames
 from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
-from edgeprune.tasks import bounded, planning
-from edgeprune.tasks import inputs as sources
-from edgeprune.tasks.handling import data_ref, handling_of
-from edgeprune.tasks.measuring_there import check_there
+from edgeprune.tasks import bounded, plan
+from edgeprune.tasks.data import frames as sources
+from edgeprune.tasks.data.reading import data_ref, handling_of
+from edgeprune.tasks.device.run import check_there
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Job:
         """
         self.settings.check()
         self._check_device()
-        planning.kept_units(self._found_chain, self.settings.planning)
+        plan.kept_units(self._found_chain, self.settings.planning)
         assert self.parts
 
     def run(self) -> dict[str, Any]:
@@ -67,7 +69,7 @@ class Job:
         self.settings.check()
         self._note_compute()
         chain = self._chain()
-        planning.kept_units(chain, self.settings.planning)
+        plan.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
         judged = Judged(chain, similarity, lambda: self._scores(chain))
         planned, trials = self.settings.planning, None
@@ -142,7 +144,7 @@ class Job:
             "02-similarity",
             Similarity,
             inputs,
-            lambda: planning.similarity(self.model, chain, data, settings, self.progress, self.settings.compute),
+            lambda: plan.similarity(self.model, chain, data, settings, self.progress, self.settings.compute),
         )
 
     def _scores(self, chain: LayerChain) -> Scores:
@@ -156,8 +158,8 @@ class Job:
             }
 
             def make() -> Scores:
-                subject = planning.subject(self.model, chain, self.parts, settings, self.progress)
-                return planning.scores(subject, settings, self.settings.compute)
+                subject = plan.subject(self.model, chain, self.parts, settings, self.progress)
+                return plan.scores(subject, settings, self.settings.compute)
 
             self._scored = self.ledger.stage("04-scores", Scores, inputs, make)
         return self._scored

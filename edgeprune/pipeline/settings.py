@@ -7,12 +7,12 @@ from edgeprune.errors import ConfigError
 from edgeprune.network.cards import cards
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.targets import Precision, Target
-from edgeprune.tasks.assigning import Wishes, require_rounds
-from edgeprune.tasks.latency import Budget
-from edgeprune.tasks.lowering import Lowered
-from edgeprune.tasks.narrowing import Width
-from edgeprune.tasks.planning import PlanSettings
-from edgeprune.tasks.reaching import Host
+from edgeprune.tasks.device.connect import Host
+from edgeprune.tasks.device.pack import Wishes, require_rounds
+from edgeprune.tasks.latency.budget import Budget
+from edgeprune.tasks.plan import PlanSettings
+from edgeprune.tasks.precision import Lowered
+from edgeprune.tasks.width import Width
 from edgeprune.train.finetune import Recipe
 
 TITLES = {

@@ -7,20 +7,12 @@ from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, PrecisionCh
 from edgeprune.measurement import BuiltEngine
 from edgeprune.outcome import DeviceOutcome
 from edgeprune.printable import encodable
-from edgeprune.records import (
-    AccuracyComparison,
-    BenchReport,
-    DataRef,
-    LayerChain,
-    OnnxModel,
-    PrunePlan,
-    Segmentation,
-    Similarity,
-    TrainingResult,
-)
+from edgeprune.records import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity, TrainingResult
 from edgeprune.report import sections
-from edgeprune.report.promises import broken
-from edgeprune.report.report_json import SCHEMA, parse
+from edgeprune.report.pages.requirements import broken
+from edgeprune.report.schema.json import SCHEMA, parse
+from edgeprune.results import AccuracyComparison, BenchReport
+from edgeprune.signals import DataRef
 from edgeprune.store import to_plain
 
 NOT_YET = (

@@ -7,13 +7,14 @@ import numpy as np
 
 from edgeprune.bench import samples
 from edgeprune.errors import DataError
-from edgeprune.report import html, markdown
-from edgeprune.report.latency_plots import Times
-from edgeprune.report.measured import LatencyOf
-from edgeprune.report.plots import Samples
-from edgeprune.report.report_json import load, parse
-from edgeprune.report.schema import Report
-from edgeprune.store import replacing, write_json
+from edgeprune.files.whole import replacing
+from edgeprune.report.pages import html, markdown
+from edgeprune.report.plots.drawings import Samples
+from edgeprune.report.plots.latency import Times
+from edgeprune.report.schema.json import load, parse
+from edgeprune.report.schema.measured import LatencyOf
+from edgeprune.report.schema.schema import Report
+from edgeprune.store import write_json
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 

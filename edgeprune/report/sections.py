@@ -4,18 +4,8 @@ from typing import Any
 
 from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, Timing
 from edgeprune.outcome import DeviceAccuracy
-from edgeprune.records import (
-    Accuracy,
-    AccuracyComparison,
-    BenchReport,
-    LatencySummary,
-    LayerChain,
-    OnnxModel,
-    PrunePlan,
-    Rate,
-    Segmentation,
-    Similarity,
-)
+from edgeprune.records import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
+from edgeprune.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
 from edgeprune.store import to_plain
 
 

@@ -19,13 +19,13 @@ from edgeprune.measurement import (
     Assignment,
     DeviceMeasurement,
     Plan,
-    Role,
     Step,
     TimedRound,
     answering_file,
     frames_file,
     model_file,
 )
+from edgeprune.names import Role
 
 AGENT = Path(__file__).parents[1] / "device" / "bundle" / "agent.py"
 LOWEST_PYTHON = 30800

@@ -8,20 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprune.errors import ConfigError, DeviceError, ModelError
+from edgeprune.files.whole import replacing
 from edgeprune.measurement import BuiltEngine
 from edgeprune.network.cards import Card, cards
 from edgeprune.protocols import Progress
 from edgeprune.runtimes._tensorrt_engine import check_header
-from edgeprune.runtimes._tensorrt_settings import (
-    add_profile,
-    capability_of,
-    parser_error,
-    read_timing_cache,
-    refused,
-)
+from edgeprune.runtimes._tensorrt_settings import add_profile, capability_of, parser_error, read_timing_cache, refused
 from edgeprune.runtimes._tensorrt_watch import log_of, monitor_of
 from edgeprune.silence import Silence
-from edgeprune.store import file_sha256, replacing
+from edgeprune.store import file_sha256
 from edgeprune.targets import Target
 
 if TYPE_CHECKING:

@@ -15,11 +15,11 @@ from edgeprune.measurement import (
     DeviceMeasurement,
     EngineFile,
     Plan,
-    Role,
     Step,
     TimedRound,
     model_file,
 )
+from edgeprune.names import Role
 from edgeprune.runtimes import _trtexec_logs as logs
 from edgeprune.runtimes import _trtexec_steps as steps
 from edgeprune.runtimes._trtexec_flags import FLAGS, flags_of

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgeprune.errors import unknown_name
-from edgeprune.records import SPLITS, FrameTable, Split
+from edgeprune.names import SPLITS, Split
+from edgeprune.signals import FrameTable
 from edgeprune.splits.cells import Indices, Parts
 from edgeprune.splits.contiguous import contiguous
 from edgeprune.splits.groups import by_group, runs

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.records import FrameTable, Split
+from edgeprune.names import Split
+from edgeprune.signals import FrameTable
 
 Indices = npt.NDArray[np.int64]
 Parts = dict[Split, Indices]

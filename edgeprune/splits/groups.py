@@ -5,7 +5,8 @@ import zlib
 import numpy as np
 
 from edgeprune.errors import DataError
-from edgeprune.records import SPLITS, FrameTable, Split
+from edgeprune.names import SPLITS, Split
+from edgeprune.signals import FrameTable
 from edgeprune.splits.cells import Indices, Parts, bounds, cells, joined
 from edgeprune.splits.contiguous import guard_of
 from edgeprune.splits.recordings import whole_groups

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.records import FrameTable
+from edgeprune.signals import FrameTable
 from edgeprune.splits.cells import Indices, cells
 
 ALPHA = 0.001

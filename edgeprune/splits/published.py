@@ -7,7 +7,8 @@ aside for that, and their test frames are as published.
 import numpy as np
 
 from edgeprune.errors import DataError
-from edgeprune.records import SPLITS, FrameTable, Split
+from edgeprune.names import SPLITS, Split
+from edgeprune.signals import FrameTable
 from edgeprune.splits.cells import Indices, Parts, cells, joined
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from edgeprune.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
-from edgeprune.records import Frames
+from edgeprune.signals import Frames
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 

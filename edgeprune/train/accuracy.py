@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from edgeprune.records import Accuracy, AccuracyComparison, Frames, Rate, Split
+from edgeprune.names import Split
+from edgeprune.results import Accuracy, AccuracyComparison, Rate
+from edgeprune.signals import Frames
 from edgeprune.train.design_effect import Effect, Grouping, grouping_of
 
 _Z95 = float(stats.norm.ppf(0.975))

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from edgeprune.records import Frames
+from edgeprune.signals import Frames
 
 Indices = npt.NDArray[np.int64]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from edgeprune.bench import conditions, stats
-from edgeprune.records import LatencySummary
+from edgeprune.results import LatencySummary
 
 QUIET = {"usable_cores": 4.0, "governor": "performance"}
 

@@ -11,7 +11,7 @@ from onnx import parser, save
 from edgeprune.bench import samples
 from edgeprune.bench.protocol import Settings, measure, measure_rounds
 from edgeprune.errors import ConfigError, DataError, DeviceError
-from edgeprune.records import BenchReport
+from edgeprune.results import BenchReport
 from edgeprune.runtimes.onnxruntime import runtime as onnxruntime
 from edgeprune.store import from_plain, to_plain
 

@@ -10,7 +10,7 @@ import synthetic
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune.cli import main
-from edgeprune.records import DataRef
+from edgeprune.signals import DataRef
 from edgeprune.store import file_sha256
 
 

@@ -271,7 +271,7 @@ class TestCalib:
 
     def test_by_entropy_of_a_model(self, tmp_path, world, frames_npz, run):
         from edgeprune import checkpoint
-        from edgeprune.tasks.data_choice import entropy_of
+        from edgeprune.tasks.data.choose import entropy_of
         from edgeprune.train.evaluate import predict
 
         out, model = tmp_path / "calib", world / "model.pt"

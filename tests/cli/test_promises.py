@@ -26,10 +26,13 @@ from edgeprune.pipeline import open_folder
 from edgeprune.prune.filters import METHODS
 from edgeprune.prune.layers import layers_of
 from edgeprune.records import Edit, OnnxModel, PrunePlan
-from edgeprune.report import markdown
-from edgeprune.report.report_json import load, parse
+from edgeprune.report.pages import markdown
+from edgeprune.report.schema.json import load, parse
 from edgeprune.store import file_sha256, write_json
-from edgeprune.tasks import bounded, inputs, latency, measuring, narrowing
+from edgeprune.tasks import bounded, export
+from edgeprune.tasks import width as narrowing
+from edgeprune.tasks.data import frames as inputs
+from edgeprune.tasks.latency import budget
 
 BLOCKS = (0, 4, 9, 12, 18, 22)  # of resnet56-1d; a network of 8 units is left
 PRUNED_MS = 0.25
@@ -55,7 +58,7 @@ def plain_report(folder, document):
 def light():
     """No export, no measurement, no drawings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "export", made_up_export)
+        patch.setattr(export, "export", made_up_export)
         patch.setattr(protocol, "measure", made_up_bench)
         patch.setattr(whole_job, "write", plain_report)
         yield
@@ -96,7 +99,7 @@ class FakeStopwatch:
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(latency, "Stopwatch", FakeStopwatch)
+    monkeypatch.setattr(budget, "Stopwatch", FakeStopwatch)
     return FakeStopwatch
 
 

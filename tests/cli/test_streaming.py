@@ -10,7 +10,7 @@ import synthetic
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.frames import split_frames
-from edgeprune.records import Reading
+from edgeprune.signals import Reading
 from edgeprune.splits import split_sha256
 
 SHORT = ("--epochs", "2", "--batch-size", "16")
@@ -18,7 +18,7 @@ SHORT = ("--epochs", "2", "--batch-size", "16")
 
 @pytest.fixture(scope="session")
 def frames_h5(world, tmp_path_factory):
-    from edgeprune.tasks.data_convert import convert
+    from edgeprune.tasks.data.convert import convert
 
     path = tmp_path_factory.mktemp("stored") / "frames.h5"
     convert(world / "frames.npz", path, Reading(), False, synthetic.Silent())

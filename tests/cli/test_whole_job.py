@@ -12,13 +12,13 @@ import torch
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.bench import protocol
-from edgeprune.files.whole import begun_folder
+from edgeprune.files.whole import begun_folder, replacing
 from edgeprune.frames import split_frames
 from edgeprune.pipeline import job as whole_job
 from edgeprune.pipeline import open_folder
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import file_sha256, replacing
-from edgeprune.tasks import measuring
+from edgeprune.store import file_sha256
+from edgeprune.tasks import export
 from edgeprune.train import finetune
 
 ON_REQUEST = {"02-trials", "05-latency", "06-width", "08-bound", "09-qat", "09-precision"}
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_made_again(finished, world, tmp_path, run):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(whole_job, "layers_of"), (measuring, "onnx_metadata"), (protocol, "measure"), (finetune, "save")],
+    [(whole_job, "layers_of"), (export, "onnx_metadata"), (protocol, "measure"), (finetune, "save")],
     ids=["layers", "export", "bench", "between epochs"],
 )
 def test_interrupted_anywhere_the_same_command_ends_with_the_same_weights(

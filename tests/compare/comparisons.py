@@ -14,7 +14,7 @@ from edgeprune.compare.document import (
     Measurement,
     UnprunedFigures,
 )
-from edgeprune.compare.table import rows_of
+from edgeprune.compare.report.rows import rows_of
 from edgeprune.records import EpochMetrics
 
 

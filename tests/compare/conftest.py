@@ -8,8 +8,9 @@ import synthetic
 from comparisons import save_frames
 
 from edgeprune import checkpoint as checkpoints
-from edgeprune.compare import cell
-from edgeprune.records import DataRef, OnnxModel
+from edgeprune.compare.cell import work
+from edgeprune.records import OnnxModel
+from edgeprune.signals import DataRef
 from edgeprune.store import file_sha256
 
 
@@ -44,5 +45,5 @@ def placeholder(_model, spec, _iq, target, path, _metadata, _progress):
 def exported_as_placeholders():
     """Cells are exported as files of the right shape that anything can run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cell, "export", placeholder)
+        patch.setattr(work, "export", placeholder)
         yield

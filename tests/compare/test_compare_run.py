@@ -13,9 +13,9 @@ from comparisons import save_frames
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
-from edgeprune.compare import attempts, cell, run, stages
-from edgeprune.compare.cell import Workshop
-from edgeprune.compare.gridfile import parse
+from edgeprune.compare import run
+from edgeprune.compare.cell import attempt, stages, work
+from edgeprune.compare.grid.read import parse
 from edgeprune.compare.workers import Crew
 from edgeprune.errors import ConfigError, DataError, ModelError
 from edgeprune.export import export
@@ -24,7 +24,7 @@ from edgeprune.frames import split_frames, take
 from edgeprune.model_file import ModelOptions
 from edgeprune.records import InputSpec
 from edgeprune.store import file_sha256
-from edgeprune.tasks import planning
+from edgeprune.tasks import plan
 from edgeprune.train import accuracy, finetune
 from edgeprune.train.evaluate import predict
 
@@ -70,8 +70,8 @@ def finished(place, tmp_path_factory, exported_as_placeholders):
 def test_layers_are_compared_and_scored_once_for_all_ratios(place, tmp_path, monkeypatch):
     asked = []
     for what in ("similarity", "scores"):
-        made = getattr(planning, what)
-        monkeypatch.setattr(planning, what, lambda *given, what=what, made=made: asked.append(what) or made(*given))
+        made = getattr(plan, what)
+        monkeypatch.setattr(plan, what, lambda *given, what=what, made=made: asked.append(what) or made(*given))
     grid = small(place, ratios=[0.25, 0.5, 0.75], methods=["edgeprune", "synflow"], networks=None)
     cells = compare(grid, tmp_path / "run").cells
     assert sorted(asked) == ["scores", "scores", "similarity"]
@@ -185,8 +185,8 @@ def test_what_is_exported_answers_as_the_finished_network_does(finished, place, 
     (job, *_) = [
         job for job in _jobs(finished[1], place, tmp_path) if job.cell.method and job.cell.method.name == "scratch"
     ]
-    monkeypatch.setattr(cell, "export", functools.partial(export, simplifiers=()))
-    Workshop(job, synthetic.Silent()).export(job.folder / "pruned.pt", tmp_path / "real.onnx")
+    monkeypatch.setattr(work, "export", functools.partial(export, simplifiers=()))
+    work.Workshop(job, synthetic.Silent()).export(job.folder / "pruned.pt", tmp_path / "real.onnx")
     iq = synthetic.signals(5).numpy()
     session = onnxruntime.InferenceSession(str(tmp_path / "real.onnx"))
     expected = predict(checkpoints.load(job.folder / "pruned.pt").model, iq, InputSpec(2, 32), synthetic.Silent(), "")
@@ -346,7 +346,7 @@ def test_a_plug_in_that_raises_costs_its_own_cell_and_its_traceback_is_kept(plac
     def broken(*_):
         raise RuntimeError("no luck\nat all")
 
-    monkeypatch.setattr(planning, "decide", broken)
+    monkeypatch.setattr(plan, "decide", broken)
     comparison = compare(small(place), tmp_path)
     assert [(cell.method, cell.reason) for cell in comparison.failed] == [("edgeprune", "RuntimeError: no luck")]
     assert [cell.method for cell in comparison.cells] == ["gru2"]
@@ -390,7 +390,7 @@ def test_what_a_killed_worker_left_unfinished_is_removed(finished, place, tmp_pa
     job = next(job for job in [*_jobs(finished[1], place, tmp_path)] if job.cell.method)
     leftover = job.folder / begun_name(job.folder / "pruned.pt")
     leftover.write_text("half")
-    assert ("on the test split" in attempts.attempt(job, synthetic.Silent(), 0), leftover.exists()) == (True, False)
+    assert ("on the test split" in attempt.attempt(job, synthetic.Silent(), 0), leftover.exists()) == (True, False)
 
 
 def _jobs(folder, place, tmp_path):

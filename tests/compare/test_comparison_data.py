@@ -8,18 +8,18 @@ import pytest
 import synthetic
 
 from edgeprune import datasets
-from edgeprune.compare.agenda import agenda_of
-from edgeprune.compare.cell import Workshop
-from edgeprune.compare.grid import Training
-from edgeprune.compare.gridfile import parse
+from edgeprune.compare.cell.settings import asked_of, read_otherwise, taught_with
+from edgeprune.compare.cell.work import Workshop
+from edgeprune.compare.grid.grid import Training
+from edgeprune.compare.grid.read import parse
 from edgeprune.compare.run import compare
-from edgeprune.compare.settings import asked_of, read_otherwise, taught_with
 from edgeprune.compare.workers import Crew
+from edgeprune.compare.worklist import agenda_of
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.model_file import ModelOptions
-from edgeprune.records import Reading
-from edgeprune.tasks.data_convert import convert
-from edgeprune.tasks.inputs import splits_of, stored
+from edgeprune.signals import Reading
+from edgeprune.tasks.data.convert import convert
+from edgeprune.tasks.data.frames import splits_of, stored
 
 
 @pytest.fixture(scope="session")

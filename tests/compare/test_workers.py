@@ -13,11 +13,12 @@ import psutil
 import pytest
 from comparisons import save_frames
 
-from edgeprune.compare import stages, workers
-from edgeprune.compare.attempts import attempt
-from edgeprune.compare.cells import expand, job_of
-from edgeprune.compare.gridfile import parse
-from edgeprune.compare.results import Source
+from edgeprune.compare import workers
+from edgeprune.compare.cell import stages
+from edgeprune.compare.cell.attempt import attempt
+from edgeprune.compare.cell.cells import expand, job_of
+from edgeprune.compare.grid.read import parse
+from edgeprune.compare.records import Source
 from edgeprune.compare.workers import MOST_TRIES, Crew, Piece, work
 from edgeprune.errors import ConfigError
 from edgeprune.model_file import ModelOptions

@@ -8,7 +8,7 @@ from synthetic import refused
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance, writing
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.records import FrameTable
+from edgeprune.signals import FrameTable
 
 IQ = np.random.default_rng(0).normal(size=(6, 2, 8)).astype(np.float32)
 ARRAYS = {

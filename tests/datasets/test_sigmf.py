@@ -10,7 +10,7 @@ from scipy.signal import resample_poly
 from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.records import Reading
+from edgeprune.signals import Reading
 from edgeprune.splits import split_table
 
 COUNT = 1000

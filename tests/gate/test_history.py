@@ -11,9 +11,9 @@ import pytest
 import edgeprune
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.run_folder import MANIFEST, begun_name
-from edgeprune.gate import evidence, history, matrix, trend
+from edgeprune.gate import check, evidence, history, trend
+from edgeprune.gate.change_points import Step
 from edgeprune.gate.history_index import NAME, key_of
-from edgeprune.gate.steps import Step
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ class TestIndex:
         today = evidence.read(run)
         later = dataclasses.replace(today, report=today.report.model_copy(update={"created": "2099-01-01"}))
         with pytest.raises(DataError, match="median_ms"):
-            matrix.baseline_of(later, matrix.Against(history=entries), alone=True)
+            check.baseline_of(later, check.Against(history=entries), alone=True)
 
     def test_a_link_in_its_place_is_not_followed(self, copy, tmp_path):
         (tmp_path / "mine").write_text("keep")

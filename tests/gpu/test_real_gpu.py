@@ -13,9 +13,9 @@ from edgeprune.network.cards import choose
 from edgeprune.network.compute import CPU
 from edgeprune.resources import shipped
 from edgeprune.silence import Silence
-from edgeprune.tasks import planning
-from edgeprune.tasks.inputs import frames_for
-from edgeprune.tasks.planning import PlanSettings
+from edgeprune.tasks import plan
+from edgeprune.tasks.data.frames import frames_for
+from edgeprune.tasks.plan import PlanSettings
 
 MODEL = shipped("calib_data").parent / "examples" / "resnet56-1d-gr2016a.pt"
 DATA = shipped("calib_data") / "gr2016a-high" / "frames.npz"
@@ -47,9 +47,9 @@ def test_the_whole_job_ends_well_and_its_plan_is_that_of_the_cpu(tmp_path):
 @pytest.mark.parametrize("criterion", registry.names("criteria"))
 def test_scores_are_those_of_the_cpu(model, criterion):
     parts, settings = frames_for(model, DATA), PlanSettings(criterion=criterion)
-    chain = planning.layers_of(model.model, model.input, model.sha256)
-    subject = planning.subject(model, chain, parts, settings, Silence())
-    there, here = (planning.scores(subject, settings, where).values for where in (choose("cuda"), CPU))
+    chain = plan.layers_of(model.model, model.input, model.sha256)
+    subject = plan.subject(model, chain, parts, settings, Silence())
+    there, here = (plan.scores(subject, settings, where).values for where in (choose("cuda"), CPU))
     assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
     assert {parameter.device.type for parameter in model.model.parameters()} == {"cpu"}
 
@@ -57,9 +57,9 @@ def test_scores_are_those_of_the_cpu(model, criterion):
 @pytest.mark.parametrize("metric", registry.names("similarity"))
 def test_similarities_are_those_of_the_cpu(model, metric):
     train, settings = frames_for(model, DATA)["train"], PlanSettings(metric=metric)
-    chain = planning.layers_of(model.model, model.input, model.sha256)
+    chain = plan.layers_of(model.model, model.input, model.sha256)
     there, here = (
-        planning.similarity(model, chain, train, settings, Silence(), where).matrix for where in (choose("cuda"), CPU)
+        plan.similarity(model, chain, train, settings, Silence(), where).matrix for where in (choose("cuda"), CPU)
     )
     torch.testing.assert_close(torch.tensor(there), torch.tensor(here), rtol=1e-4, atol=1e-6)
 

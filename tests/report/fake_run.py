@@ -9,23 +9,19 @@ import numpy as np
 
 from edgeprune.bench import samples
 from edgeprune.records import (
-    Accuracy,
-    AccuracyComparison,
-    BenchReport,
-    DataRef,
     Decision,
     EpochMetrics,
-    LatencySummary,
     LayerChain,
     OnnxModel,
     PrunePlan,
-    Rate,
     Segmentation,
     Similarity,
     TrainingResult,
     Unit,
 )
 from edgeprune.report.document import Evidence, Origin, build
+from edgeprune.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
+from edgeprune.signals import DataRef
 
 CLASSES = ("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK", "PAM4", "QAM16", "QAM64", "QPSK", "WBFM")
 SEGMENTS = ((0, 10), (11, 16), (17, 21), (22, 28))

@@ -7,9 +7,9 @@ import pytest
 from fake_run import CLASSES, KEPT, bench, comparison, document, evidence, origin, sha
 
 from edgeprune.errors import ConfigError
-from edgeprune.report import tables
 from edgeprune.report.document import build
-from edgeprune.report.report_json import parse
+from edgeprune.report.pages import tables
+from edgeprune.report.schema.json import parse
 
 
 def keys(plain, where=""):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.errors import DataError
-from edgeprune.records import FrameTable
+from edgeprune.signals import FrameTable
 from edgeprune.splits import groups_of, split_table
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.records import FrameTable
+from edgeprune.signals import FrameTable
 from edgeprune.splits import METHODS, split_sha256, split_table
 
 DEFAULT_2016 = "7d6b9bc1f9de1945995b7b219c96af579d759169e837f531b5a0c58c6f5244ce"

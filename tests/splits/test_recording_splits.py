@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.errors import DataError
-from edgeprune.records import FrameTable
+from edgeprune.signals import FrameTable
 from edgeprune.splits import split_table
 
 LENGTH = 10

@@ -11,10 +11,12 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.export import onnx_logits
 from edgeprune.export.onnx import export_onnx
 from edgeprune.export.quantise import calibrate, quantise
-from edgeprune.records import Arch, Frames, InputSpec, Split
-from edgeprune.tasks import training
-from edgeprune.tasks.inputs import splits_of
-from edgeprune.tasks.lowering import train_for_int8
+from edgeprune.names import Split
+from edgeprune.records import Arch, InputSpec
+from edgeprune.signals import Frames
+from edgeprune.tasks import train as training
+from edgeprune.tasks.data.frames import splits_of
+from edgeprune.tasks.precision import train_for_int8
 from edgeprune.train.finetune import Recipe, train
 
 CLASSES = tuple("ABCDEFGH")

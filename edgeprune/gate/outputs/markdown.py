@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from edgeprune.gate.verdict import Check, Figure, Judgement, Outcome, Verdict
 from edgeprune.report import numerals as n
-from edgeprune.report.markdown import escape
+from edgeprune.report.pages.markdown import escape
 
 MARK = "<!-- edgeprune check -->"
 """The first line, by which a comment is found again and replaced."""

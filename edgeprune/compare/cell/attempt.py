@@ -1,0 +1,96 @@
+"""Work on a cell where it may fail: the reason is kept, and the other cells go on."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from edgeprune.compare.cell.stages import CellWork
+from edgeprune.compare.records import Job
+from edgeprune.errors import EdgepruneError, reason_of
+from edgeprune.files.run_folder import clear_unfinished
+from edgeprune.files.whole import append_text, own_folder, remove
+from edgeprune.printable import printable
+from edgeprune.protocols import Advance, Progress
+from edgeprune.store import from_plain, now, read_json, write_json
+
+_FAILURE, _LOG = "failure.json", "log.txt"
+
+
+def attempt(job: Job, progress: Progress, threads: int) -> str:
+    """Do the work on a cell, or keep why it failed; returns how it went in one line.
+
+    Args:
+        job: Which cell.
+        progress: Told of each stage; the same goes to the cell's log.
+        threads: Threads of PyTorch, 0 for as many as it likes.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    clear_unfinished(own_folder(job.folder))
+    remove(job.folder / _FAILURE)
+    log = _Log(job.folder / _LOG, progress)
+    try:
+        finished = CellWork(job, log).run()
+    except EdgepruneError as error:
+        reason = error.message
+    except Exception as error:  # a plug-in from elsewhere may raise anything, and the other cells can still be done
+        log.keep(traceback.format_exc())
+        reason = f"{type(error).__name__}: {reason_of(error)}"
+    else:
+        return f"{finished.tested.accuracy.top1:.2%} on the test split"
+    log.keep(f"failed: {reason}\n")
+    write_json(job.folder / _FAILURE, {"reason": reason, "created": now()})
+    return f"failed: {reason}"
+
+
+def reason_for(job: Job) -> str:
+    """Why a cell has no figures.
+
+    Raises:
+        ConfigError: The file that says it was damaged.
+    """
+    file = job.folder / _FAILURE
+    if not file.is_file():
+        return "it was not finished"
+    return from_plain(dict[str, str], read_json(file), str(file))["reason"]
+
+
+class _Log:
+    """The `Progress` of protocols.py that keeps all it is told in a file and hands it on.
+
+    Args:
+        path: The file.
+        watched: Told the same.
+    """
+
+    def __init__(self, path: Path, watched: Progress) -> None:
+        self._path, self._watched = path, watched
+
+    def keep(self, text: str) -> None:
+        """Add lines to the file."""
+        append_text(self._path, text)
+
+    def stage(self, title: str, reused: bool = False) -> None:
+        """A new stage begins."""
+        self.keep(f"{now()} {printable(title)}\n")
+        self._watched.stage(title, reused)
+
+    def note(self, text: str) -> None:
+        """One line worth keeping."""
+        self.keep(f"  {printable(text)}\n")
+        self._watched.note(text)
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Advance]:
+        """Steps that say something are kept: epochs do."""
+        with self._watched.track(label, total) as advance:
+
+            def told(steps: int, text: str) -> None:
+                if steps and text:
+                    self.keep(f"  {printable(f'{label}: {text}')}\n")
+                advance(steps, text)
+
+            yield told

@@ -1,0 +1,191 @@
+"""The stages of one cell and their records: what is there is reused, what is missing is made.
+
+Each record is kept in the cell's folder under the hash of what it was made from. A cell that was interrupted continues
+with the stage it was in, within the training after the last finished epoch.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from edgeprune import targets
+from edgeprune.compare.cell.settings import (
+    chooses_on_test,
+    distills,
+    plan_settings,
+    read_otherwise,
+    recipe_of,
+    soft_epochs,
+    softens,
+    taught_with,
+)
+from edgeprune.compare.cell.work import SOFT_STATE, Workshop
+from edgeprune.compare.records import CellPlan, Finished, Job, Shape, Tested
+from edgeprune.files.whole import remove, replacing
+from edgeprune.protocols import Progress
+from edgeprune.records import OnnxModel, TrainingResult
+from edgeprune.silence import Silence
+from edgeprune.store import RunFolder, canonical_sha256, record_sha256, to_plain
+
+MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
+REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"
+RIGHT = "right.npy"
+"""Which frames of the test split were named rightly, bool (N,)."""
+_STATE = "training.state"
+
+Record = TypeVar("Record")
+
+
+class _NotDone(Exception):  # noqa: N818 (not an error)
+    """A stage would have to be made."""
+
+
+def finished_of(job: Job) -> Finished | None:
+    """What a cell left, or None when some of it is missing or was made from something else."""
+    try:
+        return CellWork(job, Silence(), dry=True).run()
+    except _NotDone:
+        return None
+
+
+class CellWork:
+    """One cell, stage by stage.
+
+    Args:
+        job: Which cell.
+        progress: Told of each stage.
+        dry: Only reuse; `run` raises when a stage is not done.
+    """
+
+    def __init__(self, job: Job, progress: Progress, dry: bool = False) -> None:
+        self.job, self.cell, self.progress, self.dry = job, job.cell, progress, dry
+        self.folder = RunFolder(job.folder)
+        self.shop = Workshop(job, progress)
+
+    def run(self) -> Finished:
+        """Do every stage that is not done."""
+        method = self.cell.method
+        plan = self._plan() if method is not None and method.kind == "layers" else None
+        shape = self._prune(plan)
+        trained = self._train(shape) if method is not None or self.cell.network is not None else None
+        final = REASSEMBLED if trained is None else PRUNED
+        made_from = {"pruned": shape.sha256, "training": None if trained is None else record_sha256(trained)}
+        return Finished(self.cell, plan, trained, self._test(final, made_from), self._export(final, made_from))
+
+    def planned_macs(self) -> int | None:
+        """MACs after pruning if that is done, else None."""
+        try:
+            return self._prune(self._plan()).cost.macs
+        except _NotDone:
+            return None
+
+    def _plan(self) -> CellPlan:
+        assert self.cell.method is not None
+        inputs = {"settings": to_plain(plan_settings(self.cell)), "released": self.cell.method.released}
+        return self._stage(PLAN, CellPlan, inputs, lambda: self.shop.plan(self._judged))
+
+    def _prune(self, plan: CellPlan | None) -> Shape:
+        method, network = self.cell.method, self.cell.network
+        inputs = {
+            "plan": None if plan is None else record_sha256(plan),
+            "method": None if method is None else method.model_dump(exclude={"name", "distill", "mix"}),
+            "network": None if network is None else network.name,
+            "seed": self.cell.seed,
+            "macs": self._macs_to_match,
+        }
+        out = self._file(REASSEMBLED)
+        return self._stage(
+            PRUNE, Shape, inputs, lambda: self.shop.prune(plan, self._macs_to_match, out), (REASSEMBLED,)
+        )
+
+    @cached_property
+    def _macs_to_match(self) -> int | None:
+        """MACs that a channel method may leave: those of the reference cell, planned here unless that is done already.
+
+        Its folder is only read, since another worker may be at it. None for other methods.
+        """
+        reference = self.job.reference
+        if reference is None:
+            return None
+        there = CellWork(reference, self.progress, dry=True).planned_macs()
+        if there is not None:
+            return there
+        settings = to_plain(plan_settings(reference.cell))
+        shop = Workshop(reference, self.progress)
+        return self._stage(MATCH, int, {"settings": settings}, lambda: shop.planned_macs(self._judged))
+
+    def _train(self, shape: Shape) -> TrainingResult:
+        inputs = {
+            "pruned": shape.sha256,
+            "recipe": to_plain(recipe_of(self.job)),
+            "frames": taught_with(self.job.training),
+            "distill": distills(self.job),
+            "on_test": chooses_on_test(self.cell),
+        }
+        if softens(self.cell):
+            inputs |= {"soft_epochs": soft_epochs(recipe_of(self.job)), "macs": self._macs_to_match}
+        state = self._file(_STATE)
+
+        def make() -> TrainingResult:
+            source, out = self._file(REASSEMBLED), self._file(PRUNED)
+            return self.shop.train(source, self._macs_to_match, out, state, canonical_sha256(inputs))
+
+        result = self._stage(TRAIN, TrainingResult, inputs, make, (PRUNED,))
+        if not self.dry:
+            remove(state)
+            remove(state.with_suffix(SOFT_STATE))
+        return result
+
+    def _test(self, final: str, made_from: Mapping[str, Any]) -> Tested:
+        def make() -> Tested:
+            tested, right = self.shop.test(self._file(final))
+            with replacing(self._file(RIGHT)) as file:
+                np.save(file, right)
+            return tested
+
+        return self._stage(TEST, Tested, made_from, make, (RIGHT,))
+
+    def _export(self, final: str, made_from: Mapping[str, Any]) -> OnnxModel:
+        target = targets.get(self.job.bench.target)
+        inputs = {**made_from, "opset": target.opset, "batch": target.batch}
+        return self._stage(
+            EXPORT, OnnxModel, inputs, lambda: self.shop.export(self._file(final), self._file(ONNX)), (ONNX,)
+        )
+
+    def _judged(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
+        """What plans of this model and these frames are made from, kept once for all cells of the comparison."""
+        assert self.cell.model is not None
+        shelf = RunFolder(self.job.shelf / f"{self.cell.model.sha256[:12]}-{self.cell.data.sha256[:12]}")
+        return shelf.reuse_or_make(name, kind, self._model_and_data, (), make)
+
+    @property
+    def _model_and_data(self) -> dict[str, str]:
+        model = self.cell.model
+        data = [self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job)]
+        known = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
+        return {"data": canonical_sha256(data), "model": known}
+
+    def _file(self, name: str) -> Path:
+        return self.job.folder / name
+
+    def _stage(
+        self,
+        stage: str,
+        kind: type[Record],
+        inputs: Mapping[str, Any],
+        make: Callable[[], Record],
+        artifacts: tuple[str, ...] = (),
+    ) -> Record:
+        """The record of a stage, reused or made. `inputs` are plain values; model and data count for every stage."""
+        hashes = {name: canonical_sha256(value) for name, value in inputs.items()} | self._model_and_data
+
+        def begun() -> Record:
+            if self.dry:
+                raise _NotDone
+            self.progress.stage(stage.partition("-")[2])
+            return make()
+
+        return self.folder.reuse_or_make(stage, kind, hashes, artifacts, begun)

@@ -1,0 +1,1 @@
+"""What is compared: the grid file, and the cells it makes."""

@@ -1,0 +1,1 @@
+"""What a comparison found: its figures, its table and its pages."""

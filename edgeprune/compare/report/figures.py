@@ -1,0 +1,129 @@
+"""From the records of the cells to the content of compare.json. Reads which frames were named rightly, nothing else."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.compare.cell.stages import RIGHT
+from edgeprune.compare.document import CellFigures, Kind, Latency, Loss, UnprunedFigures
+from edgeprune.compare.records import Finished, Job
+from edgeprune.results import BenchReport, LatencySummary
+from edgeprune.train.accuracy import paired
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_SHOWN = re.compile(r"p\d\d is not claimed|no speed-up was shown|the pruned model is slower")
+Answers = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished cell with its latency and the unpruned network it was measured beside, if any."""
+
+    job: Job
+    finished: Finished
+    bench: BenchReport
+    beside: Job | None
+
+
+def unpruned_figures(job: Job, finished: Finished) -> UnprunedFigures:
+    """An unpruned network."""
+    assert job.cell.model is not None
+    return UnprunedFigures(
+        id=job.cell.id,
+        model=job.cell.model.name,
+        data=job.cell.data.name,
+        sha256=job.cell.model.sha256,
+        frames=finished.tested.accuracy.frames,
+        cost=finished.tested.cost,
+        top1=finished.tested.accuracy.top1,
+        ci95=finished.tested.accuracy.ci95,
+    )
+
+
+def figures(measured: Measured, unpruned: Job | None) -> CellFigures:
+    """A finished cell, its accuracy compared with that of the unpruned network it came from."""
+    finished, cell = measured.finished, measured.job.cell
+    trained, chosen = finished.training, finished.plan
+    return CellFigures(
+        id=cell.id,
+        subject=cell.subject,
+        data=cell.data.name,
+        kind=_kind(measured.job),
+        method=cell.subject if cell.method is None else cell.method.name,
+        ratio=cell.ratio,
+        seed=cell.seed,
+        cost=finished.tested.cost,
+        frames=finished.tested.accuracy.frames,
+        top1=finished.tested.accuracy.top1,
+        ci95=finished.tested.accuracy.ci95,
+        by_snr={snr: rate.top1 for snr, rate in finished.tested.accuracy.by_snr.items()},
+        curve=trained.epochs if trained else (),
+        best_epoch=trained.best_epoch if trained and trained.epochs else None,
+        loss=None if unpruned is None else Loss(*paired(answers(unpruned), answers(measured.job))),
+        units=len(chosen.plan.decisions) if chosen else None,
+        kept=chosen.plan.kept if chosen else None,
+        fixed=chosen.fixed if chosen else None,
+        segments=chosen.plan.segments if chosen else None,
+        latency=_latency(measured),
+    )
+
+
+def _kind(job: Job) -> Kind:
+    return "network" if job.cell.method is None else job.cell.method.kind
+
+
+def answers(job: Job) -> Answers:
+    """Which frames of the test split a finished cell named rightly, (N,)."""
+    right: Answers = np.load(job.folder / RIGHT)
+    return right
+
+
+def _latency(measured: Measured) -> Latency:
+    bench, folder = measured.bench, f"cells/{measured.job.cell.id}"
+    if bench.pruned is None:
+        return _summary(bench.baseline, folder)
+    assert measured.beside is not None
+    own = _summary(bench.pruned, folder)
+    return Latency(
+        median_ms=own.median_ms,
+        samples=own.samples,
+        samples_path=own.samples_path,
+        p90_ms=own.p90_ms,
+        p99_ms=own.p99_ms,
+        against=measured.beside.cell.subject,
+        against_median_ms=bench.baseline.median_ms,
+        speedup=bench.speedup,
+        speedup_ci95=bench.speedup_ci95,
+    )
+
+
+def _summary(summary: LatencySummary, folder: str) -> Latency:
+    return Latency(
+        median_ms=summary.median_ms,
+        samples=summary.samples,
+        samples_path=f"{folder}/{summary.samples_path}",
+        p90_ms=summary.p90_ms,
+        p99_ms=summary.p99_ms,
+    )
+
+
+def warnings_of(measured: Sequence[Measured]) -> tuple[str, ...]:
+    """What may have disturbed the measurements: of those alike but for numbers the worst, and how many.
+
+    That a percentile is not claimed or a network not faster is for the table to show.
+    """
+    said = [warning for each in measured for warning in each.bench.warnings if not _SHOWN.search(warning)]
+    alike: dict[str, list[str]] = {}
+    for warning in said:
+        alike.setdefault(_NUMBER.sub("#", warning), []).append(warning)
+    return tuple(
+        f"in {len(same)} of {len(measured)} measurements: {max(same, key=_first_number)}" for same in alike.values()
+    )
+
+
+def _first_number(warning: str) -> float:
+    found = _NUMBER.search(warning)
+    return float(found.group()) if found else 0.0

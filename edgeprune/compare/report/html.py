@@ -1,0 +1,60 @@
+"""compare.html, one page that needs nothing from the network, and the Pareto plot as a file of its own. Pure."""
+
+import html
+import re
+from functools import cache
+
+from jinja2 import Environment, PackageLoader
+
+from edgeprune.compare.document import Comparison
+from edgeprune.compare.report import columns, plots, text
+from edgeprune.printable import printable
+from edgeprune.report import numerals as n
+from edgeprune.report.pages.page import environment
+from edgeprune.report.plots.canvas import Plot
+
+_INSEPARABLE = re.compile(r" (?=± )|(?<=±) |(?<=\d) (?=(?:%|ms|[kMG])(?:\W|$))")
+_LIGHT = {"--ink": "#14181f", "--muted": "#5b6472", "--line": "#e1e5ea", "--card": "#ffffff"}
+_LIGHT |= {"--baseline": "#7a8494", "--pruned": "#0072b2", "--accent": "#0072b2", "--sans": "sans-serif"}
+
+
+def render(comparison: Comparison, front: Plot) -> str:
+    """The whole of compare.html.
+
+    Args:
+        comparison: What compare.json holds.
+        front: The Pareto plot.
+    """
+    template = _environment().get_template("compare.html.j2")
+    return (
+        template.render(
+            comparison=comparison,
+            front=front,
+            plots=plots.closer(comparison),
+            header=columns.HEADER,
+            groups=columns.groups(comparison),
+            findings=columns.findings(comparison),
+            notes=columns.NOTES,
+            cost_header=columns.COSTS,
+            costs=columns.costs(comparison),
+            measurement=text.measurement(comparison),
+            origin=text.origin(comparison),
+        )
+        + "\n"
+    )
+
+
+def standalone(plot: Plot) -> str:
+    """A plot as an SVG file, in dark ink on white."""
+    colours = "".join(f"{name}:{value};" for name, value in _LIGHT.items())
+    namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    start, rest = plot.svg.split(">", 1)
+    start = start.replace("<svg ", f"<svg {namespaces} ", 1)
+    ground = '<rect width="100%" height="100%" fill="var(--card)"/>'
+    title = html.escape(printable(plot.title))
+    return f"{start}>\n<title>{title}</title>\n<style>svg{{{colours}}}</style>\n{ground}{rest}\n"
+
+
+@cache
+def _environment() -> Environment:
+    return environment(_INSEPARABLE, PackageLoader("edgeprune.compare", "templates"), percent=n.percent)

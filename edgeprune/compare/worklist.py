@@ -1,0 +1,129 @@
+"""What there is to do: models and data looked at, the cells listed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import datasets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.compare.cell.cells import Pair, baseline_job, expand, job_of
+from edgeprune.compare.cell.frames import frames_of
+from edgeprune.compare.cell.settings import asked_of
+from edgeprune.compare.document import DataFacts
+from edgeprune.compare.grid.grid import Grid
+from edgeprune.compare.records import Cell, Job, Source
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.model_file import ModelOptions
+from edgeprune.signals import Reading
+from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of
+from edgeprune.tasks.data.reading import SPLIT_SEED, Asked, handling_of, reading_of
+
+_Fit = tuple[Path, Source]
+"""A model file, and frames."""
+
+
+@dataclass(frozen=True)
+class Agenda:
+    """All work of a comparison.
+
+    Attributes:
+        baselines: For each model and data set that fit, the work on the unpruned network.
+        jobs: The work on each cell, in the order of the table.
+        data: The data sets with the seed of their split.
+        warnings: Models and data sets that do not fit each other.
+    """
+
+    baselines: dict[Pair, Job]
+    jobs: tuple[Job, ...]
+    data: tuple[DataFacts, ...]
+    warnings: tuple[str, ...]
+
+
+def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
+    """Look at models and data, and list the work.
+
+    Raises:
+        ConfigError: A file is missing, or no data are named for reference networks.
+        ModelError: A model cannot be read.
+        DataError: Frames cannot be read, or a model fits none of the data.
+    """
+    models = {path: checkpoints.load(path, options) for path in grid.models}
+    asked = asked_of(grid.data)
+    given = [_source(path, reading_of(None, Reading.length, asked)) for path in grid.data.path or ()]
+    own = {path: given or [_own_source(model, asked)] for path, model in models.items()}
+    checked, problems = _looked_at(models, own, asked)
+    pairs = {
+        (Source(model.name, path, model.sha256), data): split_seed_of(model)
+        for path, model in models.items()
+        for data in own[path]
+        if (path, data) not in problems
+    }
+    data = given or list(dict.fromkeys(frames for _, frames in pairs))
+    if not data:
+        raise ConfigError("the reference networks have no data to be trained on", "Name some in [data] path")
+    names = [each.name for each in data]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"two data sets have the same name: {', '.join(names)}", "Rename one of the files")
+    seeds = {frames: _split_seed(frames, pairs, grid) for frames in data}
+    cells = expand(grid, tuple(pairs), data)
+    return Agenda(
+        baselines={
+            (model, frames): baseline_job((model, frames), grid, out, seed, options, checked[model.path, frames])
+            for (model, frames), seed in pairs.items()
+        },
+        jobs=tuple(
+            job_of(cell, grid, out, _seed_of(cell, pairs, seeds), options, checked.get(_fit_of(cell))) for cell in cells
+        ),
+        data=tuple(DataFacts(each.name, each.path.name, each.sha256, seeds[each]) for each in data),
+        warnings=tuple(
+            f"{models[path].name} is not compared on {data.name}: {problem.message}"
+            for (path, data), problem in problems.items()
+        ),
+    )
+
+
+def _looked_at(
+    models: dict[Path, Checkpoint], own: dict[Path, list[Source]], asked: Asked
+) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
+    """The hash of the split of each model and data set that fit, and why others do not; each set is read once.
+
+    Raises:
+        DataError: Frames cannot be read, or a model fits none of its data.
+    """
+    checked: dict[_Fit | None, str | None] = {}
+    found: dict[_Fit, DataError] = {}
+    for data in dict.fromkeys(each for sources in own.values() for each in sources):
+        for path in (path for path, sources in own.items() if data in sources):
+            model, handling = models[path], handling_of(models[path], asked)
+            frames = frames_of(data, handling.reading, handling.stream)
+            try:
+                checked[path, data] = fitted(model, frames, handling)["train"].split_sha256
+            except DataError as error:
+                found[path, data] = error
+    frames_of.cache_clear()
+    for path, sources in own.items():
+        if all((path, data) in found for data in sources):
+            raise found[path, sources[0]]
+    return checked, found
+
+
+def _own_source(model: Checkpoint, asked: Asked) -> Source:
+    return _source(find_data(model, None).resolve(), handling_of(model, asked).reading)
+
+
+def _source(path: Path, reading: Reading | None) -> Source:
+    return Source(path.stem, path, datasets.sha256_of(path, reading))
+
+
+def _split_seed(data: Source, pairs: dict[Pair, int], grid: Grid) -> int:
+    """The seed that a data set is split by for reference networks: that of the first model on it."""
+    otherwise = SPLIT_SEED if grid.data.split_seed is None else grid.data.split_seed
+    return next((seed for (_, frames), seed in pairs.items() if frames == data), otherwise)
+
+
+def _fit_of(cell: Cell) -> _Fit | None:
+    return None if cell.model is None else (cell.model.path, cell.data)
+
+
+def _seed_of(cell: Cell, pairs: dict[Pair, int], seeds: dict[Source, int]) -> int:
+    return seeds[cell.data] if cell.model is None else pairs[cell.model, cell.data]

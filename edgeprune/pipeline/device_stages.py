@@ -1,0 +1,103 @@
+"""What is measured on a device: packed in any case, and run there when one is at hand."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import edgeprune
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.names import Role
+from edgeprune.outcome import DeviceOutcome
+from edgeprune.pipeline.prune_stages import Branch
+from edgeprune.records import OnnxModel
+from edgeprune.store import file_sha256, to_plain
+from edgeprune.tasks import export
+from edgeprune.tasks.device.connect import Host
+from edgeprune.tasks.device.pack import ANSWER_BATCH, HOST, ModelFiles, assign
+from edgeprune.tasks.device.run import BUNDLE, RESULT, run_there
+
+PACKED, STAGE, BY_HAND = "10-bundle", "11-device", "by hand"
+ARTIFACTS = (RESULT, "samples-baseline.npz", "samples-pruned.npz")
+
+
+def made_from(bundle_id: str, host: str) -> dict[str, str]:
+    """What an outcome hangs on: a bundle, and the device that ran it."""
+    return {"bundle": bundle_id, "host": host}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A measurement ready to be run on a device: `path` is relative to the run folder, `target` all of its settings."""
+
+    bundle_id: str
+    path: str
+    sha256: str
+    target: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """The stages that measure one branch on a device.
+
+    Attributes:
+        branch: What is measured.
+        checkpoint: The pruned network that was exported.
+        baseline: The unpruned network as ONNX.
+        pruned: The pruned one.
+    """
+
+    branch: Branch
+    checkpoint: Checkpoint
+    baseline: OnnxModel
+    pruned: OnnxModel
+
+    def pack(self) -> Packed:
+        """Pack both networks and the frames of the test split."""
+        work, ledger = self.branch.work, self.branch.ledger
+        settings = work.settings
+        inputs = {
+            "models": [self.baseline.sha256, self.pruned.sha256],
+            "target": settings.target.model_dump(),
+            "precision": settings.precision,
+            "wishes": to_plain(settings.wishes),
+            "data": work.split("test").sha256,
+            "edgeprune": edgeprune.__version__,  # whose scripts and plans travel along
+        }
+
+        def make() -> Packed:
+            models: dict[Role, ModelFiles] = {
+                "baseline": self._files("baseline", work.model, self.baseline),
+                "pruned": self._files("pruned", self.checkpoint, self.pruned),
+            }
+            test = work.split("test")
+            target, precision = settings.target, settings.precision
+            packed = assign(target, precision, models, test, settings.wishes, ledger.path, ledger.progress)
+            return Packed(packed.id, BUNDLE, file_sha256(ledger.path / BUNDLE), target.model_dump(mode="json"))
+
+        packed = ledger.stage(PACKED, Packed, inputs, make, (BUNDLE, HOST))
+        ledger.note(f"{BUNDLE} holds all that the device needs")
+        return packed
+
+    def measure(self, host: Host | None, packed: Packed) -> DeviceOutcome | None:
+        """Run the bundle on a device; without one, take what was run by hand and collected, if it was."""
+        settings, ledger = self.branch.work.settings, self.branch.ledger
+        if host is None:
+            return ledger.found(STAGE, DeviceOutcome, made_from(packed.bundle_id, BY_HAND))
+
+        def make() -> DeviceOutcome:
+            return run_there(host, settings.target, ledger.path, ledger.progress)
+
+        return ledger.stage(STAGE, DeviceOutcome, made_from(packed.bundle_id, host.name), make, ARTIFACTS)
+
+    def _files(self, role: Role, model: Checkpoint, timed_as: OnnxModel) -> ModelFiles:
+        """One network's files: the one that is timed, and one for many frames where the batch is fixed."""
+        work, ledger = self.branch.work, self.branch.ledger
+        timed = ledger.path / f"{role}.onnx"
+        if work.settings.target.batch == "dynamic":
+            return ModelFiles(timed, timed)
+        answering: Path = ledger.path / f"{role}-answers.onnx"
+        kept = () if timed_as.quantisation is None else timed_as.quantisation.kept
+        lowered = replace(work.settings.lowered, max_drop=None, keep=kept)
+        target = work.settings.target
+        export.export_checked(model, work.parts(), target, answering, lowered, ANSWER_BATCH, ledger.progress)
+        return ModelFiles(timed, answering)

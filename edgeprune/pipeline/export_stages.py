@@ -1,0 +1,180 @@
+"""The two ONNX files that are delivered: trained for int8 if that was asked for, in the precision that was chosen."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import PrecisionChoice, PrecisionTrial
+from edgeprune.files.whole import remove
+from edgeprune.pipeline.prune_stages import PRUNED, Branch, Grown
+from edgeprune.records import OnnxModel, TrainingResult
+from edgeprune.store import file_sha256, record_sha256, to_plain
+from edgeprune.targets import Precision
+from edgeprune.tasks import bounded
+from edgeprune.tasks import export as measuring
+from edgeprune.tasks import precision as lowering
+from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
+from edgeprune.tasks.device.run import bench_there
+from edgeprune.tasks.precision import Lowered
+
+TRAINED_FOR_INT8 = "pruned-qat.pt"
+CANDIDATES = "precision"
+_STATE = "qat.state"
+
+
+@dataclass(frozen=True)
+class ExportPair:
+    """Both networks as ONNX."""
+
+    baseline: OnnxModel
+    pruned: OnnxModel
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The way from a fine-tuned network to its file.
+
+    Attributes:
+        branch: What is exported.
+        grown: What it came to.
+    """
+
+    branch: Branch
+    grown: Grown
+
+    @property
+    def checkpoint(self) -> str:
+        """File name of the network that is exported."""
+        return PRUNED if self._lowered.qat_epochs is None else TRAINED_FOR_INT8
+
+    @cached_property
+    def pruned(self) -> Checkpoint:
+        """The network that is exported."""
+        return checkpoints.load(self.branch.ledger.path / self.checkpoint, self.branch.work.model.trusted)
+
+    def train(self) -> None:
+        """Fine-tune the pruned network as int8 computes it, if that was asked for."""
+        work, ledger, epochs = self.branch.work, self.branch.ledger, self._lowered.qat_epochs
+        if epochs is None:
+            return
+        seed, state = work.settings.recipe.seed, ledger.path / _STATE
+        data, most = work.split("train").sha256, work.settings.frames
+        inputs = {"finetune": self._made_from, "data": data, "frames": most, "epochs": epochs, "seed": seed}
+
+        def make() -> TrainingResult:
+            tuned = self.branch.tuned()
+            trained, result = lowering.train_for_int8(
+                tuned, work.lessons(), epochs, seed, state, ledger.progress, work.settings.compute
+            )
+            checkpoints.save(ledger.path / TRAINED_FOR_INT8, trained)
+            return result
+
+        result = ledger.stage("09-qat", TrainingResult, inputs, make, (TRAINED_FOR_INT8,))
+        if not ledger.dry:
+            remove(state)
+        ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
+
+    def choose(self) -> PrecisionChoice:
+        """Measure the pruned network in each of the target's precisions; the fastest that is accurate enough."""
+        work, ledger = self.branch.work, self.branch.ledger
+        settings, most = work.settings, self._lowered.max_drop
+        assert most is not None
+        inputs = {
+            "finetune": self._made_from,
+            "lowered": self._plain(),
+            "bound": settings.max_accuracy_drop,
+            "target": settings.target.model_dump(),
+            "wishes": to_plain(settings.wishes),
+            "host": settings.host.name if settings.host else "",
+            "data": work.split("train").sha256,
+        }
+
+        def make() -> PrecisionChoice:
+            allowed = self._allowed(most)
+            trials = tuple(self._trial(precision, allowed) for precision in settings.target.precisions)
+            holding = [trial for trial in trials if trial.validation_drop <= allowed]
+            fastest, nearest = (lambda trial: trial.median_ms), (lambda trial: trial.validation_drop)
+            best = min(holding, key=fastest) if holding else min(trials, key=nearest)
+            return PrecisionChoice(allowed, trials, best.precision)
+
+        choice = ledger.stage("09-precision", PrecisionChoice, inputs, make)
+        ledger.note(f"{choice.chosen} is the fastest that loses at most {100 * choice.max_drop:.2f} points")
+        return choice
+
+    def export(self) -> ExportPair:
+        """Both networks in the precision."""
+        work, ledger = self.branch.work, self.branch.ledger
+        target = work.settings.target
+        inputs = {
+            "finetune": self._made_from,
+            "qat": self._lowered.qat_epochs,
+            "plan": record_sha256(self.grown.plan),
+            "opset": target.opset,
+            "batch": [target.batch, work.settings.batch],
+            "lowered": self._plain(),
+            "bound": work.settings.max_accuracy_drop,
+            "data": work.split("test").sha256,
+        }
+
+        def make() -> ExportPair:
+            most = self._lowered.max_drop
+            allowed = None if most is None or self._lowered.precision == "fp32" else self._allowed(most)
+            pair = [
+                self._exported(checkpoint, ledger.path / f"{name}.onnx", replace(self._lowered, max_drop=drop))
+                for name, checkpoint, drop in (("baseline", work.model, most), ("pruned", self.pruned, allowed))
+            ]
+            return ExportPair(*pair)
+
+        return ledger.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
+
+    @property
+    def _lowered(self) -> Lowered:
+        return self.branch.work.settings.lowered
+
+    @property
+    def _made_from(self) -> str:
+        return record_sha256(self.grown.training)
+
+    def _plain(self) -> dict[str, object]:
+        """How the precision is reached, with the hash of the calibration set instead of its place."""
+        plain = to_plain(self._lowered)
+        folder = self._lowered.calibration
+        stored = None if folder is None else folder / lowering.CALIBRATION_FILE
+        file = stored if stored is not None and stored.is_file() else folder
+        return {**plain, "calibration": file_sha256(file) if file is not None and file.is_file() else str(file)}
+
+    def _allowed(self, most: float) -> float:
+        """What the precision may cost the pruned network: what pruning left of the bound on both, if there is one."""
+        work = self.branch.work
+        if work.settings.max_accuracy_drop is None:
+            return most
+        validation, progress = work.split("validation"), self.branch.ledger.progress
+        before, after = (
+            bounded.top1(model, validation, progress, work.settings.compute) for model in (work.model, self.pruned)
+        )
+        return max(0.0, most - (before - after))
+
+    def _exported(self, model: Checkpoint, out: Path, lowered: Lowered) -> OnnxModel:
+        work = self.branch.work
+        target, batch = work.settings.target, work.settings.batch
+        return measuring.export_checked(model, work.parts(), target, out, lowered, batch, self.branch.ledger.progress)
+
+    def _trial(self, precision: Precision, allowed: float) -> PrecisionTrial:
+        """The pruned network in one precision, measured alone."""
+        work, progress = self.branch.work, self.branch.ledger.progress
+        settings, folder = work.settings, self.branch.ledger.path / CANDIDATES / precision
+        file = folder / "pruned.onnx"
+        lowered = replace(self._lowered.of(precision), max_drop=allowed)
+        model = self._exported(self.pruned, file, lowered)
+        if settings.host is not None:
+            target, wishes = settings.target, settings.wishes
+            bench = bench_there(settings.host, {"baseline": file}, target, precision, wishes, folder, progress).bench
+        else:
+            target, iq = settings.target, work.split("test").iq
+            how = bench_settings(target, precision, BenchChoices(settings.batch))
+            bench = bench_here(file, None, iq, target, how, folder, progress)
+        trial = PrecisionTrial(precision, bench.baseline.median_ms, model.validation_drop or 0.0, model.size_bytes)
+        progress.note(f"{precision}: {trial.median_ms:.4g} ms, loses {100 * trial.validation_drop:.2f} points")
+        return trial

@@ -1,0 +1,221 @@
+"""From scores to a fine-tuned network: the stages that a trial of a number of units goes through too."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import LatencyPlan, Narrowing
+from edgeprune.files.whole import remove
+from edgeprune.names import Split
+from edgeprune.pipeline.folder import LATENCY, TRAINING_STATE
+from edgeprune.pipeline.settings import Settings
+from edgeprune.pipeline.stages import Ledger
+from edgeprune.protocols import Subject
+from edgeprune.prune.layers import layers_of
+from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation, Similarity, TrainingResult
+from edgeprune.signals import Frames
+from edgeprune.store import record_sha256, to_plain
+from edgeprune.tasks import plan as planning
+from edgeprune.tasks import train as training
+from edgeprune.tasks.data.frames import at_most
+from edgeprune.tasks.latency.budget import choose_within, every_unit, plan_within
+from edgeprune.tasks.plan import PlanSettings
+from edgeprune.tasks.width import narrow_model
+
+REASSEMBLED, NARROWED, PRUNED = "reassembled.pt", "narrowed.pt", "pruned.pt"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all stages work on."""
+
+    model: Checkpoint
+    settings: Settings
+    parts: Callable[[], dict[Split, Frames]]
+
+    def split(self, name: Split) -> Frames:
+        """The frames of one split."""
+        return self.parts()[name]
+
+    def lessons(self) -> dict[Split, Frames]:
+        """The frames of each split, those to train on at most as many as the settings say."""
+        return at_most(self.parts(), self.settings.frames)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of the units before any of them is chosen; they are scored when that is first asked for."""
+
+    chain: LayerChain
+    similarity: Similarity
+    scores: Callable[[], Scores]
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What a branch came to.
+
+    `after` is the chain of the network that is fine-tuned.
+    """
+
+    segmentation: Segmentation
+    latency: LatencyPlan | None
+    plan: PrunePlan
+    after: LayerChain
+    narrowing: Narrowing | None
+    training: TrainingResult
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One network in the making, in one folder."""
+
+    work: Work
+    ledger: Ledger
+    planning: PlanSettings
+
+    def grow(self, judged: Judged) -> Grown:
+        """Do every stage that is not done yet."""
+        chain, segmentation = judged.chain, self._segmentation(judged)
+        scores = judged.scores()
+        latency = self._latency(chain, segmentation, scores)
+        plan = self._plan(chain, segmentation, scores, latency)
+        after = self._prune(plan)
+        narrowing = self._narrow(after)
+        after = after if narrowing is None else narrowing.chain
+        start = REASSEMBLED if narrowing is None else NARROWED
+        return Grown(segmentation, latency, plan, after, narrowing, self._finetune(after, start))
+
+    def tuned(self) -> Checkpoint:
+        """The fine-tuned network."""
+        return checkpoints.load(self.ledger.path / PRUNED, self.work.model.trusted)
+
+    def _segmentation(self, judged: Judged) -> Segmentation:
+        settings = self.planning if self.work.settings.budget is None else every_unit(self.planning)
+        inputs = {
+            "similarity": record_sha256(judged.similarity),
+            "segments": settings.segments,
+            "profile": settings.profile,
+            "keep": planning.kept_units(judged.chain, settings),
+        }
+        return self.ledger.stage(
+            "03-segments",
+            Segmentation,
+            inputs,
+            lambda: planning.segmentation(judged.similarity, judged.chain, settings),
+        )
+
+    def _latency(self, chain: LayerChain, segmentation: Segmentation, scores: Scores) -> LatencyPlan | None:
+        budget = self.work.settings.budget
+        if budget is None:
+            return None
+        inputs = {
+            "segments": record_sha256(segmentation),
+            "scores": record_sha256(scores),
+            "target": budget.target.model_dump(),
+            "budget": [budget.latency_ms, budget.precision, budget.batch],
+        }
+
+        def make() -> LatencyPlan:
+            return choose_within(
+                self.work.model,
+                chain,
+                segmentation,
+                scores,
+                self.work.split("validation"),
+                budget,
+                self.ledger.path / LATENCY,
+                self.ledger.progress,
+            )
+
+        return self.ledger.stage("05-latency", LatencyPlan, inputs, make)
+
+    def _subject(self, chain: LayerChain) -> Subject:
+        work = self.work
+        return planning.subject(work.model, chain, work.parts(), self.planning, self.ledger.progress)
+
+    def _plan(
+        self, chain: LayerChain, segmentation: Segmentation, scores: Scores, latency: LatencyPlan | None
+    ) -> PrunePlan:
+        inputs = {
+            "segments": record_sha256(segmentation),
+            "scores": record_sha256(scores),
+            "keep": planning.kept_units(chain, self.planning) if latency is None else latency.kept,
+        }
+
+        def make() -> PrunePlan:
+            if latency is not None:
+                return plan_within(chain, segmentation, scores, self.planning.metric, latency)
+            return planning.choose(
+                self._subject(chain), segmentation, scores, self.planning, self.work.settings.compute
+            )
+
+        plan = self.ledger.stage("05-plan", PrunePlan, inputs, make)
+        cuts = " | ".join(f"{first}-{last}" for first, last in plan.segments)
+        self.ledger.note(f"keeps {len(plan.kept)} of {len(chain.units)} units; segments {cuts}")
+        return plan
+
+    def _prune(self, plan: PrunePlan) -> LayerChain:
+        """Writes the kept units with their trained weights, before fine-tuning."""
+        settings = self.planning
+        inputs = {
+            "plan": record_sha256(plan),
+            "data": self.work.split("train").sha256,
+            "bridge": settings.bridge,
+            "seed": settings.seed,
+        }
+
+        def make() -> LayerChain:
+            pruned = planning.reassemble(self.work.model, plan, self.work.parts(), settings, self.work.settings.compute)
+            saved = checkpoints.save(self.ledger.path / REASSEMBLED, pruned)
+            return layers_of(saved.model, saved.input, saved.sha256)
+
+        return self.ledger.stage("06-prune", LayerChain, inputs, make, (REASSEMBLED,))
+
+    def _narrow(self, after: LayerChain) -> Narrowing | None:
+        width = self.work.settings.width
+        if width is None:
+            return None
+        inputs = {"layers": record_sha256(after), "width": to_plain(width), "seed": self.planning.seed}
+
+        def make() -> Narrowing:
+            pruned = checkpoints.load(self.ledger.path / REASSEMBLED, self.work.model.trusted)
+            out = self.ledger.path / NARROWED
+            return narrow_model(
+                pruned, after, width, self.work.parts(), self.planning.seed, out, self.work.settings.compute
+            )
+
+        narrowing = self.ledger.stage("06-width", Narrowing, inputs, make, (NARROWED,))
+        share = narrowing.chain.macs / narrowing.macs_before
+        self.ledger.note(f"{len(narrowing.sizes)} modules narrower; {share:.1%} of the MACs are left")
+        return narrowing
+
+    def _finetune(self, after: LayerChain, start: str) -> TrainingResult:
+        settings, path = self.work.settings, self.ledger.path
+        inputs = {
+            "reassembled": after.model_sha256,
+            "data": self.work.split("train").sha256,
+            "frames": settings.frames,
+            "recipe": to_plain(settings.recipe),
+            "distill": settings.distill,
+        }
+        state: Path = path / TRAINING_STATE
+
+        def make() -> TrainingResult:
+            pruned = checkpoints.load(path / start, self.work.model.trusted)
+            teacher = self.work.model if settings.distill else None
+            key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
+            parts = self.work.lessons()
+            fitted, result = training.fit(
+                pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress, settings.compute
+            )
+            checkpoints.save(path / PRUNED, fitted)
+            return result
+
+        result = self.ledger.stage("07-finetune", TrainingResult, inputs, make, (PRUNED,))
+        if not self.ledger.dry:
+            remove(state)
+        self.ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
+        return result

@@ -1,0 +1,285 @@
+"""The rows that report.md and report.html both show, as text. Pure."""
+
+from dataclasses import dataclass
+from statistics import median
+
+from edgeprune.report import numerals as n
+from edgeprune.report.schema.measured import (
+    AccuracyOf,
+    AccuracySection,
+    DeviceAccuracySection,
+    EnergySection,
+    LatencySection,
+)
+from edgeprune.report.schema.schema import Artifact, Compute, Report, Size
+from edgeprune.results import Rate
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure before and after pruning; `change` is after against before."""
+
+    label: str
+    before: str
+    after: str
+    change: str
+
+
+@dataclass(frozen=True)
+class RateRow:
+    """Accuracy on the frames of one SNR or one class: `change` in percentage points."""
+
+    label: str
+    frames: str
+    before: str
+    before_ci95: str
+    after: str
+    after_ci95: str
+    change: str
+
+
+def comparison(report: Report) -> list[Row]:
+    """The table before/after, without rows for what was not measured."""
+    before, after, size = report.baseline, report.pruned, report.size
+    return [
+        *_accuracy_rows("Top-1 accuracy", report.accuracy),
+        *_accuracy_rows("Top-1 on the device", report.device_accuracy),
+        *_latency_rows(report),
+        *_energy_rows(report.energy),
+        Row("Units", n.count(before.units), n.count(after.units), n.relative(before.units, after.units)),
+        Row("Parameters", n.count(before.params), n.count(after.params), n.relative(before.params, after.params)),
+        Row("MACs per frame", n.scaled(before.macs), n.scaled(after.macs), n.relative(before.macs, after.macs)),
+        Row(
+            "ONNX file",
+            n.size(size.baseline_bytes),
+            n.size(size.pruned_bytes),
+            n.relative(size.baseline_bytes, size.pruned_bytes),
+        ),
+        *_engine_rows(size),
+    ]
+
+
+def _accuracy_rows(label: str, accuracy: AccuracySection | None) -> list[Row]:
+    if accuracy is None:
+        return []
+    gain = (-accuracy.drop_ci95[1], -accuracy.drop_ci95[0])
+    change = f"{n.points(-accuracy.drop, plus=True)} points ({n.points_interval(gain, plus=True)})"
+    return [Row(label, _rate(accuracy.baseline), _rate(accuracy.pruned), change)]
+
+
+def intervals(accuracy: AccuracySection) -> str:
+    """What the intervals of accuracy take for independent, in a sentence."""
+    if accuracy.groups is None:
+        return (
+            "Nothing says which frames belong together: the intervals take them for independent, and those of the "
+            "accuracy are too narrow if they are not."
+        )
+    if accuracy.groups == accuracy.frames:
+        return "Every frame is from a stream of its own."
+    effects = [each.design_effect for each in (accuracy.baseline, accuracy.pruned) if each.design_effect is not None]
+    grown = " and ".join(n.significant(effect) for effect in effects)
+    return (
+        f"The frames are in {n.count(accuracy.groups)} groups, whose frames are not independent; the intervals allow "
+        f"for that" + (f" (design effects {grown})." if effects else ".")
+    )
+
+
+def _rate(accuracy: AccuracyOf) -> str:
+    return f"{n.percent(accuracy.top1)} ({n.percent_interval(accuracy.ci95)})"
+
+
+def _latency_rows(report: Report) -> list[Row]:
+    latency = report.latency
+    if latency is None:
+        return []
+    before, after = latency.baseline, latency.pruned
+    times = [
+        ("Median latency", before.median_ms, after.median_ms if after else None),
+        ("90th percentile", before.p90_ms, after.p90_ms if after else None),
+        ("99th percentile", before.p99_ms, after.p99_ms if after else None),
+    ]
+    rows = [_time_row(label, was_ms, is_ms) for label, was_ms, is_ms in times if was_ms or is_ms]
+    if latency.speedup is not None and latency.speedup_ci95 is not None:
+        ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
+        rows.append(Row("Speed-up", "1×", f"{ratio}×", f"95 % interval {low} to {high}"))
+    return rows
+
+
+def _energy_rows(energy: EnergySection | None) -> list[Row]:
+    if energy is None or energy.pruned is None:
+        return []
+    pairs = [
+        ("Energy per inference", energy.baseline.energy_mj, energy.pruned.energy_mj),
+        ("Of it above idle", energy.baseline.net_energy_mj, energy.pruned.net_energy_mj),
+    ]
+    return [
+        Row(label, f"{n.significant(was)} mJ", f"{n.significant(now)} mJ", n.relative(was, now) if was else "")
+        for label, was, now in pairs
+        if was is not None and now is not None
+    ]
+
+
+def _engine_rows(size: Size) -> list[Row]:
+    was, now = size.baseline_engine_bytes, size.pruned_engine_bytes
+    return [] if not was or not now else [Row("Engine", n.size(was), n.size(now), n.relative(was, now))]
+
+
+def _time_row(label: str, before_ms: float | None, after_ms: float | None) -> Row:
+    was, now = (n.milliseconds(time_ms) if time_ms else "not measured" for time_ms in (before_ms, after_ms))
+    return Row(label, was, now, n.relative(before_ms, after_ms) if before_ms and after_ms else "")
+
+
+def by_snr(accuracy: AccuracySection) -> list[RateRow]:
+    """Accuracy at each labelled SNR, lowest first; empty when the frames have none."""
+    after = accuracy.pruned.at_snr()
+    return [_rate_row(n.signed(snr), rate, after[snr]) for snr, rate in accuracy.baseline.at_snr().items()]
+
+
+def by_class(accuracy: AccuracySection) -> list[RateRow]:
+    """Accuracy on the frames of each class."""
+    after = accuracy.pruned.of_class()
+    return [_rate_row(name, rate, after[name]) for name, rate in accuracy.baseline.of_class().items()]
+
+
+def _rate_row(label: str, before: Rate, after: Rate) -> RateRow:
+    return RateRow(
+        label=label,
+        frames=n.count(before.frames),
+        before=n.percent(before.top1),
+        before_ci95=n.percent_interval(before.ci95),
+        after=n.percent(after.top1),
+        after_ci95=n.percent_interval(after.ci95),
+        change=n.points(after.top1 - before.top1, plus=True),
+    )
+
+
+def measurement(report: Report) -> list[tuple[str, str]]:
+    """How latency was measured, as (what, value); empty when it was not."""
+    latency = report.latency
+    if latency is None:
+        return []
+    samples = n.count(latency.baseline.samples)
+    if latency.pruned is not None:
+        samples += f" before, {n.count(latency.pruned.samples)} after"
+    return [
+        ("Target", report.target),
+        ("Runtime", latency.runtime),
+        ("Precision", latency.precision),
+        ("Batch", n.count(latency.batch)),
+        ("Threads", n.count(latency.threads)),
+        ("Mode", latency.mode),
+        ("Rounds", n.count(latency.rounds)),
+        ("Single times", samples),
+        *_processes(latency),
+        *_agreement(report.device_accuracy),
+    ]
+
+
+def _processes(latency: LatencySection) -> list[tuple[str, str]]:
+    """How many processes measured and, where each has several rounds, what each of them came to."""
+    if latency.processes is None or latency.process_of_round is None:
+        return []
+    if latency.processes == latency.rounds:
+        return [("Processes", f"{n.count(latency.processes)}, one a round")]
+    rows = [("Processes", f"{n.count(latency.processes)}, each with the networks loaded anew")]
+    for number in dict.fromkeys(latency.process_of_round):
+        before, after = (
+            [ms for ms, of in zip(each.round_medians_ms, latency.process_of_round, strict=True) if of == number]
+            for each in (latency.baseline, latency.pruned or latency.baseline)
+        )
+        told = f"{len(before)} rounds, {n.milliseconds(median(before))}"
+        if latency.pruned is not None:
+            ratio = median([was / now for was, now in zip(before, after, strict=True)])
+            told += f" before, {n.milliseconds(median(after))} after, {n.significant(ratio)}×"
+        rows.append((f"Process {number}", told))
+    return rows
+
+
+def _agreement(accuracy: DeviceAccuracySection | None) -> list[tuple[str, str]]:
+    """How the answers of the device compare with those of the same files on the host."""
+    if accuracy is None:
+        return []
+    before, after = accuracy.agreement.baseline, accuracy.agreement.pruned
+    same = f"{n.percent(before.top1)} of frames before, {n.percent(after.top1)} after"
+    off = f"{before.max_abs_logit_difference:.1e} before, {after.max_abs_logit_difference:.1e} after"
+    return [("Same class as on the host", same), ("Largest |Δlogit| to the host", off)]
+
+
+def device_facts(report: Report) -> list[tuple[str, str]]:
+    """What the device said of itself, nested facts joined by dots."""
+    return _flat("", report.device or {})
+
+
+def energy_facts(report: Report) -> list[tuple[str, str]]:
+    """What the board's meters said."""
+    energy = report.energy
+    if energy is None:
+        return []
+    rows = [("Rails", " + ".join(energy.rails))]
+    rows += [("Idle", f"{n.significant(energy.idle_w)} W")] if energy.idle_w is not None else []
+    parts = [("before", energy.baseline), ("after", energy.pruned)]
+    return [*rows, *((f"Power {when}", f"{n.significant(part.power_w)} W") for when, part in parts if part)]
+
+
+def _flat(name: str, value: object) -> list[tuple[str, str]]:
+    """Facts as (name, text): nested names joined by dots, lists on one line, sizes in bytes scaled."""
+    if isinstance(value, dict):
+        nested = [_flat(f"{name}.{key}" if name else str(key), inner) for key, inner in value.items()]
+        return [pair for pairs in nested for pair in pairs]
+    if isinstance(value, list):
+        return [(_spelled(name), ", ".join(text for item in value for _, text in _flat("", item)))]
+    if isinstance(value, bool):
+        return [(_spelled(name), "yes" if value else "no")]
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return [(_spelled(name.removesuffix("_bytes")), n.size(value))]
+    return [(_spelled(name), str(value))]
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def files(report: Report) -> list[tuple[str, Artifact]]:
+    """The files to deliver, as (what it is, file)."""
+    artifacts = report.artifacts
+    listed = [
+        ("Original network, ONNX", artifacts.baseline_onnx),
+        ("Pruned network, ONNX", artifacts.pruned_onnx),
+        ("Pruned network, checkpoint", artifacts.pruned_checkpoint),
+    ]
+    others = [("Measurement for the device", artifacts.bundle), ("Engine for the target", artifacts.engine)]
+    return [*listed, *((what, file) for what, file in others if file)]
+
+
+def origin(report: Report) -> list[tuple[str, str]]:
+    """Versions, seed and data, as (what, value)."""
+    data = report.data
+    rows = [
+        ("Made", report.created),
+        ("edgeprune", report.edgeprune_version),
+        *report.packages.items(),
+        ("Seed", str(report.seed)),
+        ("Original checkpoint, sha256", report.baseline.sha256),
+    ]
+    if data is not None:
+        rows += [
+            ("Data", data.source),
+            ("Data, sha256", data.sha256),
+            ("Split", f"{data.split}, seed {data.split_seed}"),
+        ]
+    if data is not None and data.split_sha256:
+        rows.append(("Split, sha256", data.split_sha256))
+    if report.compute is not None:
+        rows.append(("Networks computed on", _computed_on(report.compute)))
+    return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows
+
+
+def _computed_on(compute: Compute) -> str:
+    known = [
+        compute.name,
+        f"compute capability {compute.capability}" if compute.capability else "",
+        n.size(compute.memory_bytes) if compute.memory_bytes else "",
+        f"driver {compute.driver}" if compute.driver else "",
+        f"training in {compute.precision}",
+    ]
+    return ", ".join(each for each in known if each)

@@ -1,0 +1,128 @@
+"""Drawings of latency: every single time, and how it went from round to round."""
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.report import numerals as n
+from edgeprune.report.plots import canvas
+from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.schema.measured import LatencySection
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+Times = npt.NDArray[np.float64]
+_BINS = 90
+_SHOWN_PERCENT = (0, 99.5)
+_FAR_APART = 10  # times longer: then an axis is logarithmic
+_CLOSE = 1.5  # times longer at most: then an axis need not begin at zero
+
+
+def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | None) -> Plot:
+    """Histograms of all single times with their medians; logarithmic when the two are far apart."""
+    samples = [(latency.baseline, before_ms, canvas.BASELINE, "before")]
+    if latency.pruned is not None and after_ms is not None:
+        samples.append((latency.pruned, after_ms, canvas.PRUNED, "after"))
+    ends = np.array([np.percentile(times_ms, _SHOWN_PERCENT) for _, times_ms, _, _ in samples])
+    logarithmic, low, high = _reach(float(ends.min()), float(ends.max()))
+    edges = np.geomspace(low, high, _BINS + 1) if logarithmic else np.linspace(low, high, _BINS + 1)
+
+    def paint(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for summary, times_ms, colour, label in samples:
+            share = 100 * np.histogram(times_ms, edges)[0] / len(times_ms)
+            axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
+            axes.stairs(share, edges, color=colour, linewidth=1.2)
+            named = f"{label}, median {n.milliseconds(summary.median_ms)}"
+            line = "--" if label == "before" else "-"
+            axes.axvline(summary.median_ms, color=colour, linewidth=1.6, linestyle=line, label=named)
+        if logarithmic:
+            axes.set_xscale("log")
+        _plain_numbers(axes.xaxis, logarithmic)
+        axes.set_xlim(low, high)
+        axes.set_xlabel("latency of one inference, ms" + (" (logarithmic)" if logarithmic else ""))
+        axes.set_ylabel("share of runs in a bin, %")
+        canvas.only_grid(axes, "y")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    told = "; ".join(f"{label}: median {n.milliseconds(summary.median_ms)}" for summary, _, _, label in samples)
+    longest = ", ".join(f"{n.milliseconds(float(times_ms.max()))} {label}" for _, times_ms, _, label in samples)
+    return Plot(
+        "latency",
+        "Latency, every single run",
+        f"Vertical lines are medians. The slowest half per cent is out of the picture, not out of the figures; "
+        f"longest: {longest}.",
+        f"Histograms of latency. {told}.",
+        canvas.draw("latency", (6.4, 4.0), paint),
+    )
+
+
+def rounds(latency: LatencySection) -> Plot:
+    """The median of each round, which shows drift and throttling."""
+    summaries = [(latency.baseline, canvas.BASELINE, "s", "before")]
+    if latency.pruned is not None:
+        summaries.append((latency.pruned, canvas.PRUNED, "o", "after"))
+    medians = [median for summary, _, _, _ in summaries for median in summary.round_medians_ms]
+    logarithmic, low, high = _reach(min(medians), max(medians))
+    begins = _begins(latency)
+
+    def paint(figure: "Figure") -> None:
+        axes = figure.subplots()
+        for summary, colour, marker, label in summaries:
+            times_ms = summary.round_medians_ms
+            axes.plot(range(1, len(times_ms) + 1), times_ms, color=colour, marker=marker, markersize=4.5, label=label)
+        for first in begins:
+            axes.axvline(first - 0.5, color=canvas.MUTED, linewidth=0.8, linestyle=":")
+        canvas.whole_numbers(axes.xaxis)
+        axes.set_xlabel("round")
+        if logarithmic:
+            axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        _plain_numbers(axes.yaxis, logarithmic)
+        axes.set_ylabel("median of the round, ms" + (" (logarithmic)" if logarithmic else ""))
+        canvas.only_grid(axes, "y")
+        axes.legend(loc="best")
+
+    told = "; ".join(
+        f"{label}: {n.significant(min(s.round_medians_ms))} to {n.milliseconds(max(s.round_medians_ms))}"
+        for s, _, _, label in summaries
+    )
+    return Plot(
+        "rounds",
+        "Latency, round by round",
+        f"The networks took turns ({latency.rounds} rounds); level lines mean that the device did not drift."
+        + (" At the dotted lines another process began." if begins else ""),
+        f"Median latency of each round. {told}.",
+        canvas.draw("rounds", (6.4, 4.0), paint),
+    )
+
+
+def _begins(latency: LatencySection) -> list[int]:
+    """Numbers, from 1, of the rounds with which another process begins; none where every round has its own."""
+    of_round = latency.process_of_round or ()
+    if latency.processes == latency.rounds:
+        return []
+    return [number for number, pair in enumerate(itertools.pairwise(of_round), 2) if pair[0] != pair[1]]
+
+
+def _reach(shortest_ms: float, longest_ms: float) -> tuple[bool, float, float]:
+    """Whether an axis for these times is logarithmic, and its two ends."""
+    ratio = longest_ms / shortest_ms
+    if ratio > _FAR_APART:
+        return True, shortest_ms / 1.15, longest_ms * 1.15
+    margin = 0.05 * longest_ms if ratio > _CLOSE else 0.15 * (longest_ms - shortest_ms) + 0.01 * longest_ms
+    return False, 0.0 if ratio > _CLOSE else shortest_ms - margin, longest_ms + margin
+
+
+def _plain_numbers(axis: "Axis", logarithmic: bool) -> None:
+    """Numbers on the axis as people write them, whatever its scale."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if logarithmic:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

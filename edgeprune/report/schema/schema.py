@@ -1,0 +1,267 @@
+"""What report.json holds, field by field. A figure that was not measured is absent: no field may be null."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from edgeprune.names import Drop
+from edgeprune.report.schema.constraints import AccuracyBound, LatencyPlan, Width
+from edgeprune.report.schema.measured import (
+    AccuracySection,
+    Count,
+    DeviceAccuracySection,
+    EnergySection,
+    LatencySection,
+    LayersSection,
+    Part,
+    RelativePath,
+    Sha256,
+    Share,
+)
+from edgeprune.signals import Reading
+
+Facts = dict[str, JsonValue]
+
+
+class Network(Part):
+    """One of the two networks; `sha256` is of its checkpoint."""
+
+    name: str | None = Field(default=None, description="Of the model; the budget file may name it.")
+    sha256: Sha256
+    units: Count
+    params: Count
+    macs: Count = Field(description="Multiply-accumulates of one frame.")
+
+
+class Data(Part):
+    """The frames that similarity and accuracy were taken on."""
+
+    source: str
+    sha256: Sha256
+    split_seed: int
+    split: str = Field(default="auto", description="How they were split.")
+    split_sha256: Sha256 | None = Field(default=None, description="Of the split: of the places of the frames in it.")
+    reading: Reading | None = Field(default=None, description="How frames were cut from recordings.")
+
+
+class UnitDecision(Part):
+    """One unit of the baseline, and why it stayed or went."""
+
+    index: Count
+    path: str
+    kind: str
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    params: Count
+    macs: Count
+    drop: Drop | None = Field(default=None, description="What it becomes when dropped; absent when it must stay.")
+    kept: bool
+    segment: Count
+    score: float | None = None
+    reason: str
+
+
+class SimilarityMap(Part):
+    """How alike the units' outputs are, between every two units, 1 on the diagonal."""
+
+    frames: Count
+    data_sha256: Sha256
+    matrix: tuple[tuple[float, ...], ...]
+
+
+class SegmentSearch(Part):
+    """How the segments were found: `losses` for 1, 2, ... segments."""
+
+    profile: Literal["rows", "column-sums"]
+    chosen: Literal["auto", "given"] = Field(
+        description="`auto`: seven segments, or as many as units stay if those are fewer."
+    )
+    losses: tuple[float, ...]
+
+
+class Plan(Part):
+    """Which units stayed, and why."""
+
+    metric: str
+    criterion: str
+    segments: tuple[tuple[int, int], ...] = Field(description="First and last unit of each, both included.")
+    kept: tuple[int, ...]
+    dropped: tuple[int, ...]
+    decisions: tuple[UnitDecision, ...]
+    similarity: SimilarityMap
+    segmentation: SegmentSearch
+
+
+class Size(Part):
+    """Of the two ONNX files."""
+
+    baseline_bytes: Count
+    pruned_bytes: Count
+    baseline_engine_bytes: Count | None = None
+    pruned_engine_bytes: Count | None = None
+
+
+class Artifact(Part):
+    """A file of the run."""
+
+    path: RelativePath
+    sha256: Sha256
+
+
+class Artifacts(Part):
+    """The files to deliver."""
+
+    baseline_onnx: Artifact
+    pruned_onnx: Artifact
+    pruned_checkpoint: Artifact
+    bundle: Artifact | None = Field(default=None, description="What is to be run on the device.")
+    engine: Artifact | None = None
+
+
+class OperatorSensitivity(Part):
+    """What it costs to quantise one operator alone, on validation frames."""
+
+    name: str
+    kl: Annotated[float, Field(ge=0, description="Mean divergence of the answers from those in float32, in nats.")]
+    top1_drop: float
+
+
+class Quantisation(Part):
+    """How an int8 file came to be."""
+
+    method: str
+    calibration: str
+    calibration_sha256: str
+    calibration_frames: Count
+    quantised: Count = Field(description="Operators in eight bits.")
+    kept: tuple[str, ...] = Field(default=(), description="Operators kept out of it for accuracy, worst first.")
+    kept_in: str = "fp32"
+    sensitivity: tuple[OperatorSensitivity, ...] = ()
+
+
+class GainCheck(Part):
+    """The checked frames, all multiplied by `gain`."""
+
+    gain: Annotated[float, Field(gt=0)]
+    same_top1: Share = Field(description="Share of them whose class is that of float32 at the same gain.")
+
+
+class OnnxFacts(Part):
+    """How one network was exported and checked against PyTorch."""
+
+    opset: Count
+    nodes: Count
+    simplifier: str
+    simplifier_notes: tuple[str, ...] = ()
+    max_abs_logit_difference: Annotated[float, Field(ge=0)]
+    checked_frames: Count
+    tied_frames: Count = Field(default=0, description="Checked frames whose class changed where PyTorch has a tie.")
+    exporter: str = ""
+    precision: str = "fp32"
+    float32_operators: Count = Field(default=0, description="Operators kept in float32 in a file of lower precision.")
+    same_top1: Share = Field(default=1.0, description="Share of the checked frames that get PyTorch's class.")
+    validation_drop: float | None = Field(
+        default=None, description="Top-1 lost to the file in float32 on validation frames, where a bound was set."
+    )
+    quantisation: Quantisation | None = None
+    gains: tuple[GainCheck, ...] = Field(default=(), description="How it answers as the gain of the receiver changes.")
+
+
+class PrecisionCandidate(Part):
+    """The pruned network in one precision."""
+
+    precision: str
+    median_ms: Annotated[float, Field(gt=0)]
+    validation_drop: float
+    size_bytes: Count
+
+
+class PrecisionChoice(Part):
+    """The precisions that were measured; the fastest that loses at most `max_drop` was taken."""
+
+    max_drop: Share
+    candidates: tuple[PrecisionCandidate, ...]
+    chosen: str
+
+
+class Onnx(Part):
+    """Both exports."""
+
+    baseline: OnnxFacts
+    pruned: OnnxFacts
+
+
+class Epoch(Part):
+    """One epoch of fine-tuning."""
+
+    epoch: Count
+    train_loss: float
+    validation_loss: float
+    validation_top1: Share
+    seconds: Annotated[float, Field(ge=0)]
+
+
+class Training(Part):
+    """The fine-tuning of the pruned network; the weights of `best_epoch` were kept."""
+
+    best_epoch: Count
+    best_validation_top1: Share
+    precision: str
+    distilled: bool
+    epochs: tuple[Epoch, ...]
+
+
+class Compute(Part):
+    """Where the networks ran while they were compared, pruned, trained and tested; not where latency was measured."""
+
+    device: str = Field(description="As PyTorch names it.")
+    name: str
+    capability: str | None = Field(default=None, description="Compute capability of a GPU.")
+    memory_bytes: Count | None = None
+    driver: str | None = None
+    torch: str = Field(description="Version of PyTorch.")
+    precision: str = Field(description="What training computes in.")
+
+
+class Report(Part):
+    """The whole of report.json."""
+
+    schema_: Literal["edgeprune-report/1"] = Field(alias="schema")
+    target: str
+    device: Facts | None = Field(default=None, description="What the measuring device said of itself.")
+    compute: Compute | None = None
+    created: str = Field(description="UTC, ISO 8601.")
+    edgeprune_version: str
+    seed: int
+    data: Data | None = None
+    classes: tuple[str, ...]
+    baseline: Network
+    pruned: Network
+    plan: Plan
+    training: Training | None = None
+    accuracy: AccuracySection | None = None
+    device_accuracy: DeviceAccuracySection | None = None
+    latency: LatencySection | None = None
+    latency_plan: LatencyPlan | None = None
+    accuracy_bound: AccuracyBound | None = None
+    width: Width | None = None
+    precision_choice: PrecisionChoice | None = None
+    energy: EnergySection | None = None
+    layers: LayersSection | None = None
+    size: Size
+    onnx: Onnx
+    artifacts: Artifacts
+    commands: tuple[str, ...] = Field(description="What to type to run it again, one command each.")
+    packages: dict[str, str]
+    git_commit: str | None = None
+    warnings: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _square(self) -> "Report":
+        units = len(self.plan.decisions)
+        if any(len(row) != units for row in self.plan.similarity.matrix) or len(self.plan.similarity.matrix) != units:
+            raise ValueError(f"the similarity matrix is not {units} x {units}, the number of units decided on")
+        for accuracy in (self.accuracy.baseline, self.accuracy.pruned) if self.accuracy else ():
+            if {len(accuracy.confusion), *map(len, accuracy.confusion)} != {len(self.classes)}:
+                raise ValueError(f"a confusion matrix does not fit the {len(self.classes)} classes")
+        return self

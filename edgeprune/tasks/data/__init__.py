@@ -1,0 +1,1 @@
+"""Data sets: read, split, described, converted, made."""

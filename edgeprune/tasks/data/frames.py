@@ -1,0 +1,216 @@
+"""What goes into a command: the data of a model, split and normalised, and a place for the result."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgeprune import datasets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.datasets import StoredSamples
+from edgeprune.duplicates import fingerprints, refuse_shared_prints
+from edgeprune.errors import ConfigError, DataError, EdgepruneError
+from edgeprune.frames import fit_to, refuse_silent_classes, table_of, take
+from edgeprune.names import Split
+from edgeprune.normalisation import normalise
+from edgeprune.prefetch import ahead
+from edgeprune.protocols import Progress
+from edgeprune.records import InputSpec
+from edgeprune.resources import shipped
+from edgeprune.signals import DataRef, Frames
+from edgeprune.splits import AUTO, groups_of, split_sha256, split_table
+from edgeprune.store import read_json
+from edgeprune.tasks.data.reading import SPLIT_SEED, Handling, handling_of
+
+
+def find_data(model: Checkpoint, given: Path | None) -> Path:
+    """The file or folder of frames to use: the one given, the one the model was trained on, or the shipped set.
+
+    Raises:
+        ConfigError: None of them exists.
+    """
+    if given is not None:
+        return given
+    if model.data is not None and _is(Path(model.data.source), model.data):
+        return Path(model.data.source)
+    return _shipped_for(model)
+
+
+def _shipped_for(model: Checkpoint) -> Path:
+    """The shipped set that matches a model.
+
+    Raises:
+        ConfigError: None does.
+    """
+    for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
+        described: dict[str, Any] = read_json(manifest)
+        if described["classes"] == list(model.classes) and described["length"] == model.input.length:
+            return manifest.parent / str(described["file"])
+    raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use --data PATH")
+
+
+def _is(path: Path, wanted: DataRef) -> bool:
+    """Whether a file or folder is still what it was."""
+    with contextlib.suppress(EdgepruneError):
+        return datasets.sha256_of(path, wanted.reading) == wanted.sha256
+    return False
+
+
+def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) -> dict[Split, Frames]:
+    """The frames of a file or folder, fitted to a model and split as when it was trained.
+
+    Args:
+        model: The model.
+        path: Of the file or folder.
+        handling: How to read and split instead.
+
+    Raises:
+        ConfigError: No such file, or no such way to split.
+        DataError: The frames do not fit the model, or a split is empty.
+    """
+    handling = handling or handling_of(model)
+    return fitted(model, datasets.read_or_keep(path, handling.reading, handling.stays), handling)
+
+
+def own_frames(model: Checkpoint, handling: Handling) -> tuple[Path, dict[Split, Frames]]:
+    """What `find_data` finds where nothing is given, and its frames as from `frames_for`; the file is hashed but once.
+
+    Raises:
+        ConfigError: Neither the data the model was trained on nor a shipped set that matches it are there.
+        DataError: The frames do not fit the model, or a split is empty.
+    """
+    if model.data is not None:
+        path = Path(model.data.source)
+        try:
+            frames = datasets.read_or_keep(path, handling.reading, handling.stays)
+            if frames.sha256 == model.data.sha256:
+                return path, fitted(model, frames, handling)
+        except EdgepruneError:
+            if _is(path, model.data):
+                raise
+    path = _shipped_for(model)
+    return path, frames_for(model, path, handling)
+
+
+def fitted(model: Checkpoint, frames: Frames, handling: Handling) -> dict[Split, Frames]:
+    """Frames with their labels counted in a model's classes, split.
+
+    Raises:
+        DataError: The frames do not fit the model, a split is empty, or a frame is in two of them.
+    """
+    known = handling.checked if model.data and model.data.sha256 == frames.sha256 else None
+    return splits_of(fit_to(frames, model.classes, model.input), handling.seed, handling.method, known)
+
+
+def split_seed_of(model: Checkpoint) -> int:
+    """The seed that a model's data were split by."""
+    return handling_of(model).seed
+
+
+def split_of(model: Checkpoint) -> str:
+    """How a model's data were split, a name in `splits.METHODS`."""
+    return handling_of(model).method
+
+
+def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None = None) -> dict[Split, Frames]:
+    """The frames of each split, with the groups of those that are not independent, where they are known.
+
+    Args:
+        frames: All of them.
+        seed: Of the split.
+        method: One of `splits.METHODS`.
+        known: Sha256 of a split of these frames that was looked at before; one of frames that are not in memory is not
+            looked at again.
+
+    Raises:
+        ConfigError: No such way to split.
+        DataError: A split is empty, or a frame is in two of them.
+    """
+    table = table_of(frames)
+    indices = split_table(table, seed, method)
+    sha256 = split_sha256(indices)
+    frames = replace(frames, groups=groups_of(table, method))
+    if not stored(frames) or sha256 != known:
+        refuse_shared_prints(_prints(frames), indices, frames.source)
+    parts = {name: replace(take(frames, chosen), split_sha256=sha256) for name, chosen in indices.items()}
+    empty = [name for name, part in parts.items() if not len(part)]
+    if empty:
+        raise DataError(f"{frames.source} holds no frames for {' and '.join(empty)}")
+    return parts
+
+
+def stored(frames: Frames) -> bool:
+    """Whether samples are in their file still and not in memory."""
+    return isinstance(frames.iq, StoredSamples)
+
+
+def _prints(frames: Frames) -> npt.NDArray[np.uint64]:
+    """The fingerprint of each frame, (N,).
+
+    Raises:
+        DataError: Samples that were not read before are damaged, or those of a class are all zero.
+    """
+    if not stored(frames):
+        return fingerprints(frames.iq)
+    table = table_of(frames)
+    prints, heard = np.empty(len(table), dtype=np.uint64), np.empty(len(table), dtype=np.bool_)
+    for place, iq in _read_ahead(frames):
+        prints[place] = fingerprints(iq)
+        heard[place] = (iq != 0).any(axis=(1, 2))
+    refuse_silent_classes(table, heard)
+    return prints
+
+
+def prints_of(frames: Frames) -> npt.NDArray[np.uint64]:
+    """The fingerprint of each frame, (N,), of a block at a time where they are in a file."""
+    if not stored(frames):
+        return fingerprints(frames.iq)
+    return np.concatenate([fingerprints(iq) for _, iq in _read_ahead(frames)])
+
+
+def _read_ahead(frames: Frames) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Frames that are in a file, block by block with their places, read ahead of their use."""
+    places = [slice(*pair) for pair in datasets.blocks(table_of(frames))]
+    yield from zip(places, ahead(partial(frames.iq.__getitem__, place) for place in places), strict=True)
+
+
+def spread(frames: Frames, count: int, seed: int) -> Frames:
+    """At most `count` frames in memory, spread evenly over the order of the file and then shuffled."""
+    some = take(frames, np.random.default_rng(seed).permutation(_evenly(frames, count)))
+    return replace(some, iq=some.iq[:])
+
+
+def _evenly(frames: Frames, count: int) -> npt.NDArray[np.int64]:
+    return np.unique(np.linspace(0, len(frames) - 1, min(count, len(frames))).round().astype(np.int64))
+
+
+def in_memory(frames: Frames, count: int, seed: int) -> Frames:
+    """The same frames where they are in memory; at most `count` of those in a file, spread over it."""
+    return spread(frames, count, seed) if stored(frames) else frames
+
+
+def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train") -> dict[Split, Frames]:
+    """The same splits, one of them with at most so many frames, spread over all of it; None leaves them."""
+    if count is None:
+        return parts
+    whole = parts[split]
+    few = take(whole, _evenly(whole, count)) if stored(whole) else spread(whole, count, SPLIT_SEED)
+    return {**parts, split: few}
+
+
+def tell_skipped(frames: Frames, progress: Progress) -> None:
+    """Say which files were left out in reading, and why."""
+    for line in frames.skipped:
+        progress.note(f"left out: {line}")
+
+
+def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:
+    """Normalised frames in batches (size, channels, length), without a smaller last one unless it is the only one."""
+    iq = normalise(torch.from_numpy(frames.iq), shape.normalisation)
+    yield from (batch for batch in torch.split(iq, size) if len(batch) == size or len(frames) < size)

@@ -1,0 +1,90 @@
+"""How the frames of a command are read and split: as was asked, else as when the model was trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.errors import unknown_name
+from edgeprune.memory import available_bytes
+from edgeprune.signals import DataRef, Frames, FrameTable, Reading
+from edgeprune.splits import AUTO, METHODS
+
+SPLIT_SEED = 2016
+_COPIES = 3  # of the samples, at most at a time: as read, split, and normalised
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How frames are read and split.
+
+    Attributes:
+        seed: Of the split.
+        method: Of the split, one of `splits.METHODS`.
+        reading: How frames are cut from recordings; None for the usual way.
+        stream: Leave samples in their file until they are used; None when they are too many for memory.
+        checked: Sha256 of a split of the same file in which no frame is in two parts, as is known already.
+
+    Raises:
+        ConfigError: No such way to split.
+    """
+
+    seed: int = SPLIT_SEED
+    method: str = AUTO
+    reading: Reading | None = None
+    stream: bool | None = None
+    checked: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise unknown_name("split", self.method, METHODS)
+
+    def stays(self, table: FrameTable) -> bool:
+        """Whether the samples of these frames stay in their file."""
+        if self.stream is not None:
+            return self.stream
+        return _COPIES * 4 * len(table) * table.shape[0] * table.shape[1] > available_bytes()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of it the command line asks for.
+
+    Attributes:
+        split: One of `splits.METHODS`; None for the model's.
+        reading: Fields of a `Reading` that are to differ from the model's.
+        stream: As in `Handling`.
+    """
+
+    split: str | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    stream: bool | None = None
+
+
+def handling_of(model: Checkpoint, asked: Asked | None = None) -> Handling:
+    """As when the model was trained, but for what is asked; recordings are cut to its length."""
+    asked, trained = asked or Asked(), model.data
+    return Handling(
+        seed=trained.split_seed if trained else SPLIT_SEED,
+        method=asked.split or (trained.split if trained else AUTO),
+        reading=reading_of(trained.reading if trained else None, model.input.length, asked),
+        stream=asked.stream,
+        checked=trained.split_sha256 if trained else None,
+    )
+
+
+def reading_of(before: Reading | None, length: int, asked: Asked) -> Reading:
+    """How recordings are cut for a network of that length: as before, but for what is asked."""
+    return replace(before or Reading(length=length), **asked.reading)
+
+
+def data_ref(source: str, part: Frames, handling: Handling) -> DataRef:
+    """What is to be known of data later, from one part of their split."""
+    return DataRef(
+        source=source,
+        sha256=part.sha256,
+        split_seed=handling.seed,
+        split=handling.method,
+        split_sha256=part.split_sha256,
+        reading=handling.reading if part.recordings is not None else None,
+    )

@@ -1,0 +1,194 @@
+"""One pass over a data set, a few megabytes at a time: its counts, its scale, and what is wrong with it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.datasets import blocks
+from edgeprune.duplicates import fingerprints, overlapping, repeated
+from edgeprune.frames import refuse_silent_classes
+from edgeprune.protocols import FrameSource, Progress
+from edgeprune.signals import FrameTable
+from edgeprune.splits.order import OrderDependence, described, looked_at, order_dependence
+
+_WHITE = 2.0  # standard deviations of the correlation of white noise
+_SIGNAL = 0.5  # neighbouring samples of an oversampled signal correlate more than this
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large samples are, by absolute value."""
+
+    mean_abs: float
+    rms: float
+    max_abs: float
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over all frames found.
+
+    Attributes:
+        scale: Of all samples.
+        rms_by_class: Root mean square of the samples of each class.
+        silent: Places of frames whose samples are all zero.
+        fingerprints: A hash of each frame, (N,).
+        repeats: Places of frames that are there before.
+        overlaps: How many frames begin half a frame into the one before.
+        correlation_by_class: Mean correlation of a sample with the next, by absolute value, at the highest SNR.
+        order: Whether frames that follow one another resemble each other; None where there are too few.
+    """
+
+    scale: Scale
+    rms_by_class: dict[str, float]
+    silent: npt.NDArray[np.int64]
+    fingerprints: npt.NDArray[np.uint64]
+    repeats: npt.NDArray[np.int64]
+    overlaps: int
+    correlation_by_class: dict[str, float]
+    order: OrderDependence | None
+
+
+def survey(source: FrameSource, progress: Progress) -> Survey:
+    """Look at every frame once.
+
+    Raises:
+        DataError: The file is damaged, holds NaN, or a class of zeros.
+    """
+    table = source.table
+    power, correlation = np.empty(len(table)), np.empty(len(table))
+    prints = np.empty(len(table), dtype=np.uint64)
+    sum_abs, max_abs, overlaps = 0.0, 0.0, 0
+    last: npt.NDArray[np.float32] | None = None
+    order = _Order(table)
+    with progress.track("frames", len(table)) as advance:
+        for start, stop in blocks(table):
+            iq = source.read(start, stop)
+            samples = (iq[:, 0] + 1j * iq[:, 1]).astype(np.complex128)
+            size = np.abs(samples)
+            sum_abs, max_abs = sum_abs + float(size.sum()), max(max_abs, float(size.max()))
+            power[start:stop] = (size**2).mean(axis=1)
+            correlation[start:stop] = _correlation(samples)
+            prints[start:stop] = fingerprints(iq)
+            order.add(start, iq)
+            neighbours = iq if last is None else np.concatenate([last, iq])
+            if iq.shape[2] > 1:
+                overlaps += int(overlapping(neighbours, iq.shape[2] // 2).sum())
+            last = iq[-1:]
+            advance(stop - start, "")
+    heard = power > 0
+    refuse_silent_classes(table, heard)
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    powers = np.bincount(table.labels, weights=power, minlength=len(table.classes))
+    present = np.flatnonzero(counts)
+    first = repeated(prints)
+    return Survey(
+        scale=Scale(sum_abs / (len(table) * table.shape[1]), float(np.sqrt(power.mean())), max_abs),
+        rms_by_class={table.classes[label]: float(np.sqrt(powers[label] / counts[label])) for label in present},
+        silent=np.flatnonzero(~heard),
+        fingerprints=prints,
+        repeats=np.flatnonzero((first != np.arange(len(table))) & heard),
+        overlaps=overlaps,
+        correlation_by_class=_at_the_highest_snr(table, correlation),
+        order=order.tested(),
+    )
+
+
+class _Order:
+    """What describes the first frames of each cell, gathered block by block.
+
+    Args:
+        table: Of all frames.
+    """
+
+    def __init__(self, table: FrameTable) -> None:
+        self._cells = looked_at(table)
+        self._place = np.full(len(table), -1)
+        for first, cell in zip(np.cumsum([0, *map(len, self._cells)]), self._cells, strict=False):
+            self._place[cell] = first + np.arange(len(cell))
+        self._described: dict[int, npt.NDArray[np.float64]] = {}
+
+    def add(self, start: int, iq: npt.NDArray[np.float32]) -> None:
+        """Describe those of a block of frames, (n, 2, length), that are looked at."""
+        places = self._place[start : start + len(iq)]
+        chosen = np.flatnonzero(places >= 0)
+        self._described.update(zip(places[chosen].tolist(), described(iq[chosen]), strict=True))
+
+    def tested(self) -> OrderDependence | None:
+        """The test of all cells."""
+        groups = [np.stack([self._described[int(place)] for place in self._place[cell]]) for cell in self._cells]
+        return order_dependence(groups)
+
+
+def _correlation(samples: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
+    """Correlation of each sample with the next, by absolute value, of each frame (N, L)."""
+    products = np.abs((samples[:, 1:] * samples[:, :-1].conj()).sum(axis=1))
+    powers = (np.abs(samples) ** 2).sum(axis=1)
+    ratio: npt.NDArray[np.float64] = products / np.maximum(powers, np.finfo(np.float64).tiny)
+    return ratio
+
+
+def _at_the_highest_snr(table: FrameTable, values: npt.NDArray[np.float64]) -> dict[str, float]:
+    clear = np.ones(len(table), dtype=np.bool_) if table.snrs is None else table.snrs == table.snrs.max()
+    found = {}
+    for label in np.unique(table.labels[clear]):
+        found[table.classes[label]] = float(values[clear & (table.labels == label)].mean())
+    return found
+
+
+def faults(table: FrameTable, found: Survey) -> list[str]:
+    """What is wrong with the frames of this file, one sentence each."""
+    told = []
+    if len(found.silent):
+        told.append(f"{len(found.silent)} frames are all zero, the first is frame {found.silent[0]}")
+    if len(found.repeats):
+        told.append(f"{len(found.repeats)} frames are there before, the first is frame {found.repeats[0]}")
+    if found.overlaps:
+        said = "; they are split by spans" if table.recordings is not None else "; a random split leaks"
+        told.append(f"{found.overlaps} frames overlap the one before by half{said}")
+    told += _ordered(table, found.order)
+    told += _noise_only(table, found)
+    told += _uneven(table)
+    return told
+
+
+def _ordered(table: FrameTable, order: OrderDependence | None) -> list[str]:
+    """Whether neighbours resemble each other in a file that does not say which frames belong together."""
+    if order is None or not order.shown or table.recordings is not None or table.groups is not None:
+        return []
+    then = (
+        "a random split puts them on both sides, which 'contiguous' does not"
+        if table.split is None
+        else "its own split may have put them on both sides"
+    )
+    return [
+        f"frames that follow one another resemble each other (correlation {order.correlation:.2f}, p at most "
+        f"{order.p_value:g}, up to {order.reach_frames} frames apart): {then}"
+    ]
+
+
+def _noise_only(table: FrameTable, found: Survey) -> list[str]:
+    """Classes that are white noise where others are signals."""
+    limit = _WHITE / np.sqrt(table.shape[1])
+    by_class = found.correlation_by_class
+    if not by_class or max(by_class.values()) < _SIGNAL:
+        return []
+    at = "" if table.snrs is None else f" even at {table.snrs.max()} dB"
+    return [f"{name} is only noise{at}" for name, value in by_class.items() if value < limit]
+
+
+def _uneven(table: FrameTable) -> list[str]:
+    told = []
+    present = np.bincount(table.labels, minlength=len(table.classes))
+    absent = [name for name, count in zip(table.classes, present, strict=True) if not count]
+    if absent:
+        told.append(f"no frames of {', '.join(absent)}")
+    if table.snrs is not None:
+        _, counts = np.unique(np.stack([table.labels, table.snrs]), axis=1, return_counts=True)
+        if counts.min() != counts.max():
+            told.append(f"classes and SNRs have {counts.min()} to {counts.max()} frames each, not equally many")
+        cells = int((present > 0).sum()) * len(np.unique(table.snrs))
+        if len(counts) < cells:
+            told.append(f"{cells - len(counts)} of {cells} pairs of class and SNR have no frames")
+    return told

@@ -1,0 +1,1 @@
+"""Measurements on another machine: packed, run there, collected."""

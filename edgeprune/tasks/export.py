@@ -1,0 +1,103 @@
+"""Models exported as a target wants them, and what an exported file says of itself."""
+
+import json
+from pathlib import Path
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.errors import ConfigError
+from edgeprune.export import export
+from edgeprune.files.whole import writable
+from edgeprune.names import Split
+from edgeprune.network.compute import CPU, Compute
+from edgeprune.protocols import Progress
+from edgeprune.records import OnnxModel
+from edgeprune.signals import Frames
+from edgeprune.store import to_plain
+from edgeprune.targets import Precision, Target
+from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread
+from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.tasks.precision import Lowered, bound, calibration, train_for_int8
+
+CHECKED_FRAMES = 512
+
+
+def precision_of(target: Target, wanted: str | None) -> Precision:
+    """The precision to use.
+
+    Raises:
+        ConfigError: The target does not allow it.
+    """
+    if wanted is None:
+        return target.precisions[0]
+    for allowed in target.precisions:
+        if allowed == wanted:
+            return allowed
+    raise ConfigError(f"{target.name} does not run {wanted}", f"Allowed: {', '.join(target.precisions)}")
+
+
+def onnx_metadata(model: Checkpoint) -> dict[str, str]:
+    """What an exported file says of itself."""
+    reading = model.data.reading if model.data else None
+    return {
+        "classes": json.dumps(list(model.classes)),
+        "checkpoint_sha256": model.sha256,
+        "plan": json.dumps(to_plain(model.plan) if model.plan else None),
+        "split_seed": str(split_seed_of(model)),
+        "split": split_of(model),
+        **({} if reading is None else {"reading": json.dumps(to_plain(reading))}),
+    }
+
+
+def export_model(
+    model: Checkpoint,
+    data: Path,
+    target: Target,
+    out: Path,
+    lowered: Lowered,
+    batch: int,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> OnnxModel:
+    """Export a model for a target and check it against torch on frames of the validation split.
+
+    Raises:
+        ConfigError: `out` cannot be written.
+        DataError: The calibration set cannot be used.
+        ModelError: It cannot be exported, or the export gives other answers.
+    """
+    writable(out)
+    parts = frames_for(model, data)
+    if lowered.qat_epochs is not None:
+        progress.stage(f"fine-tune {model.name} for int8")
+        state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")
+        trained, _ = train_for_int8(model, parts, lowered.qat_epochs, SPLIT_SEED, state, progress, compute)
+        model = checkpoints.save(place, trained)
+        state.unlink(missing_ok=True)
+    progress.stage(f"export {model.name} for {target.name} in {lowered.precision}")
+    return export_checked(model, parts, target, out, lowered, batch, progress)
+
+
+def export_checked(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    target: Target,
+    out: Path,
+    lowered: Lowered,
+    batch: int,
+    progress: Progress,
+) -> OnnxModel:
+    """Export a model whose frames are split already: checked and bounded on validation, calibrated on train."""
+    return export(
+        model.model,
+        model.input,
+        spread(parts["validation"], CHECKED_FRAMES, SPLIT_SEED).iq,
+        target,
+        out,
+        onnx_metadata(model),
+        progress,
+        batch_size=batch,
+        precision=lowered.precision,
+        calibration=calibration(lowered, model, parts),
+        bound=bound(lowered, parts),
+    )

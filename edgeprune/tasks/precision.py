@@ -1,0 +1,147 @@
+"""How a model comes to be in a lower precision: what it is calibrated on, what it may lose, and training for it."""
+
+import copy
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from edgeprune import datasets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.duplicates import fingerprints
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.export import Bound, Calibration, Method
+from edgeprune.frames import fit_to, table_of, take
+from edgeprune.names import Split
+from edgeprune.network.compute import CPU, Compute
+from edgeprune.protocols import Progress
+from edgeprune.records import TrainingResult
+from edgeprune.signals import Frames
+from edgeprune.targets import Precision
+from edgeprune.tasks import train as training
+from edgeprune.tasks.data import choose as choice
+from edgeprune.tasks.data.frames import prints_of, spread
+from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.train.fake_quantisation import fake_quantised
+from edgeprune.train.finetune import Recipe
+
+CALIBRATION_FRAMES = 1024
+BOUND_FRAMES = 4096
+AUTO_DROP = 0.005
+"""What a precision may cost that is chosen by its speed, where nothing was said of it."""
+CALIBRATION_FILE = "frames.npz"
+_LEARNING_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The precision of an export and how it is reached.
+
+    Attributes:
+        precision: Of the file.
+        method: How the ranges of activations are found for int8.
+        calibration: File or folder of the frames they are found on; None for frames of the train split.
+        max_drop: Most top-1 that the precision may cost on the validation split, or None.
+        keep: Operators kept out of int8 without a search.
+        qat_epochs: How long to fine-tune for int8 before, or None.
+    """
+
+    precision: Precision = "fp32"
+    method: Method = "percentile"
+    calibration: Path | None = None
+    max_drop: float | None = None
+    keep: tuple[str, ...] = ()
+    qat_epochs: int | None = None
+
+    def of(self, precision: Precision) -> "Lowered":
+        """The same for another precision, without what only int8 takes."""
+        return replace(self, precision=precision, calibration=self.calibration if precision == "int8" else None)
+
+    def check(self) -> None:
+        """Find out what does not go together.
+
+        Raises:
+            ConfigError: A calibration set or training for another precision than int8, or a set that does not exist.
+        """
+        for option, given in (("--calib-data", self.calibration), ("--qat", self.qat_epochs)):
+            if given is not None and self.precision != "int8":
+                raise ConfigError(
+                    f"{option} is for int8, and the precision is {self.precision}", "Use --precision int8"
+                )
+        if self.calibration is not None and not self.calibration.exists():
+            raise ConfigError(f"no such calibration set: {self.calibration}", "Make one with: edgeprune data calib")
+
+
+def calibration(lowered: Lowered, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
+    """What the scales of int8 are found with; None for another precision.
+
+    Raises:
+        DataError: The calibration set does not fit the model, lacks a class, or holds frames of the test split.
+    """
+    if lowered.precision != "int8":
+        return None
+    if lowered.calibration is None:
+        train = parts["train"]
+        size = min(CALIBRATION_FRAMES, len(train))
+        chosen = choice.stratified(table_of(train), np.arange(len(train)), size, SPLIT_SEED)
+        choice.refuse_gaps(table_of(train), chosen, size, "stratified")
+        iq = take(train, chosen).iq[:]
+        sha256 = hashlib.sha256(iq.tobytes()).hexdigest()
+        return Calibration(iq, lowered.method, "stratified frames of the train split", sha256, lowered.keep)
+    path = lowered.calibration
+    stored = path / CALIBRATION_FILE
+    frames = fit_to(datasets.read(stored if stored.is_file() else path), model.classes, model.input)
+    lacking = [name for label, name in enumerate(frames.classes) if not (frames.labels == label).any()]
+    if lacking:
+        raise DataError(
+            f"the calibration set {path} holds no frames of {', '.join(lacking)}",
+            "Make one with: edgeprune data calib --strategy stratified",
+        )
+    shared = np.isin(fingerprints(frames.iq), prints_of(parts["test"]))
+    if shared.any():
+        raise DataError(
+            f"the calibration set {path} holds {shared.sum()} frames of the test split, "
+            f"the first is frame {int(np.argmax(shared))}",
+            "Make one with: edgeprune data calib, which takes frames of the train split",
+        )
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(frames))
+    return Calibration(frames.iq[order], lowered.method, str(path), frames.sha256, lowered.keep)
+
+
+def bound(lowered: Lowered, parts: dict[Split, Frames]) -> Bound | None:
+    """What the precision may cost, on frames of the validation split; None where nothing was said of it."""
+    if lowered.max_drop is None or lowered.precision == "fp32":
+        return None
+    frames = spread(parts["validation"], BOUND_FRAMES, SPLIT_SEED)
+    return Bound(frames.iq, frames.labels, lowered.max_drop)
+
+
+def train_for_int8(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    epochs: int,
+    seed: int,
+    state: Path,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Checkpoint, TrainingResult]:
+    """Fine-tune a model as int8 will compute it, with itself in float32 as the teacher.
+
+    Args:
+        model: Left as it is.
+        parts: The frames of each split.
+        epochs: How long.
+        seed: Of the order of the frames.
+        state: Where the training is kept after each epoch, to be continued from.
+        progress: Told of every epoch.
+        compute: Where.
+
+    Returns:
+        The trained model, in float32, and how that went.
+    """
+    recipe = Recipe(epochs=epochs, learning_rate=_LEARNING_RATE, seed=seed)
+    learner = replace(model, model=copy.deepcopy(model.model))
+    key = f"int8 {model.sha256} {parts['train'].sha256}"
+    with fake_quantised(learner.model):
+        return training.fit(learner, parts, recipe, model, state, key, progress, compute)

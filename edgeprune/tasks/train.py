@@ -1,0 +1,180 @@
+"""Training a network from scratch, and training one on."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune import datasets
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.errors import ConfigError
+from edgeprune.files.whole import writable
+from edgeprune.modes import seeded
+from edgeprune.names import Split
+from edgeprune.network.compute import CPU, Compute
+from edgeprune.normalisation import normalise
+from edgeprune.protocols import Progress
+from edgeprune.records import Arch, InputSpec, TrainingResult
+from edgeprune.registry import family_of
+from edgeprune.signals import Frames
+from edgeprune.store import to_plain
+from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_skipped
+from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of
+from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
+from edgeprune.train.finetune import Recipe, train
+
+
+def train_new(
+    name: str,
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    handling: Handling,
+    most: int | None,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Checkpoint, TrainingResult]:
+    """Train a registered network from scratch, on at most `most` frames, and write it.
+
+    Raises:
+        ConfigError: No such network or file, or `out` cannot be written.
+        DataError: The frames cannot be used.
+    """
+    family_of(name)
+    writable(out)
+    frames = datasets.read_or_keep(data, handling.reading, handling.stays)
+    tell_skipped(frames, progress)
+    shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
+    parts = at_most(splits_of(frames, handling.seed, handling.method), most)
+    progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}{_how(parts)}")
+    arguments = {"channels": shape.channels, "length": shape.length, "classes": len(frames.classes)}
+    with seeded(recipe.seed):
+        network = checkpoints.build(Arch(name, arguments))
+    fresh = Checkpoint(
+        model=network,
+        arch=Arch(name, arguments),
+        classes=frames.classes,
+        input=shape,
+        data=data_ref(str(data), parts["train"], handling),
+        plan=None,
+        metrics={},
+    )
+    return _trained(fresh, parts, out, recipe, None, f"{name} {_key(parts)}", progress, compute)
+
+
+def finetune_model(
+    model: Checkpoint,
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    teacher: Checkpoint | None,
+    asked: Asked,
+    most: int | None,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Checkpoint, TrainingResult]:
+    """Train a model on, on at most `most` frames, distilling from a teacher if there is one, and write it.
+
+    Raises:
+        ConfigError: `out` cannot be written, or the teacher does not answer the same question.
+        DataError: The frames cannot be used.
+    """
+    if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
+        raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
+    writable(out)
+    handling = handling_of(model, asked)
+    parts = at_most(frames_for(model, data, handling), most)
+    tell_skipped(parts["train"], progress)
+    progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
+    key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"
+    model = replace(model, data=data_ref(str(data), parts["train"], handling))
+    return _trained(model, parts, out, recipe, teacher, key, progress, compute)
+
+
+def _how(parts: dict[Split, Frames]) -> str:
+    return ", streamed" if stored(parts["train"]) else ""
+
+
+def _key(parts: dict[Split, Frames]) -> str:
+    """Names the frames, their split and their order."""
+    train = parts["train"]
+    return f"{train.sha256} {train.split_sha256}{_how(parts)}"
+
+
+def _trained(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    out: Path,
+    recipe: Recipe,
+    teacher: Checkpoint | None,
+    key: str,
+    progress: Progress,
+    compute: Compute,
+) -> tuple[Checkpoint, TrainingResult]:
+    state = out.with_name(f"{out.name}.state")
+    fitted, result = fit(model, parts, recipe, teacher, state, key, progress, compute)
+    saved = checkpoints.save(out, fitted)
+    state.unlink(missing_ok=True)
+    return saved, result
+
+
+def fit(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    recipe: Recipe,
+    teacher: Checkpoint | None,
+    state: Path,
+    key: str,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Checkpoint, TrainingResult]:
+    """Train a model in place; its metrics say how.
+
+    Args:
+        model: Trained in place.
+        parts: The frames of each split.
+        recipe: How.
+        teacher: Distil from it, or None. Frames in memory are shown to it once, in every turn; streamed ones each time.
+        state: Where the training is kept after each epoch, to be continued from.
+        key: Names model and data; a state of another key, number of train frames or recipe is not continued.
+        progress: Told of every epoch.
+        compute: Where.
+    """
+    tutor = None if teacher is None else teacher.model
+    with compute.lent(model.model, tutor):
+        result = train(
+            model.model,
+            training_data(parts, model.input),
+            recipe,
+            progress,
+            teacher=tutor,
+            state_path=state,
+            state_key=f"{key} {len(parts['train'])} {recipe}",
+        )
+    model.model.eval()
+    return replace(model, metrics={"training": to_plain(result), "recipe": to_plain(recipe)}), result
+
+
+def training_data(parts: dict[Split, Frames], shape: InputSpec) -> Feed:
+    """The train and validation frames as normalised tensors, or read while they are used where they are in a file."""
+    if stored(parts["train"]) or stored(parts["validation"]):
+        return StreamedData(_kept(parts["train"]), _kept(parts["validation"]), shape.normalisation)
+    train_iq, validation_iq = (
+        normalise(torch.from_numpy(parts[name].iq), shape.normalisation) for name in ("train", "validation")
+    )
+    labels = [torch.from_numpy(parts[name].labels) for name in ("train", "validation")]
+    return TrainingData(train_iq, labels[0], validation_iq, labels[1])
+
+
+def _kept(frames: Frames) -> Stored:
+    _, channels, length = frames.iq.shape
+    return Stored(partial(_rows, frames.iq), torch.from_numpy(frames.labels), 4 * channels * length)
+
+
+def _rows(iq: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Frames of places (n,), read from their file; other processes of a training are sent this with its file."""
+    return iq[places][:]

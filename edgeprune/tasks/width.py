@@ -1,0 +1,90 @@
+"""The second stage of pruning: channels removed from a network whose layers were pruned."""
+
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from edgeprune import checkpoint as checkpoints
+from edgeprune.checkpoint import Checkpoint
+from edgeprune.choices import Narrowing
+from edgeprune.errors import ConfigError, unknown_name
+from edgeprune.names import Split
+from edgeprune.network.compute import CPU, Compute, brought_home
+from edgeprune.network.statistics import reestimate
+from edgeprune.prune.filters import METHODS
+from edgeprune.prune.layers import layers_of
+from edgeprune.prune.width import narrow
+from edgeprune.records import LayerChain
+from edgeprune.signals import Frames
+from edgeprune.tasks.plan import calibration
+from edgeprune.widths import sizes_of
+
+
+@dataclass(frozen=True)
+class Width:
+    """How many channels go after the layers: MACs that are left, as a share of the layer-pruned network's."""
+
+    keep_macs: float
+    method: str = "l1"
+
+    def check(self) -> None:
+        """Find out before any work whether it can be done.
+
+        Raises:
+            ConfigError: No such method, a share that is none, or Torch-Pruning is not installed.
+        """
+        if self.method not in METHODS:
+            raise unknown_name("channel method", self.method, METHODS)
+        if not 0 < self.keep_macs < 1:
+            raise ConfigError(
+                f"--then-width {self.keep_macs:g} is not a share of the MACs", "Allowed: above 0, below 1"
+            )
+        if importlib.util.find_spec("torch_pruning") is None:
+            raise ConfigError(
+                "--then-width needs the package torch-pruning", "Install it with: pip install 'edgeprune[width]'"
+            )
+
+
+def narrow_model(
+    model: Checkpoint,
+    before: LayerChain,
+    width: Width,
+    parts: dict[Split, Frames],
+    seed: int,
+    out: Path,
+    compute: Compute = CPU,
+) -> Narrowing:
+    """Remove channels, re-estimate batch norm, and write the narrower model.
+
+    Args:
+        model: Whose layers were pruned.
+        before: Its units.
+        width: How narrow it becomes.
+        parts: The frames of each split.
+        seed: Of what a method draws.
+        out: The file to write.
+        compute: Where networks run.
+
+    Raises:
+        ConfigError: Torch-Pruning is not installed, or `out` cannot be written.
+        ModelError: The channels that can go do not save as much.
+    """
+    old = sizes_of(model.model)
+    with compute.lent(model.model):
+        network, new = narrow(model.model, model.input, width.method, width.keep_macs, seed=seed)
+        reestimate(network, calibration(model, parts))
+    narrowed = replace(model, model=brought_home(network), widths={**model.widths, **new}, metrics={}, sha256="")
+    saved = checkpoints.save(out, narrowed)
+    return Narrowing(
+        method=width.method,
+        channels=sum(old[path][1] - size[1] for path, size in new.items() if _has_filters(network, path)),
+        macs_before=before.macs,
+        sizes={path: (old[path], size) for path, size in new.items()},
+        chain=layers_of(saved.model, saved.input, saved.sha256),
+    )
+
+
+def _has_filters(network: nn.Module, path: str) -> bool:
+    return isinstance(network.get_submodule(path), nn.modules.conv._ConvNd | nn.Linear)

@@ -1,0 +1,90 @@
+"""`eval` without --data reads what the model was trained on, and reads it once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import synthetic
+
+from edgeprune import datasets
+from edgeprune.datasets import _source, arrays
+from edgeprune.errors import ConfigError, DataError
+from edgeprune.signals import DataRef, Reading
+from edgeprune.store import file_sha256
+from edgeprune.tasks import evaluate
+from edgeprune.tasks.data import frames as inputs
+from edgeprune.tasks.data.convert import convert
+from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.evaluate import evaluate_checkpoint
+
+
+@pytest.fixture
+def npz(tmp_path):
+    frames = synthetic.frames_of(synthetic.cells())
+    path = tmp_path / "frames.npz"
+    np.savez(path, iq=frames.iq, labels=frames.labels, classes=np.array(frames.classes), snrs=frames.snrs)
+    return path
+
+
+@pytest.fixture
+def h5(npz, tmp_path, silent):
+    path = tmp_path / "frames.h5"
+    convert(npz, path, Reading(), False, silent)
+    return path
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The files that were hashed."""
+    found = []
+
+    def counted(path):
+        found.append(path)
+        return file_sha256(path)
+
+    for module in (_source, arrays, datasets):
+        monkeypatch.setattr(module, "file_sha256", counted)
+    return found
+
+
+def trained_on(path, sha256=None, reading=None):
+    reference = DataRef(str(path), sha256 or file_sha256(path), 2016, reading=reading)
+    return replace(synthetic.checkpoint(), classes=synthetic.CLASSES, data=reference)
+
+
+@pytest.mark.parametrize("which", ["npz", "h5"])
+def test_the_file_is_hashed_once(which, request, hashed, silent):
+    path = request.getfixturevalue(which)
+    model = trained_on(path)
+    hashed.clear()
+    found, used = evaluate_checkpoint(model, None, Asked(), "test", silent)
+    assert hashed == [path]
+    given, _ = evaluate_checkpoint(model, path, Asked(), "test", silent)
+    assert found == given
+    assert (used.source, used.sha256) == (str(path), file_sha256(path))
+
+
+def test_a_file_that_changed_is_not_taken(npz, silent):
+    with pytest.raises(ConfigError, match="no data were given"):
+        evaluate_checkpoint(trained_on(npz, sha256="0" * 64), None, Asked(), "test", silent)
+    model = trained_on(npz)
+    npz.write_bytes(b"other")
+    with pytest.raises(ConfigError, match="no data were given"):
+        evaluate_checkpoint(model, None, Asked(), "test", silent)
+
+
+def test_what_cannot_be_read_as_asked_is_said_and_not_replaced(tmp_path, silent):
+    for name in synthetic.CLASSES:
+        (tmp_path / "set" / name).mkdir(parents=True)
+        np.ones((64, 2), np.float32).tofile(tmp_path / "set" / name / "a.cf32")
+    sha256 = datasets.read(tmp_path / "set", Reading(32)).sha256
+    model = trained_on(tmp_path / "set", sha256=sha256, reading=Reading(32))
+    with pytest.raises(DataError, match="none of 3 stretches is as long as a frame of 65"):
+        evaluate_checkpoint(model, None, Asked(reading={"length": 65}), "test", silent)
+
+
+def test_a_model_that_names_no_data_takes_a_shipped_set(silent, monkeypatch, npz):
+    monkeypatch.setattr(inputs, "_shipped_for", lambda _model: npz)
+    model = replace(trained_on(npz), data=None)
+    _, used = evaluate.evaluate_checkpoint(model, None, Asked(), "test", silent)
+    assert used.source == str(npz)
