@@ -23,7 +23,7 @@ from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
 from edgeprune.normalisation import normalise
 from edgeprune.prune import bridge as bridges
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, Edit, InputSpec
 from edgeprune.resources import shipped
 from edgeprune.silence import Silence

@@ -32,8 +32,8 @@ from edgeprune.checkpoint import build
 from edgeprune.network.cards import choose
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Labelled, Subject
-from edgeprune.prune.layers import layers_of
 from edgeprune.prune.similarity import similarity_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, InputSpec
 from edgeprune.silence import Silence
 from edgeprune.train import precision

@@ -21,8 +21,8 @@ from edgeprune.bench import machine
 from edgeprune.checkpoint import Checkpoint, build
 from edgeprune.choices import Timing
 from edgeprune.errors import ConfigError
-from edgeprune.prune.layers import layers_of
-from edgeprune.prune.routes import Routes, routes_of
+from edgeprune.prune.shape_paths import Routes, routes_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, InputSpec, LayerChain, Scores, Segmentation
 from edgeprune.runtimes.onnxruntime import runtime
 from edgeprune.signals import Frames

@@ -19,9 +19,9 @@ from edgeprune import registry
 from edgeprune.checkpoint import build
 from edgeprune.names import CRITERION
 from edgeprune.protocols import Labelled, Subject
-from edgeprune.prune.layers import layers_of
 from edgeprune.prune.segmentation import segment
 from edgeprune.prune.similarity import similarity_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, InputSpec
 from edgeprune.silence import Silence
 

@@ -208,7 +208,7 @@ def jobs(world: Path) -> dict[str, Job]:
 
 def _carry(place: Path) -> None:
     """Run the bundle of a run folder on the recorded board, as a user would by hand."""
-    from edgeprune.device.replay import open_board
+    from edgeprune.device.replay.transport import open_board
     from edgeprune.device.session import run_bundle
     from edgeprune.silence import Silence
 

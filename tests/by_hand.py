@@ -10,9 +10,9 @@ from unittest import mock
 import numpy as np
 from onnx import parser, save
 
-from edgeprune.device import replay
-from edgeprune.device.boards import _board
-from edgeprune.device.boards import trtexec as stand_in
+from edgeprune.device.replay import transport as replay
+from edgeprune.device.replay.boards import _board
+from edgeprune.device.replay.boards import trtexec as stand_in
 from edgeprune.measurement import ENGINES, KNOWN_FRAMES, OUT, STEPS, Assignment, answering_file, frames_file, model_file
 from edgeprune.store import file_sha256
 

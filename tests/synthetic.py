@@ -17,7 +17,7 @@ from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import DataError
 from edgeprune.frames import checked
 from edgeprune.models.resnet import ResNet
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, InputSpec, LayerChain
 from edgeprune.signals import Frames, Reading
 

@@ -19,8 +19,8 @@ from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.foreign import from_exported, from_factory, from_pickle
 from edgeprune.model_file import ModelOptions
-from edgeprune.prune.layers import layers_of
 from edgeprune.prune.surgery import apply
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Arch, InputSpec, PrunePlan
 
 LENGTH, CLASSES = 16, ("AM", "FM", "CW")

@@ -57,8 +57,8 @@ def _shown(value: object) -> str:
 @ssh_config_option
 def _list(console: "Console", ssh_config: Path | None) -> None:
     """List the hosts of your SSH configuration and the recorded boards."""
-    from edgeprune.device import replay
-    from edgeprune.device.ssh_config import hosts
+    from edgeprune.device.replay import transport as replay
+    from edgeprune.device.ssh.config import hosts
 
     found = [(name, "ssh") for name in hosts(ssh_config)]
     found += [("local", "this machine")]

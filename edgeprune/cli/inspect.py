@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
     """Show the units MODEL is made of, and how each could be dropped or why not."""
     from edgeprune import checkpoint as checkpoints
-    from edgeprune.prune.layers import layers_of
+    from edgeprune.prune.units.chain import layers_of
     from edgeprune.store import to_plain
 
     loaded = checkpoints.load(model, options)

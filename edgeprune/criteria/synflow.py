@@ -6,7 +6,7 @@ by its body and not by the shortcut that stays. One forward and one backward pas
 """
 
 from edgeprune.criteria._dropping import droppable, lost_names
-from edgeprune.criteria._flow import magnitudes, synaptic_flow
+from edgeprune.criteria._synflow.flow import magnitudes, synaptic_flow
 from edgeprune.protocols import Subject
 
 

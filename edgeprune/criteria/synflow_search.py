@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.criteria._dropping import droppable, whole_state
-from edgeprune.criteria._flow import magnitudes, ones, synaptic_flow
-from edgeprune.criteria._flow_stages import stages_of
 from edgeprune.criteria._fresh import fresh
-from edgeprune.criteria._fronts import least
+from edgeprune.criteria._synflow.flow import magnitudes, ones, synaptic_flow
+from edgeprune.criteria._synflow.fronts import least
+from edgeprune.criteria._synflow.stages import stages_of
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.modes import evaluating
 from edgeprune.protocols import Subject

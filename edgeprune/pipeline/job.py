@@ -19,7 +19,7 @@ from edgeprune.pipeline.prune_stages import Branch, Grown, Judged, Work
 from edgeprune.pipeline.settings import Settings
 from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import LayerChain, Scores, Similarity
 from edgeprune.report import facts
 from edgeprune.report.document import Evidence, Origin, build, with_outcome

@@ -13,7 +13,7 @@ from edgeprune.pipeline.folder import LATENCY, TRAINING_STATE
 from edgeprune.pipeline.settings import Settings
 from edgeprune.pipeline.stages import Ledger
 from edgeprune.protocols import Subject
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation, Similarity, TrainingResult
 from edgeprune.signals import Frames
 from edgeprune.store import record_sha256, to_plain

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.prune.planning import members_of
-from edgeprune.prune.routes import END, Routes, Stop
+from edgeprune.prune.shape_paths import END, Routes, Stop
 from edgeprune.records import LayerChain, Scores, Segmentation
 
 Floats = npt.NDArray[np.float64]

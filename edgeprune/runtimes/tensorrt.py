@@ -12,15 +12,15 @@ from edgeprune.files.whole import replacing
 from edgeprune.measurement import BuiltEngine
 from edgeprune.network.cards import Card, cards
 from edgeprune.protocols import Progress
-from edgeprune.runtimes._tensorrt_engine import check_header
-from edgeprune.runtimes._tensorrt_settings import add_profile, capability_of, parser_error, read_timing_cache, refused
-from edgeprune.runtimes._tensorrt_watch import log_of, monitor_of
+from edgeprune.runtimes._tensorrt.builder import add_profile, capability_of, parser_error, read_timing_cache, refused
+from edgeprune.runtimes._tensorrt.engine import check_header
+from edgeprune.runtimes._tensorrt.watch import log_of, monitor_of
 from edgeprune.silence import Silence
 from edgeprune.store import file_sha256
 from edgeprune.targets import Target
 
 if TYPE_CHECKING:
-    from edgeprune.runtimes._tensorrt_session import TensorRtSession
+    from edgeprune.runtimes._tensorrt.session import TensorRtSession
 
 Name = Literal["tensorrt", "tensorrt-rtx"]
 LARGEST_BATCH = 256
@@ -177,7 +177,7 @@ class TensorRt:
             DeviceError: This machine has no GPU that can be used.
             ModelError: The model cannot be parsed or built.
         """
-        from edgeprune.runtimes._tensorrt_session import TensorRtSession
+        from edgeprune.runtimes._tensorrt.session import TensorRtSession
 
         del threads
         here = cards()

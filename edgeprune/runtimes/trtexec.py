@@ -20,11 +20,10 @@ from edgeprune.measurement import (
     model_file,
 )
 from edgeprune.names import Role
-from edgeprune.runtimes import _trtexec_logs as logs
-from edgeprune.runtimes import _trtexec_steps as steps
-from edgeprune.runtimes._trtexec_flags import FLAGS, flags_of
-from edgeprune.runtimes._trtexec_profile import read_profile
-from edgeprune.runtimes._trtexec_times import read_answers, read_times
+from edgeprune.runtimes._trtexec import logs, steps
+from edgeprune.runtimes._trtexec.flags import FLAGS, flags_of
+from edgeprune.runtimes._trtexec.outputs import read_answers, read_times
+from edgeprune.runtimes._trtexec.profile import read_profile
 from edgeprune.targets import CLOCK_MS
 
 _WARMUP_ROWS_BELOW = 80501

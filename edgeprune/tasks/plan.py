@@ -20,9 +20,9 @@ from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
 from edgeprune.prune import surgery
 from edgeprune.prune.bridge import bridge
-from edgeprune.prune.layers import layers_of
 from edgeprune.prune.planning import allotment, plan, units_to_keep
 from edgeprune.prune.similarity import similarity_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation, Similarity
 from edgeprune.signals import Frames
 from edgeprune.store import from_plain, read_json, to_plain, write_json

@@ -13,9 +13,9 @@ from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.names import Split
 from edgeprune.network.compute import CPU, Compute, brought_home
 from edgeprune.network.statistics import reestimate
-from edgeprune.prune.filters import METHODS
-from edgeprune.prune.layers import layers_of
-from edgeprune.prune.width import narrow
+from edgeprune.prune.channels.narrow import narrow
+from edgeprune.prune.channels.scores import METHODS
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import LayerChain
 from edgeprune.signals import Frames
 from edgeprune.tasks.plan import calibration

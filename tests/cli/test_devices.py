@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from edgeprune.cli import main
-from edgeprune.device.replay import open_board
+from edgeprune.device.replay.transport import open_board
 from edgeprune.store import file_sha256
 
 BOARD = "replay:orin-nano-jp62"

@@ -23,8 +23,8 @@ from edgeprune.cli import main
 from edgeprune.edits import apply_edits
 from edgeprune.pipeline import job as whole_job
 from edgeprune.pipeline import open_folder
-from edgeprune.prune.filters import METHODS
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.channels.scores import METHODS
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Edit, OnnxModel, PrunePlan
 from edgeprune.report.pages import markdown
 from edgeprune.report.schema.json import load, parse

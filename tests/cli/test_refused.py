@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from test_devices import _own_cache, finished, folder  # noqa: F401 (fixtures)
 
-from edgeprune.device.replay import open_board
+from edgeprune.device.replay.transport import open_board
 
 BOARD = "replay:orin-nano-jp62"
 

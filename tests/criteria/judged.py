@@ -9,7 +9,7 @@ from torch import nn
 from edgeprune.models.resnet import ResNet
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Subject
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Edit, InputSpec, LayerChain, Unit
 from edgeprune.unfold import unfolded
 

@@ -10,7 +10,7 @@ from edgeprune.criteria._dropping import lost_state
 from edgeprune.criteria._fresh import fresh
 from edgeprune.criteria.reinit import REPEATS, criterion
 from edgeprune.models.resnet import ResNet
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import InputSpec
 
 

@@ -11,7 +11,7 @@ from edgeprune.criteria._dropping import lost_names
 from edgeprune.criteria.synflow import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import InputSpec
 
 

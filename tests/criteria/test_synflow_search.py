@@ -11,12 +11,13 @@ import torch
 from judged import chain_of, subject_of
 from torch import nn
 
-from edgeprune.criteria import _fronts, synflow_search
-from edgeprune.criteria._carrying import Flow
-from edgeprune.criteria._flow import ones
-from edgeprune.criteria._flow_stages import stages_of
+from edgeprune.criteria import synflow_search
 from edgeprune.criteria._fresh import fresh
-from edgeprune.criteria._fronts import Front, Least, least
+from edgeprune.criteria._synflow import fronts
+from edgeprune.criteria._synflow.flow import ones
+from edgeprune.criteria._synflow.fronts import Front, Least, least
+from edgeprune.criteria._synflow.growth import Flow
+from edgeprune.criteria._synflow.stages import stages_of
 from edgeprune.criteria.synflow_search import Probe, criterion
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.models.resnet import ResNet
@@ -313,7 +314,7 @@ def test_a_flow_that_is_not_what_was_promised_is_not_trusted(monkeypatch):
 
 
 def test_more_partial_choices_than_fit(monkeypatch):
-    monkeypatch.setattr(_fronts, "_MOST_BYTES", 3 * 2 * 16 * 16 * 8)  # of 16 channels and 16 samples, twice
+    monkeypatch.setattr(fronts, "_MOST_BYTES", 3 * 2 * 16 * 16 * 8)  # of 16 channels and 16 samples, twice
     model, chain = resnet()
     with pytest.raises(ConfigError, match="and memory for 3 is allowed"):
         criterion.choose(subject_of(model, chain), [range(9)], [4])
@@ -331,7 +332,7 @@ def test_what_another_flow_is_below_of_is_dropped():
     value = torch.tensor([[1.0, 4.0], [2.0, 2.0], [2.0, 4.0], [3.0, 5.0], [2.0, 2.0]], dtype=torch.float64)
     growth = torch.tensor([[5.0], [5.0], [9.0], [4.0], [5.0]], dtype=torch.float64)
     front = Front(Flow(value[:4], growth[:4]), ((0,), (1,), (2,), (3,)))
-    left = _fronts._undominated([front, Front(Flow(value[4:], growth[4:]), ((4,),))])
+    left = fronts._undominated([front, Front(Flow(value[4:], growth[4:]), ((4,),))])
     assert left.choices == ((1,), (0,), (3,))  # (2,) is above (0,) and (1,), (3,) grows less, and (4,) equals (1,)
     assert torch.equal(left.flow.value, value[[1, 0, 3]])
     assert torch.equal(left.flow.growth, growth[[1, 0, 3]])

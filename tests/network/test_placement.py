@@ -22,9 +22,9 @@ from edgeprune.network.statistics import reestimate
 from edgeprune.normalisation import normalise
 from edgeprune.protocols import Labelled, Search, Subject
 from edgeprune.prune.bridge import bridge
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.channels.narrow import narrow, soften
 from edgeprune.prune.similarity import similarity_of
-from edgeprune.prune.width import narrow, soften
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import InputSpec
 from edgeprune.train.evaluate import predict
 from edgeprune.unfold import unfolded

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeprune.prune.routes import END, Routes, Stop
 from edgeprune.prune.selection import select, select_within, worth_of, worths
+from edgeprune.prune.shape_paths import END, Routes, Stop
 from edgeprune.records import LayerChain, Scores, Segmentation, Unit
 
 

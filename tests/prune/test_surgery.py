@@ -8,8 +8,8 @@ import torch
 
 from edgeprune import checkpoint as checkpoints
 from edgeprune.errors import ConfigError
-from edgeprune.prune.layers import layers_of
 from edgeprune.prune.surgery import apply
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Decision, PrunePlan
 
 

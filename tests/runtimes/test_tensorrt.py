@@ -7,8 +7,8 @@ import pytest
 from edgeprune import registry, targets
 from edgeprune.errors import ConfigError, DeviceError
 from edgeprune.network.cards import Card
-from edgeprune.runtimes import _tensorrt_settings as settings
 from edgeprune.runtimes import tensorrt
+from edgeprune.runtimes._tensorrt import builder as settings
 from edgeprune.runtimes.tensorrt import TensorRt, runtime
 from edgeprune.silence import Silence
 from edgeprune.targets import Target

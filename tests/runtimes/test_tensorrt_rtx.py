@@ -14,7 +14,7 @@ from edgeprune.export import half
 from edgeprune.export.onnx import export_onnx
 from edgeprune.records import InputSpec
 from edgeprune.runtimes import tensorrt
-from edgeprune.runtimes._tensorrt_engine import check_header
+from edgeprune.runtimes._tensorrt.engine import check_header
 from edgeprune.runtimes.tensorrt_rtx import runtime
 from edgeprune.store import file_sha256
 

@@ -7,7 +7,7 @@ import synthetic
 import torch
 from torch import nn
 
-from edgeprune.prune.width import narrow, soften
+from edgeprune.prune.channels.narrow import narrow, soften
 from edgeprune.records import InputSpec
 from edgeprune.train.finetune import Recipe, train
 

@@ -29,7 +29,7 @@ from edgeprune.network.cards import choose
 from edgeprune.network.compute import Compute, brought_home
 from edgeprune.network.statistics import reestimate
 from edgeprune.protocols import Progress
-from edgeprune.prune import width
+from edgeprune.prune.channels import narrow as width
 from edgeprune.records import Arch, InputSpec, OnnxModel, TrainingResult
 from edgeprune.signals import Frames, Reading
 from edgeprune.splits import AUTO

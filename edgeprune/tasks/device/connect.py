@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune.device import replay
 from edgeprune.device.local import LocalTransport
-from edgeprune.device.ssh import SshTransport
+from edgeprune.device.replay import transport as replay
+from edgeprune.device.ssh.transport import SshTransport
 from edgeprune.protocols import Transport
 
 HERE = "local"

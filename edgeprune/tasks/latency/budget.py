@@ -20,8 +20,8 @@ from edgeprune.files.whole import writable
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.prune.planning import members_of, plan
-from edgeprune.prune.routes import Routes, routes_of
 from edgeprune.prune.selection import select_within, worth_of
+from edgeprune.prune.shape_paths import Routes, routes_of
 from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.signals import Frames
 from edgeprune.targets import Precision, Target

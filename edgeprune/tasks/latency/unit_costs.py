@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeprune.bench.cost_model import CostModel, Observation, fit
 from edgeprune.choices import Timing
-from edgeprune.prune.routes import Routes
+from edgeprune.prune.shape_paths import Routes
 from edgeprune.records import LayerChain
 
 Kept = frozenset[int]

@@ -9,7 +9,7 @@ from edgeprune.compare.grid import studies
 from edgeprune.compare.grid.methods import CHANNEL_METHODS, WELL_KNOWN
 from edgeprune.compare.grid.read import parse, read
 from edgeprune.errors import ConfigError
-from edgeprune.prune.filters import METHODS
+from edgeprune.prune.channels.scores import METHODS
 
 
 @pytest.fixture

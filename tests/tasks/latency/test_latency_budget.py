@@ -6,8 +6,8 @@ import pytest
 
 from edgeprune.choices import Timing
 from edgeprune.errors import ConfigError, ModelError
-from edgeprune.prune.routes import END, Routes, Stop
 from edgeprune.prune.selection import worth_of
+from edgeprune.prune.shape_paths import END, Routes, Stop
 from edgeprune.records import LayerChain, Scores, Segmentation, Unit
 from edgeprune.silence import Silence
 from edgeprune.targets import Target

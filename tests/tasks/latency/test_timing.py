@@ -9,7 +9,7 @@ import synthetic
 
 from edgeprune.bench import protocol, samples, stats
 from edgeprune.edits import apply_edits
-from edgeprune.prune.layers import layers_of
+from edgeprune.prune.units.chain import layers_of
 from edgeprune.records import Edit
 from edgeprune.silence import Silence
 from edgeprune.store import file_sha256

@@ -1,0 +1,1 @@
+"""A recorded board that plays a Jetson on this machine."""

@@ -1,0 +1,1 @@
+"""A device over SSH, by the user's own OpenSSH client."""

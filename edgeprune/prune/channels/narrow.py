@@ -1,0 +1,162 @@
+"""Channel pruning: a network made narrower, by the methods that layer pruning is compared with, or after it.
+
+Channels are taken out one after the other in the order that a method gives them, until the network is as cheap as asked
+for. Methods that treat every layer alike remove the same share of each; the others compare channels over the network.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgeprune.errors import ConfigError, ModelError, unknown_name
+from edgeprune.prune.channels.allotment import Wanted, allot
+from edgeprune.prune.channels.dependencies import Group
+from edgeprune.prune.channels.removal import groups_of, without
+from edgeprune.prune.channels.scores import METHODS
+from edgeprune.records import InputSpec
+from edgeprune.widths import Size, sizes_of
+
+_SOFT = "sfp"
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Groups of a network, how many channels each loses, and which go first."""
+
+    groups: tuple[Group, ...]
+    counts: tuple[int, ...]
+    orders: tuple[tuple[int, ...], ...]
+
+
+def narrow(
+    model: nn.Module,
+    shape: InputSpec,
+    method: str,
+    keep_macs: float,
+    *,
+    protect: Sequence[str] = (),
+    round_to: int = 1,
+    seed: int = 0,
+) -> tuple[nn.Module, dict[str, Size]]:
+    """A narrower copy of a network, where that is and in eval mode; the network itself is left as it is.
+
+    Its inputs and outputs stay, and at least one channel of every layer. A channel that would save too much at once is
+    passed over when smaller ones come closer to the cost asked for.
+
+    Args:
+        model: Takes normalised frames (N, channels, length).
+        shape: Of its frames.
+        method: One of `filters.METHODS`.
+        keep_macs: Largest share of the multiply-accumulates that may be left, above 0 and below 1.
+        protect: Paths of modules that keep the channels they make, with all that is in them.
+        round_to: Widths that change become multiples of it.
+        seed: Of what a method draws (only `rfp` does).
+
+    Returns:
+        The narrowed network, and the sizes of the modules that changed: `widths.resize` with them and the state dict
+        rebuild it.
+
+    Raises:
+        ConfigError: An unknown method, a number out of range, or Torch-Pruning is not installed.
+        ModelError: The channels that can go do not save as much, or every choice is more than 5 % cheaper.
+    """
+    network = copy.deepcopy(model).eval()
+    choice = _choice(network, shape, method, keep_macs, protect, round_to, seed)
+    removed = [order[:count] for order, count in zip(choice.orders, choice.counts, strict=True)]
+    narrowed = without(network, list(zip(choice.groups, removed, strict=True)))
+    before = sizes_of(network)
+    return narrowed, {path: size for path, size in sizes_of(narrowed).items() if size != before[path]}
+
+
+def soften(
+    model: nn.Module,
+    shape: InputSpec,
+    keep_macs: float,
+    *,
+    protect: Sequence[str] = (),
+    round_to: int = 1,
+) -> Callable[[nn.Module], None]:
+    """What soft filter pruning does after every epoch (He et al. 2018): the smallest filters are set to zero.
+
+    They are trained on, and may be others after the next epoch. As many are zeroed as `narrow` by `sfp` removes at the
+    same cost, so that after the last epoch it removes exactly those. What batch normalisation has averaged of a zeroed
+    filter is zeroed too, so that evaluation sees what training sees.
+
+    Args:
+        model: The network before training; left as it is.
+        shape: Of its frames.
+        keep_macs: Largest share of the multiply-accumulates that `narrow` will leave.
+        protect: As for `narrow`.
+        round_to: As for `narrow`.
+
+    Returns:
+        To be called with the network after each epoch, for `train(after_epoch=...)`.
+
+    Raises:
+        ConfigError: A number out of range, or Torch-Pruning is not installed.
+        ModelError: As for `narrow`.
+    """
+    network = copy.deepcopy(model).eval()
+    choice = _choice(network, shape, _SOFT, keep_macs, protect, round_to, 0)
+
+    @torch.no_grad()
+    def after_epoch(trained: nn.Module) -> None:
+        for group, count in zip(choice.groups, choice.counts, strict=True):
+            smallest = _order(_scores(trained, group, _SOFT, (0,)))[:count]
+            for member in group.members if smallest else ():
+                if member.side != "inputs":
+                    _zero(trained.get_submodule(member.path), [i for k in smallest for i in member.indices[k]])
+
+    return after_epoch
+
+
+def _choice(
+    network: nn.Module,
+    shape: InputSpec,
+    method: str,
+    keep_macs: float,
+    protect: Sequence[str],
+    round_to: int,
+    seed: int,
+) -> _Choice:
+    if method not in METHODS:
+        raise unknown_name("channel method", method, METHODS)
+    if not 0 < keep_macs < 1:
+        raise ConfigError(f"the share of MACs to keep must lie between 0 and 1, not {keep_macs}")
+    if round_to < 1:
+        raise ConfigError(f"widths cannot be rounded to multiples of {round_to}")
+    found = groups_of(network, shape, protect)
+    scored = [
+        (group, scores)
+        for place, group in enumerate(found)
+        if (scores := _scores(network, group, method, (seed, place))) is not None
+    ]
+    if found and not scored:
+        raise ModelError(f"{method} says nothing of this network", "It reads batch normalisation, and there is none")
+    groups = [group for group, _ in scored]
+    wanted = Wanted(METHODS[method].scope, keep_macs, round_to)
+    counts = allot(network, shape, groups, [scores for _, scores in scored], wanted)
+    return _Choice(tuple(groups), tuple(counts), tuple(tuple(_order(scores)) for _, scores in scored))
+
+
+def _scores(network: nn.Module, group: Group, method: str, seed: tuple[int, ...]) -> Tensor | None:
+    return METHODS[method].score(network, group, np.random.default_rng(seed))
+
+
+def _order(scores: Tensor | None) -> list[int]:
+    """Channels by score, the least first; of equal ones the first."""
+    order: list[int] = [] if scores is None else torch.argsort(scores, stable=True).tolist()
+    return order
+
+
+def _zero(module: nn.Module, outputs: list[int]) -> None:
+    """Set filters to zero, or what batch normalisation remembers of them."""
+    if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
+        for parameter in module.parameters(recurse=False):
+            parameter[outputs] = 0
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+        module.running_mean[outputs] = 0

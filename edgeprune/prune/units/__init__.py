@@ -1,0 +1,1 @@
+"""Units: how they are found in a network, and how each can be dropped."""

@@ -1,0 +1,186 @@
+"""The layer chain: which units a network is made of, and how each could be dropped.
+
+Units are found from the data flow, never from names. A piece with branches is a unit (a residual block, an inception
+block); so is a convolution or linear layer with the normalisation and activation after it. Operations without weights
+that change the shape (pooling, flattening) belong to the unit after them.
+"""
+
+from itertools import takewhile
+from typing import Literal
+
+import torch
+from torch import nn
+
+from edgeprune.errors import ModelError
+from edgeprune.network.compute import host_copy
+from edgeprune.probe import probe
+from edgeprune.prune.units.core import Core
+from edgeprune.prune.units.dropping import Dropper
+from edgeprune.prune.units.grouping import begins_unit, common, grouped, is_branched, is_norm, kind_of, nodes_of
+from edgeprune.prune.units.trace import Node, NotExportedError, Piece, pieces_of
+from edgeprune.prune.units.trace_run import watched_pieces
+from edgeprune.records import InputSpec, LayerChain, Unit
+from edgeprune.unfold import unfolded
+
+
+def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerChain:
+    """Find the units of a network.
+
+    Args:
+        model: Takes normalised frames (N, channels, length); left as it is.
+        shape: Of its frames.
+        model_sha256: Of the file it came from.
+
+    Raises:
+        ModelError: It cannot be traced, or is not a chain from one input to one output.
+    """
+    model = unfolded(host_copy(model).eval())
+    _require_deterministic(model, shape)
+    groups = grouped(_pieces(model, shape))
+    everywhere = _module_nodes(groups)
+    dropper = Dropper(model, shape)
+    units = []
+    in_shape: tuple[int, ...] = (shape.channels, shape.length)
+    for index, group in enumerate(groups):
+        nodes = nodes_of(group)
+        paths, _ = _paths(nodes, everywhere)
+        core = _core(groups, index, in_shape, everywhere)
+        verdict = dropper.verdict(core)
+        edit, kind = verdict.edit, kind_of(group, nodes)
+        out_shape = group[-1].out_shape
+        units.append(
+            Unit(
+                index=index,
+                path="+".join(paths) or _place(nodes),
+                kind="residual" if edit and edit.drop == "shortcut" else kind,
+                in_shape=in_shape,
+                out_shape=out_shape,
+                params=sum(dict(pair for node in nodes for pair in node.parameters).values()),
+                macs=sum(node.macs for node in nodes),
+                drop=edit.drop if edit else None,
+                reason=verdict.reason,
+                collapses=edit is not None and edit.expand is not None,
+                edit=edit,
+                step=(edit.path, edit.span[1]) if edit and edit.span else dropper.last_step(core),
+            )
+        )
+        in_shape = out_shape
+    return LayerChain(
+        model_sha256=model_sha256,
+        units=tuple(units),
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        macs=sum(unit.macs for unit in units),
+    )
+
+
+def _pieces(model: nn.Module, shape: InputSpec) -> tuple[Piece, ...]:
+    """The network cut where all data pass through one tensor: as torch exports it, else as it ran once."""
+    try:
+        return pieces_of(model, shape.channels, shape.length)
+    except NotExportedError as error:
+        try:
+            pieces = watched_pieces(model, shape.channels, shape.length)
+        except ModelError:
+            raise
+        except Exception:  # it does not even run: what the export said is the reason
+            raise error from None
+        if not pieces:
+            raise
+        return pieces
+
+
+def _require_deterministic(model: nn.Module, shape: InputSpec) -> None:
+    """Find out whether a network answers the same frames twice alike, as whatever compares layers must assume."""
+    frames = probe(shape.channels, shape.length)
+    try:
+        with torch.no_grad():
+            first, second = model(frames), model(frames)
+    except Exception:  # the trace after this says what is wrong
+        return
+    if isinstance(first, torch.Tensor) and not torch.equal(first.nan_to_num(), second.nan_to_num()):
+        raise ModelError(
+            "the network gives other answers to the same frames each time, in evaluation mode",
+            "Take what is random in it out of its forward pass, or bind it to self.training",
+        )
+
+
+def _place(nodes: list[Node]) -> str:
+    """A name for operations that are no modules of their own: the innermost module of the heaviest, or the last."""
+    heaviest = max(nodes, key=lambda node: (node.macs, len(node.parameters)))
+    return heaviest.modules[-1] if heaviest.modules and heaviest.parameters else nodes[-1].name
+
+
+def _core(
+    groups: list[list[Piece]],
+    index: int,
+    in_shape: tuple[int, ...],
+    everywhere: dict[str, set[str]],
+) -> Core:
+    """What dropping a unit removes: all of it from its first layer or norm on."""
+    group = groups[index]
+    begins = [place for place, piece in enumerate(group) if begins_unit(piece) or is_norm(piece)]
+    leading = begins[0] if begins else 0
+    pieces = group[leading:]
+    nodes = nodes_of(pieces)
+    paths, covered = _paths(nodes, everywhere)
+    position: Literal["first", "inner", "last"] = "inner"
+    if index in (0, len(groups) - 1):
+        position = "first" if index == 0 else "last"
+    return Core(
+        nodes=tuple(nodes),
+        paths=tuple(paths),
+        covered=covered,
+        holders=(*reversed(common([node.modules for node in nodes])), ""),
+        in_shape=group[leading - 1].out_shape if leading else in_shape,
+        out_shape=group[-1].out_shape,
+        residual=kind_of(pieces, nodes) == "residual",
+        branched=any(is_branched(piece) and begins_unit(piece) for piece in pieces),
+        trailing=_trailing(pieces),
+        shared_with=_shared_with(groups, index),
+        position=position,
+    )
+
+
+def _trailing(pieces: list[Piece]) -> tuple[Node, ...]:
+    """The last operations of the pieces without weights that come last."""
+    ends = takewhile(lambda piece: not _has_weights(piece), reversed(pieces))
+    return tuple(piece.nodes[-1] for piece in ends)
+
+
+def _has_weights(piece: Piece) -> bool:
+    return begins_unit(piece) or any(node.parameters for node in piece.nodes)
+
+
+def _shared_with(groups: list[list[Piece]], index: int) -> str | None:
+    """Another unit that uses the same weights, by the name of the module or operation that does, or None."""
+    own = {name for node in nodes_of(groups[index]) for name, _ in node.parameters}
+    for other, group in enumerate(groups):
+        for node in nodes_of(group):
+            if other != index and own & {name for name, _ in node.parameters}:
+                return f"unit {other} ({node.modules[-1] if node.modules else node.name})"
+    return None
+
+
+def _module_nodes(groups: list[list[Piece]]) -> dict[str, set[str]]:
+    """Every module path with the names of all operations inside it."""
+    inside: dict[str, set[str]] = {}
+    for group in groups:
+        for piece in group:
+            for node in piece.nodes:
+                for path in node.modules:
+                    inside.setdefault(path, set()).add(node.name)
+    return inside
+
+
+def _paths(nodes: list[Node], everywhere: dict[str, set[str]]) -> tuple[list[str], bool]:
+    """The fewest modules that hold the operations and nothing else, and whether they hold all of them."""
+    own = {node.name for node in nodes}
+    paths: list[str] = []
+    covered = True
+    for node in nodes:
+        outermost = next((path for path in node.modules if everywhere[path] <= own), None)
+        if outermost is None:
+            covered = False
+        elif outermost not in paths:
+            paths.append(outermost)
+    return paths, covered

@@ -1,0 +1,1 @@
+"""TensorRT in this process, by NVIDIA's Python packages."""
