@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeprune.store import write_json
+from edgeprune.files.store import write_json
 from edgeprune.train.accuracy import rate
 from edgeprune.train.design_effect import Grouping
 

@@ -18,18 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from edgeprune.checkpoint import build
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
-from edgeprune.normalisation import normalise
+from edgeprune.files.shipped import shipped
+from edgeprune.network.checkpoint import build
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.normalisation import normalise
+from edgeprune.network.unfold import unfolded
+from edgeprune.protocols import NullProgress
 from edgeprune.prune import bridge as bridges
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, Edit, InputSpec
-from edgeprune.resources import shipped
-from edgeprune.silence import Silence
+from edgeprune.records.pruning import Arch, Edit, InputSpec
 from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, train
-from edgeprune.unfold import unfolded
 
 CLASSES, SHAPE = 11, InputSpec(2, 128)
 SHARES = (0.75, 0.5, 0.25)
@@ -111,7 +111,7 @@ def trained(name: str, parts: list[Part], weights: Path | None) -> nn.Module:
         return model.eval()
     epochs, rate = RATES[name]
     data = TrainingData(parts[0].iq, parts[0].labels, parts[1].iq, parts[1].labels)
-    train(model, data, Recipe(epochs, 64, rate), Silence())
+    train(model, data, Recipe(epochs, 64, rate), NullProgress())
     if stored is not None:
         torch.save(model.state_dict(), stored)
     return model.eval()

@@ -32,10 +32,10 @@ from scipy import stats
 
 from edgeprune import targets
 from edgeprune.bench import estimate
+from edgeprune.files.store import write_json
 from edgeprune.gate import noise, regression
 from edgeprune.gate.session import FAST_END, Session, Timing
 from edgeprune.gate.statistics import median_interval, quantile_interval
-from edgeprune.store import write_json
 
 SLOWER = 0.05
 THRESHOLD = 0.025  # half of what is to be found: a slow-down as large as the threshold is above it every second time

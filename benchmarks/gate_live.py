@@ -17,10 +17,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgeprune.files.store import now, to_plain, write_json
 from edgeprune.gate import evidence, noise, regression
 from edgeprune.gate.budget import Limits
 from edgeprune.gate.evidence import Evidence
-from edgeprune.store import now, to_plain, write_json
 
 MODEL = Path(__file__).parents[1] / "examples" / "resnet56-1d-gr2016a.pt"
 KEPT = 11

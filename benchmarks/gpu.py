@@ -28,14 +28,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeprune import registry
-from edgeprune.checkpoint import build
 from edgeprune.network.cards import choose
+from edgeprune.network.checkpoint import build
 from edgeprune.network.compute import CPU, Compute
-from edgeprune.protocols import Labelled, Subject
+from edgeprune.protocols import Labelled, NullProgress, Subject
 from edgeprune.prune.similarity import similarity_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, InputSpec
-from edgeprune.silence import Silence
+from edgeprune.records.pruning import Arch, InputSpec
 from edgeprune.train import precision
 from edgeprune.train.augment import rotate
 from edgeprune.train.evaluate import predict
@@ -123,7 +122,7 @@ def training(compute: Compute, sizes: Sizes) -> list[dict[str, object]]:
             loop = partial(bare, iq=iq, labels=labels, batch=batch, epochs=sizes.epochs)
             works: dict[str, Callable[[nn.Module], object]] = {
                 "eager": partial(loop, as_graph=False),
-                "edgeprune": partial(train, data=data, recipe=Recipe(sizes.epochs, batch), progress=Silence()),
+                "edgeprune": partial(train, data=data, recipe=Recipe(sizes.epochs, batch), progress=NullProgress()),
             }
             if compute.on_gpu:
                 works["graph"] = partial(loop, as_graph=True)
@@ -148,12 +147,12 @@ def inference(compute: Compute, sizes: Sizes) -> dict[str, dict[str, float]]:
     chain = layers_of(model, SHAPE, "benchmark")
     iq, labels = signals(max(sizes.compared, sizes.judged, sizes.answered))
     judged = Labelled(iq[: sizes.judged], labels[: sizes.judged])
-    subject = Subject(model, chain, SHAPE, judged, judged, 0, Silence())
+    subject = Subject(model, chain, SHAPE, judged, judged, 0, NullProgress())
     parts, metric = list(iq[: sizes.compared].split(128)), registry.get("similarity", METRIC)
     raw = iq[: sizes.answered].numpy()
     works: dict[str, Callable[[], object]] = {
-        "similarity": lambda: similarity_of(model, chain, parts, metric, METRIC, "benchmark", Silence()),
-        "predict": lambda: predict(model, raw, SHAPE, Silence(), "frames"),
+        "similarity": lambda: similarity_of(model, chain, parts, metric, METRIC, "benchmark", NullProgress()),
+        "predict": lambda: predict(model, raw, SHAPE, NullProgress(), "frames"),
     }
     for name in registry.names("criteria"):
         works[name] = partial(registry.get("criteria", name).scores, subject)

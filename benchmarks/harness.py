@@ -19,9 +19,9 @@ import onnxruntime
 
 from edgeprune.bench import machine, stats
 from edgeprune.bench.protocol import Settings, measure
+from edgeprune.files.store import write_json
 from edgeprune.protocols import Advance
 from edgeprune.runtimes.onnxruntime import runtime
-from edgeprune.store import write_json
 
 TARGET = 0.03
 INPUT_SHAPE = (1, 2, 128)

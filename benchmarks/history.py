@@ -18,7 +18,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from edgeprune.store import write_json
+from edgeprune.files.store import write_json
 
 REAL = Path(__file__).parents[1] / "docs" / "results" / "resnet56-1d-third"
 BUDGET = "[targets.host-cpu]\nmax_median_ms = 0.5\n"

@@ -18,16 +18,16 @@ import torch
 
 from edgeprune import targets
 from edgeprune.bench import machine
-from edgeprune.checkpoint import Checkpoint, build
-from edgeprune.choices import Timing
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import write_json
+from edgeprune.network.checkpoint import Checkpoint, build
+from edgeprune.protocols import NullProgress
 from edgeprune.prune.shape_paths import Routes, routes_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, InputSpec, LayerChain, Scores, Segmentation
+from edgeprune.records.constraints import Timing
+from edgeprune.records.frames import Frames
+from edgeprune.records.pruning import Arch, InputSpec, LayerChain, Scores, Segmentation
 from edgeprune.runtimes.onnxruntime import runtime
-from edgeprune.signals import Frames
-from edgeprune.silence import Silence
-from edgeprune.store import write_json
 from edgeprune.tasks.latency.budget import Budget, choose_within
 from edgeprune.tasks.latency.timing import Stopwatch
 from edgeprune.tasks.latency.unit_costs import fitted, kinds_of, probed, work_of
@@ -63,12 +63,12 @@ def chosen(name: str, folder: Path) -> list[dict[str, Any]]:
     scores = Scores(model.sha256, "random", {unit: float(rng.random()) for unit in chain.droppable})
     everything = Segmentation("", ((0, len(chain.units) - 1),), (), "rows", "given")
     with Stopwatch(model, chain, frames().iq, TARGET, "fp32", 1, folder) as stopwatch:
-        unpruned_ms = stopwatch.time(frozenset(chain.droppable), Silence()).baseline_ms
+        unpruned_ms = stopwatch.time(frozenset(chain.droppable), NullProgress()).baseline_ms
     rows = []
     for share in BUDGETS:
         budget = Budget(share * unpruned_ms, TARGET, "fp32")
         try:
-            found = choose_within(model, chain, everything, scores, frames(), budget, folder, Silence())
+            found = choose_within(model, chain, everything, scores, frames(), budget, folder, NullProgress())
         except ConfigError as error:  # no network is as fast
             print(f"{name:12} budget {share:4.0%}   {error.message}", flush=True)
             continue
@@ -89,12 +89,12 @@ def random(name: str, sets: int, folder: Path) -> list[dict[str, Any]]:
     routes, kinds = routes_of(model.model, chain, SHAPE), kinds_of(chain)
     rows: list[dict[str, Any]] = []
     with Stopwatch(model, chain, frames().iq, TARGET, "fp32", 1, folder) as stopwatch:
-        probes = probed(lambda kept: stopwatch.time(kept, Silence()), kinds, routes)
+        probes = probed(lambda kept: stopwatch.time(kept, NullProgress()), kinds, routes)
         print(f"{name:12} costs fitted to {len(probes)} networks", flush=True)
         costs = fitted(probes, kinds, routes)
         for kept in drawn(chain, routes, sets):
             if kept not in probes:
-                timing = stopwatch.time(kept, Silence())
+                timing = stopwatch.time(kept, NullProgress())
                 rows.append(row_of(name, timing, costs.latency(work_of(kept, kinds, routes))))
                 print(f"{name:12} {len(kept):3} units kept   {told(rows[-1])}", flush=True)
         rows += [{"model": name, "kept": each.kept, "measured": each.ratio} for each in probes.values()]

@@ -16,14 +16,13 @@ from pathlib import Path
 import torch
 
 from edgeprune import registry
-from edgeprune.checkpoint import build
-from edgeprune.names import CRITERION
-from edgeprune.protocols import Labelled, Subject
+from edgeprune.network.checkpoint import build
+from edgeprune.protocols import Labelled, NullProgress, Subject
 from edgeprune.prune.segmentation import segment
 from edgeprune.prune.similarity import similarity_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, InputSpec
-from edgeprune.silence import Silence
+from edgeprune.records.names import CRITERION
+from edgeprune.records.pruning import Arch, InputSpec
 
 FRAMES, BATCH, MOST_SEGMENTS = 640, 64, 7
 
@@ -39,7 +38,7 @@ def main() -> None:
     chain = layers_of(model, InputSpec(2, 128), "benchmark")
     metric, criterion = registry.get("similarity", "cka-unbiased"), registry.get("criteria", CRITERION)
     frames = Labelled(torch.cat(batches), torch.zeros(FRAMES, dtype=torch.int64))
-    subject = Subject(model, chain, InputSpec(2, 128), frames, frames, 0, Silence())
+    subject = Subject(model, chain, InputSpec(2, 128), frames, frames, 0, NullProgress())
 
     def forward() -> None:
         with torch.no_grad():
@@ -47,7 +46,7 @@ def main() -> None:
                 model(batch)
 
     def plan() -> None:
-        similarity = similarity_of(model, chain, batches, metric, "cka-unbiased", "benchmark", Silence())
+        similarity = similarity_of(model, chain, batches, metric, "cka-unbiased", "benchmark", NullProgress())
         segment(similarity, chain, "auto", "rows", MOST_SEGMENTS)
         criterion.scores(subject)
 

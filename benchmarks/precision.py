@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import targets
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.export import METHODS, onnx_logits
-from edgeprune.names import Split
-from edgeprune.protocols import Reading
-from edgeprune.signals import Frames
-from edgeprune.silence import Silence
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.protocols import NullProgress, Reading
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
 from edgeprune.tasks.data import calibrate
 from edgeprune.tasks.data.choose import STRATEGIES
 from edgeprune.tasks.data.frames import frames_for, split_seed_of, spread
@@ -66,7 +65,7 @@ def precisions(model: Checkpoint, parts: dict[Split, Frames], test: Frames, plac
     found, files, before = {}, {}, None
     for name, lowered in wanted.items():
         files[name] = place / f"{name}.onnx"
-        record = export_checked(model, parts, targets.get(target), files[name], lowered, 1, Silence())
+        record = export_checked(model, parts, targets.get(target), files[name], lowered, 1, NullProgress())
         logits = onnx_logits(files[name], test.iq)
         before = logits if before is None else before
         lost = compare(before, logits, test, "test")
@@ -95,9 +94,9 @@ def strategies(
         )
         folder, file = place / strategy, place / f"{strategy}.onnx"
         folder.mkdir()
-        manifest = calibrate.store(wanted, chosen.data, Reading(), folder, Silence())
+        manifest = calibrate.store(wanted, chosen.data, Reading(), folder, NullProgress())
         lowered = Lowered("int8", calibration=folder)
-        export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, Silence())
+        export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, NullProgress())
         found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}
         print(f"{model.name} int8 calibrated on {strategy} frames: {found[strategy]['top1']:.2%}")
     return found

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from edgeprune.checkpoint import build
+from edgeprune.network.checkpoint import build
 from edgeprune.network.compute import device_of
-from edgeprune.records import Arch
-from edgeprune.silence import Silence
+from edgeprune.protocols import NullProgress
+from edgeprune.records.pruning import Arch
 from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, learn_along, train
 from edgeprune.train.parallel import follow, joined
@@ -34,7 +34,7 @@ def learn(name: str, batch: int, out: Path) -> None:
     network = build(Arch(name, {"channels": 2, "length": 128, "classes": 11}))
     iq, labels = torch.randn(FRAMES, 2, 128), torch.arange(FRAMES) % 11
     data = TrainingData(iq, labels, iq[:16], labels[:16])
-    result = train(network, data, Recipe(EPOCHS, batch), Silence())
+    result = train(network, data, Recipe(EPOCHS, batch), NullProgress())
     assert device_of(network).type == "cpu"
     out.write_text(json.dumps([each.seconds for each in result.epochs[1:]]))
 

@@ -37,8 +37,8 @@ import numpy as np
 import onnx
 import torch
 
+from edgeprune.files.store import canonical_sha256, file_sha256, now, write_json
 from edgeprune.files.whole import append_text
-from edgeprune.store import canonical_sha256, file_sha256, now, write_json
 
 BOARD = "replay:orin-nano-jp62"
 CPU = """
@@ -154,10 +154,10 @@ def run(words: Sequence[str], place: Path, kill_after_s: float | None = None) ->
 
 def made(world: Path) -> None:
     """Frames, a small network and targets."""
-    from edgeprune import checkpoint as checkpoints
-    from edgeprune.checkpoint import Checkpoint
-    from edgeprune.records import Arch, InputSpec
-    from edgeprune.signals import DataRef
+    from edgeprune.network import checkpoint as checkpoints
+    from edgeprune.network.checkpoint import Checkpoint
+    from edgeprune.records.frames import DataRef
+    from edgeprune.records.pruning import Arch, InputSpec
 
     classes, length, random = ("A", "B", "C"), 64, np.random.default_rng(0)
     labels = np.tile(np.arange(3), 60)
@@ -210,10 +210,10 @@ def _carry(place: Path) -> None:
     """Run the bundle of a run folder on the recorded board, as a user would by hand."""
     from edgeprune.device.replay.transport import open_board
     from edgeprune.device.session import run_bundle
-    from edgeprune.silence import Silence
+    from edgeprune.protocols import NullProgress
 
     with contextlib.closing(open_board(BOARD)) as board:
-        run_bundle(board, place / "run" / "bundle.tar", place, Silence()).rename(place / "result.tar")
+        run_bundle(board, place / "run" / "bundle.tar", place, NullProgress()).rename(place / "result.tar")
 
 
 def left(folder: Path) -> dict[str, str]:

@@ -17,15 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgeprune import checkpoint, datasets
-from edgeprune.frames import table_of
+from edgeprune import datasets
+from edgeprune.files.store import write_json
+from edgeprune.frames.labelled import table_of
+from edgeprune.frames.splits import split_table
+from edgeprune.frames.splits.groups import runs
 from edgeprune.models.resnet import ResNet
-from edgeprune.records import InputSpec
-from edgeprune.signals import Frames
-from edgeprune.silence import Silence
-from edgeprune.splits import split_table
-from edgeprune.splits.groups import runs
-from edgeprune.store import write_json
+from edgeprune.network import checkpoint
+from edgeprune.protocols import NullProgress
+from edgeprune.records.frames import Frames
+from edgeprune.records.pruning import InputSpec
 from edgeprune.tasks.data.frames import at_most, splits_of
 from edgeprune.tasks.train import training_data
 from edgeprune.train.accuracy import paired, rate
@@ -44,8 +45,8 @@ def answers(frames: Frames, method: str, most: int, recipe: Recipe) -> np.ndarra
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
     torch.manual_seed(recipe.seed)
     model = ResNet(dims=1, blocks=BLOCKS, classes=len(frames.classes))
-    train(model, training_data(parts, shape), recipe, Silence())
-    right: np.ndarray = predict(model, frames.iq, shape, Silence(), "frames").argmax(axis=1) == frames.labels
+    train(model, training_data(parts, shape), recipe, NullProgress())
+    right: np.ndarray = predict(model, frames.iq, shape, NullProgress(), "frames").argmax(axis=1) == frames.labels
     return right
 
 
@@ -76,7 +77,7 @@ def of_networks(frames: Frames, paths: list[Path]) -> dict[str, Any]:
     rights = []
     for path in paths:
         network = checkpoint.load(path)
-        logits = predict(network.model, frames.iq[test], network.input, Silence(), "frames")
+        logits = predict(network.model, frames.iq[test], network.input, NullProgress(), "frames")
         rights.append(logits.argmax(axis=1) == frames.labels[test])
     change = rights[0].astype(np.int64) - rights[1]
     effect = grouping.effect(change, float((change != 0).mean() - change.mean() ** 2))

@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from edgeprune import datasets
-from edgeprune.checkpoint import build
 from edgeprune.datasets.frames_hdf5 import writing
-from edgeprune.records import Arch, InputSpec
-from edgeprune.signals import FrameTable
-from edgeprune.silence import Silence
-from edgeprune.store import write_json
+from edgeprune.files.store import write_json
+from edgeprune.network.checkpoint import build
+from edgeprune.protocols import NullProgress
+from edgeprune.records.frames import FrameTable
+from edgeprune.records.pruning import Arch, InputSpec
 from edgeprune.tasks.data.frames import splits_of
 from edgeprune.tasks.train import training_data
 from edgeprune.train import precision
@@ -90,7 +90,7 @@ def throughput(folder: Path, rounds: int) -> dict[str, object]:
             model = build(Arch("ulcnn", {"channels": 2, "length": LENGTH, "classes": CLASSES}))
             forget(path)
             began = time.perf_counter()
-            train(model, feed, Recipe(1, BATCH), Silence())
+            train(model, feed, Recipe(1, BATCH), NullProgress())
             if turn:  # the first warms up
                 seconds[name].append(time.perf_counter() - began)
     ratios = [one / other for one, other in zip(seconds["memory"], seconds["hdf5"], strict=True)]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from edgeprune.bench import machine
-from edgeprune.store import write_json
+from edgeprune.files.store import write_json
 from edgeprune.synth.generate import generate, pieces_of
 from edgeprune.synth.recipes import recipe
 

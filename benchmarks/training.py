@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from edgeprune.checkpoint import build
-from edgeprune.records import Arch
-from edgeprune.silence import Silence
+from edgeprune.network.checkpoint import build
+from edgeprune.protocols import NullProgress
+from edgeprune.records.pruning import Arch
 from edgeprune.train import precision
 from edgeprune.train.augment import rotate
 from edgeprune.train.feed import TrainingData
@@ -61,7 +61,7 @@ def main() -> None:
 
     works = {
         "bare": lambda: bare(fresh(), data),
-        "edgeprune": lambda: train(fresh(), data, Recipe(EPOCHS, BATCH), Silence()),
+        "edgeprune": lambda: train(fresh(), data, Recipe(EPOCHS, BATCH), NullProgress()),
     }
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(arguments.rounds + 1):

@@ -13,7 +13,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from edgeprune.printable import bounded, printable
+from edgeprune.text.printable import bounded, printable
 
 _MARKS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\[enforce fail at [^\]]*\]\s*\.?\s*")
 """How ONNX Runtime and PyTorch begin what they say."""

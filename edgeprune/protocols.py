@@ -1,15 +1,15 @@
 """The few interfaces that let a part be replaced: each is one to four methods, and a reason."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from edgeprune.errors import DeviceError
-from edgeprune.measurement import Assignment, BuiltEngine, DeviceMeasurement, Plan
-from edgeprune.records import InputSpec, LayerChain
-from edgeprune.signals import Frames, FrameTable, Reading
+from edgeprune.records.device_run import Assignment, BuiltEngine, DeviceMeasurement, Plan
+from edgeprune.records.frames import Frames, FrameTable, Reading
+from edgeprune.records.pruning import InputSpec, LayerChain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -332,3 +332,19 @@ class Progress(Protocol):
     def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
         """Work of `total` steps; call the result with (steps done now, short text)."""
         ...
+
+
+class NullProgress:
+    """Progress that nobody watches."""
+
+    def stage(self, title: str, reused: bool = False) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Advance]:
+        """Say nothing."""
+        del label, total
+        yield lambda _steps, _text: None

@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edgeprune import registry, tomlfile
+from edgeprune import registry
 from edgeprune.errors import ConfigError, unknown_name
-from edgeprune.resources import shipped
+from edgeprune.files import toml
+from edgeprune.files.shipped import shipped
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -146,11 +147,11 @@ def read(path: Path) -> Target:
     Raises:
         ConfigError: Missing, not TOML, an unknown key or runtime, or a value that is not allowed.
     """
-    plain = tomlfile.read(path, "target")
+    plain = toml.read(path, "target")
     try:
         target = Target.model_validate(plain)
     except ValidationError as error:
-        raise tomlfile.problem(str(path), error, _known_keys) from error
+        raise toml.problem(str(path), error, _known_keys) from error
     if target.name != path.stem:
         raise ConfigError(f"{path} names itself {target.name!r}", f"Name the file {target.name}.toml")
     if target.runtime not in registry.names("runtimes"):
@@ -158,6 +159,6 @@ def read(path: Path) -> Target:
     return target
 
 
-def _known_keys(place: tomlfile.Place) -> Iterable[str]:
+def _known_keys(place: toml.Place) -> Iterable[str]:
     tables = {"bench": Bench.model_fields, "tensorrt": Versions.model_fields}
     return tables.get(str(place[0]), Target.model_fields) if len(place) > 1 else Target.model_fields

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from edgeprune import datasets
+from edgeprune.files.store import file_sha256, write_json
 from edgeprune.files.whole import replacing
-from edgeprune.frames import split_frames
-from edgeprune.names import SPLITS
-from edgeprune.signals import Frames
-from edgeprune.store import file_sha256, write_json
+from edgeprune.frames.labelled import split_frames
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import SPLITS
 from edgeprune.tasks.data.reading import SPLIT_SEED
 
 

@@ -13,8 +13,17 @@ from onnx import parser, save
 from edgeprune.device.replay import transport as replay
 from edgeprune.device.replay.boards import _board
 from edgeprune.device.replay.boards import trtexec as stand_in
-from edgeprune.measurement import ENGINES, KNOWN_FRAMES, OUT, STEPS, Assignment, answering_file, frames_file, model_file
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.records.device_run import (
+    ENGINES,
+    KNOWN_FRAMES,
+    OUT,
+    STEPS,
+    Assignment,
+    answering_file,
+    frames_file,
+    model_file,
+)
 
 CHANNELS, LENGTH, CLASSES = 2, 8, 3
 FRAMES = np.random.default_rng(5).standard_normal((8, CHANNELS, LENGTH), dtype=np.float32)

@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from edgeprune import datasets, registry
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import DataError
-from edgeprune.frames import checked
+from edgeprune.frames.labelled import checked
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, InputSpec, LayerChain
-from edgeprune.signals import Frames, Reading
+from edgeprune.records.frames import Frames, Reading
+from edgeprune.records.pruning import Arch, InputSpec, LayerChain
 
 CLASSES = ("BPSK", "CW", "QPSK")
 SNRS = (-4, 10)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from edgeprune.bench import stats
-from edgeprune.results import LatencySummary
+from edgeprune.records.results import LatencySummary
 
 _MAX_OTHERS_CORES = 0.2
 _MAX_STOLEN_CORES = 0.02

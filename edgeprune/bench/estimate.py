@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeprune import student
+from edgeprune.bench import student_t
 from edgeprune.bench.stats import MIN_ROUNDS, Speedup, Values, median
 from edgeprune.errors import ConfigError
 
@@ -47,7 +47,7 @@ class Estimate:
 
     def reach(self, tail: float) -> float:
         """Distance from the mean beyond which lies a share of `tail` on one side."""
-        return student.quantile(tail, self.freedom) * self.error
+        return student_t.quantile(tail, self.freedom) * self.error
 
     def interval(self, tail: float = 0.025) -> tuple[float, float]:
         """The interval that leaves a share of `tail` on either side: 95 % by default."""

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from edgeprune.bench import conditions, estimate, machine, samples, stats
 from edgeprune.errors import ConfigError, DataError
+from edgeprune.files.store import file_sha256
 from edgeprune.protocols import Progress, Runtime, Session
-from edgeprune.results import BenchReport
-from edgeprune.store import file_sha256
+from edgeprune.records.results import BenchReport
 
 Role = Literal["baseline", "pruned"]
 Frames = npt.NDArray[np.float32]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from edgeprune import student
+from edgeprune.bench import student_t
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.results import LatencySummary
+from edgeprune.records.results import LatencySummary
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -136,7 +136,7 @@ def compare(baseline_ms: "Sequence[float] | Values", pruned_ms: "Sequence[float]
     logs = np.log(np.asarray(baseline_ms)) - np.log(np.asarray(pruned_ms))
     n = len(logs)
     picks = np.random.default_rng(_SEED).integers(0, n, (_RESAMPLES, n))
-    tail = student.expanded_tail(n, 0.025)
+    tail = student_t.expanded_tail(n, 0.025)
     found = median(logs[picks])
     low, high = (float(np.exp(quantile(found, share))) for share in (tail, 1 - tail))
     return Speedup(float(np.exp(median(logs))), (low, high))

@@ -13,7 +13,7 @@ import click
 
 from edgeprune import __version__
 from edgeprune.errors import EdgepruneError
-from edgeprune.printable import line
+from edgeprune.text.printable import line
 
 _ORDER = (
     "prune-and-export",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.gate.noise import Noise
     from edgeprune.gate.session import Session
-    from edgeprune.names import Role
-    from edgeprune.results import BenchReport
+    from edgeprune.records.names import Role
+    from edgeprune.records.results import BenchReport
     from edgeprune.targets import Target
     from edgeprune.tasks.device.connect import Host
 
@@ -64,8 +64,8 @@ def calibrate(
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
+    from edgeprune.files.store import now, to_plain
     from edgeprune.gate import noise
-    from edgeprune.store import now, to_plain
 
     if bool(reports) == (model is not None) or (model is not None and target is None):
         raise ConfigError(
@@ -166,8 +166,8 @@ def _measured(
     import tempfile
 
     from edgeprune.bench import samples
+    from edgeprune.files.store import file_sha256
     from edgeprune.gate.session import session_of
-    from edgeprune.store import file_sha256
 
     console.stage(f"measurement {number} of {repeat}")
     with tempfile.TemporaryDirectory() as place:

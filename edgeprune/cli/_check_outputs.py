@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeprune.files.store import write_json
 from edgeprune.files.whole import append_text, replacing
-from edgeprune.store import write_json
 
 if TYPE_CHECKING:
     from edgeprune.gate.verdict import Verdict

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from edgeprune.cli._verbosity import Verbosity
-from edgeprune.printable import line
+from edgeprune.text.printable import line
 
 if TYPE_CHECKING:
     from edgeprune.protocols import Advance

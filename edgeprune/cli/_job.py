@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from edgeprune.checkpoint import Checkpoint
     from edgeprune.cli._console import Console
+    from edgeprune.network.checkpoint import Checkpoint
     from edgeprune.pipeline import Settings
     from edgeprune.report.schema.schema import Report
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", folder: Path) -> None:
     """Print which stages the job would reuse and which it would run."""
     from edgeprune.files.run_folder import refuse_foreign
+    from edgeprune.files.store import RunFolder
     from edgeprune.pipeline import Job
-    from edgeprune.store import RunFolder
 
     refuse_foreign(folder)
     outcome = Job(model, settings, RunFolder(folder), console).plan_only()
@@ -34,10 +34,10 @@ def work(
     What was said is kept in the folder's log whatever happens, unless the command is refused: then nothing is written.
     """
     from edgeprune.files.run_folder import refuse_foreign
+    from edgeprune.files.store import RunFolder, now
     from edgeprune.files.whole import append_text
     from edgeprune.pipeline import Job, open_folder
-    from edgeprune.printable import line
-    from edgeprune.store import RunFolder, now
+    from edgeprune.text.printable import line
 
     if dry_run:
         _show_plan(console, model, settings, folder)

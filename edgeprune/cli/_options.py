@@ -128,7 +128,7 @@ def reading_options(function: Callable[..., None]) -> Callable[..., None]:
     def call(
         *args: Any, length: int, hop: int | None, sample_rate_hz: float | None, skip_bad_files: bool, **kwargs: Any
     ) -> None:
-        from edgeprune.signals import Reading
+        from edgeprune.records.frames import Reading
 
         function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
 
@@ -198,7 +198,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         normalisation: Literal["rms", "none"] | None,
         **kwargs: Any,
     ) -> None:
-        from edgeprune.model_file import ModelOptions
+        from edgeprune.network.model_file import ModelOptions
 
         names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
         options = ModelOptions(arch, names, _shape(input_shape), normalisation, factory, trust_pickle)

@@ -8,10 +8,10 @@ import click
 
 from edgeprune.cli._completion import plugin_names
 from edgeprune.cli._options import seed_option
-from edgeprune.names import BRIDGES, CRITERION
+from edgeprune.records.names import BRIDGES, CRITERION
 
 if TYPE_CHECKING:
-    from edgeprune.names import Bridge
+    from edgeprune.records.names import Bridge
 
 bridge_option = click.option(
     "--bridge",

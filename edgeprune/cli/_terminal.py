@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from edgeprune.printable import line as printed_line
+from edgeprune.text.printable import line as printed_line
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod

@@ -10,8 +10,8 @@ from edgeprune.cli._options import FILE, FOLDER, subcommand, target_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.names import Role
-    from edgeprune.results import BenchReport
+    from edgeprune.records.names import Role
+    from edgeprune.records.results import BenchReport
     from edgeprune.tasks.device.connect import Host
 
 
@@ -55,7 +55,7 @@ def command(
     from edgeprune import targets
     from edgeprune.errors import ConfigError
     from edgeprune.files.run_folder import working_in
-    from edgeprune.store import to_plain, write_json
+    from edgeprune.files.store import to_plain, write_json
     from edgeprune.tasks.bench.files import BenchChoices, bench_files
     from edgeprune.tasks.export import precision_of
 

@@ -36,7 +36,7 @@ def command(
     device with the trtexec that is there.
     """
     from edgeprune import targets
-    from edgeprune.store import to_plain
+    from edgeprune.files.store import to_plain
     from edgeprune.tasks.build import build_engine
 
     if device is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.compare.document import Comparison
     from edgeprune.compare.grid.grid import Grid
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network.model_file import ModelOptions
 
 
 @subcommand("compare")
@@ -134,7 +134,7 @@ def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[int 
 def _show(console: "Console", comparison: "Comparison", folder: Path) -> None:
     from edgeprune.compare.report import columns
     from edgeprune.compare.report.folder import JSON_NAME
-    from edgeprune.store import read_json
+    from edgeprune.files.store import read_json
 
     if console.as_json:
         console.json(read_json(folder / JSON_NAME))

@@ -10,8 +10,8 @@ from edgeprune.cli._options import FILE, FOLDER, global_options, model_options, 
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
-    from edgeprune.signals import Reading
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.records.frames import Reading
 
 ANY_PATH = click.Path(path_type=Path)
 _LARGEST_SNR = 200

@@ -27,7 +27,7 @@ def _probe(console: "Console", host: str, ssh_config: Path | None, target: str |
     """Find out what the device HOST is; installs and changes nothing there."""
     from edgeprune import targets
     from edgeprune.device.probe import needs_of, probe, refuse
-    from edgeprune.store import to_plain
+    from edgeprune.files.store import to_plain
     from edgeprune.tasks.device.connect import Host, reached
 
     chosen = None if target is None else targets.get(target)

@@ -10,9 +10,9 @@ from edgeprune.cli._options import FILE, asked_options, data_option, model_optio
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
-    from edgeprune.names import Split
-    from edgeprune.results import Accuracy
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.records.names import Split
+    from edgeprune.records.results import Accuracy
     from edgeprune.tasks.data.reading import Asked
 
 
@@ -33,8 +33,8 @@ def command(
     options: "ModelOptions",
 ) -> None:
     """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
+    from edgeprune.files.store import to_plain
     from edgeprune.network.compute import CPU
-    from edgeprune.store import to_plain
     from edgeprune.tasks.evaluate import evaluate
 
     where = CPU if model.suffix == ".onnx" else chosen(console, compute)  # ONNX Runtime runs the other on the CPU

@@ -11,8 +11,8 @@ from edgeprune.cli._precision import lowering_options
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
-    from edgeprune.records import OnnxModel
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.records.pruning import OnnxModel
 
 
 @subcommand("export")
@@ -50,10 +50,10 @@ def command(
 
     With --qat, the network that was fine-tuned for int8 is left beside it as NAME-qat.pt.
     """
-    from edgeprune import checkpoint as checkpoints
     from edgeprune import targets
+    from edgeprune.files.store import to_plain
+    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.network.compute import CPU
-    from edgeprune.store import to_plain
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.export import export_model, precision_of
     from edgeprune.tasks.precision import Lowered

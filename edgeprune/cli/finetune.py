@@ -20,7 +20,7 @@ from edgeprune.cli._options import (
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network.model_file import ModelOptions
     from edgeprune.tasks.data.reading import Asked
 
 
@@ -58,8 +58,8 @@ def command(
 
     Interrupted, the same command continues after the last finished epoch.
     """
-    from edgeprune import checkpoint as checkpoints
-    from edgeprune.store import to_plain
+    from edgeprune.files.store import to_plain
+    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.train import finetune_model
     from edgeprune.train.finetune import Recipe

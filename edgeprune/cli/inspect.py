@@ -9,7 +9,7 @@ from edgeprune.cli._options import FILE, model_options, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network.model_file import ModelOptions
 
 
 @subcommand("inspect")
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @model_options
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
     """Show the units MODEL is made of, and how each could be dropped or why not."""
-    from edgeprune import checkpoint as checkpoints
+    from edgeprune.files.store import to_plain
+    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.prune.units.chain import layers_of
-    from edgeprune.store import to_plain
 
     loaded = checkpoints.load(model, options)
     chain = layers_of(loaded.model, loaded.input, loaded.sha256)

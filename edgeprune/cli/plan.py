@@ -12,7 +12,7 @@ from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network.model_file import ModelOptions
     from edgeprune.tasks.latency.budget import Budget
     from edgeprune.tasks.plan import PlanSettings
 
@@ -37,8 +37,8 @@ def command(
     latency_budget: float | None,
 ) -> None:
     """Decide which units of MODEL stay, with the reason for each; writes no weights."""
-    from edgeprune import checkpoint as checkpoints
-    from edgeprune.store import to_plain
+    from edgeprune.files.store import to_plain
+    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.latency.budget import write_plan_within
     from edgeprune.tasks.plan import write_plan

@@ -11,8 +11,8 @@ from edgeprune.cli._planning import bridge_option
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
-    from edgeprune.names import Bridge
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.records.names import Bridge
 
 
 @subcommand("prune")
@@ -34,7 +34,7 @@ def command(
     options: "ModelOptions",
 ) -> None:
     """Apply a plan to MODEL: its dropped units go, all other weights stay."""
-    from edgeprune import checkpoint as checkpoints
+    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.plan import PlanSettings, prune
 
     loaded = checkpoints.load(model, options)

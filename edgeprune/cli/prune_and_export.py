@@ -22,14 +22,15 @@ from edgeprune.cli._options import (
 )
 from edgeprune.cli._planning import plan_options
 from edgeprune.cli._precision import lowering_options
-from edgeprune.names import CHANNEL_METHODS
+from edgeprune.records.names import CHANNEL_METHODS
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.model_file import ModelOptions
-    from edgeprune.targets import Precision, Target
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.targets import Target
     from edgeprune.tasks.device.connect import Host
     from edgeprune.tasks.plan import PlanSettings
+    from edgeprune.tasks.precision import Lowered
 
 
 @subcommand("prune-and-export")
@@ -110,18 +111,17 @@ def command(
 
     Run again, it goes on where it stopped. Exit code 1 when the latency budget or the bound on accuracy does not hold.
     """
-    from edgeprune import checkpoint, targets
+    from edgeprune import targets
     from edgeprune.cli._job import work
+    from edgeprune.network import checkpoint
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.device.pack import Wishes
-    from edgeprune.tasks.precision import Lowered
     from edgeprune.tasks.width import Width
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, distill)
     goal, choose = targets.get(target), precision == "auto"
-    wanted, most = _wanted(goal, precision, max_accuracy_drop)
     loaded = checkpoint.load(model, options)
     settings = Settings(
         target=goal,
@@ -129,7 +129,7 @@ def command(
         planning=planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=planning.seed),
         distill=distill,
-        lowered=Lowered(wanted, max_drop=most, qat_epochs=qat, **calibration),
+        lowered=_lowered(goal, precision, max_accuracy_drop, qat, calibration),
         batch=batch,
         command=shlex.join(["edgeprune", *sys.argv[1:]]),
         latency_budget_ms=latency_budget,
@@ -145,15 +145,17 @@ def command(
     work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{goal.name}"), fresh, dry_run)
 
 
-def _wanted(target: "Target", precision: str | None, bound: float | None) -> "tuple[Precision, float | None]":
-    """The precision of the exported files, and what it may cost; with `auto` the one that is tried first.
+def _lowered(
+    target: "Target", precision: str | None, bound: float | None, qat: int | None, calibration: dict[str, Any]
+) -> "Lowered":
+    """How the files are exported; with `auto` in the precision that is tried first.
 
     Raises:
         ConfigError: The target does not run it.
     """
     from edgeprune.tasks.export import precision_of
-    from edgeprune.tasks.precision import AUTO_DROP
+    from edgeprune.tasks.precision import AUTO_DROP, Lowered
 
-    if precision != "auto":
-        return precision_of(target, precision), bound
-    return precision_of(target, None), AUTO_DROP if bound is None else bound
+    wanted = precision_of(target, None if precision == "auto" else precision)
+    most = AUTO_DROP if precision == "auto" and bound is None else bound
+    return Lowered(wanted, max_drop=most, qat_epochs=qat, **calibration)

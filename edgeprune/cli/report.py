@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 @click.argument("run", type=FOLDER)
 def command(console: "Console", run: Path) -> None:
     """Write report.md and report.html of the folder RUN again, from its report.json and samples."""
+    from edgeprune.files.store import read_json
     from edgeprune.report.folder import rerender
     from edgeprune.report.pages.verdict import sentence
     from edgeprune.report.schema.json import load
-    from edgeprune.store import read_json
 
     rerender(run)
     if console.as_json:

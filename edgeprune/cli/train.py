@@ -19,7 +19,7 @@ from edgeprune.cli._options import (
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
-    from edgeprune.signals import Reading
+    from edgeprune.records.frames import Reading
 
 
 @subcommand("train")
@@ -71,7 +71,7 @@ def command(
     Interrupted, the same command continues after the last finished epoch. Frames that are more than memory holds are
     read while the network learns, shuffled in blocks.
     """
-    from edgeprune.store import to_plain
+    from edgeprune.files.store import to_plain
     from edgeprune.tasks.data.reading import Handling
     from edgeprune.tasks.train import train_new
     from edgeprune.train.finetune import Recipe

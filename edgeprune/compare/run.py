@@ -22,11 +22,11 @@ from edgeprune.compare.workers import Crew, Piece, work
 from edgeprune.compare.worklist import Agenda, agenda_of
 from edgeprune.errors import ModelError
 from edgeprune.files.run_folder import refuse_foreign, working_in
-from edgeprune.model_file import ModelOptions
+from edgeprune.files.store import now
 from edgeprune.network.cards import choose
+from edgeprune.network.model_file import ModelOptions
 from edgeprune.protocols import Progress
 from edgeprune.report import facts
-from edgeprune.store import now
 
 
 def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:

@@ -15,8 +15,7 @@ from typing import Any
 from edgeprune.bench import machine
 from edgeprune.errors import ConfigError, reason_of
 from edgeprune.network.cards import choose
-from edgeprune.protocols import Advance, Progress
-from edgeprune.silence import Silence
+from edgeprune.protocols import Advance, NullProgress, Progress
 
 MOST_TRIES = 3
 _STORE_BYTES = 100_000_000  # nothing large is handed over: workers read and write files
@@ -167,7 +166,7 @@ class _Hands:
 
 
 def _call(function: Function, argument: Any, threads: int) -> str:
-    return function(argument, Silence(), threads)
+    return function(argument, NullProgress(), threads)
 
 
 @contextmanager

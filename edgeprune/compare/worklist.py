@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.compare.cell.cells import Pair, baseline_job, expand, job_of
 from edgeprune.compare.cell.frames import frames_of
 from edgeprune.compare.cell.settings import asked_of
@@ -13,8 +11,10 @@ from edgeprune.compare.document import DataFacts
 from edgeprune.compare.grid.grid import Grid
 from edgeprune.compare.records import Cell, Job, Source
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.model_file import ModelOptions
-from edgeprune.signals import Reading
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of
 from edgeprune.tasks.data.reading import SPLIT_SEED, Asked, handling_of, reading_of
 

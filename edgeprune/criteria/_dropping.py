@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from edgeprune.edits import apply_edits, lost_parameters
+from edgeprune.network.edits import apply_edits, lost_parameters
 from edgeprune.protocols import Subject
-from edgeprune.records import Unit
+from edgeprune.records.pruning import Unit
 
 
 def droppable(subject: Subject) -> list[Unit]:

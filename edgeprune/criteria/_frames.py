@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from edgeprune.errors import ModelError
-from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Labelled
 
 BATCH = 64

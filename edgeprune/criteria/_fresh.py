@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from edgeprune.modes import seeded
 from edgeprune.network.compute import host_copy, put_beside
+from edgeprune.network.running import seeded
 
 
 @torch.no_grad()

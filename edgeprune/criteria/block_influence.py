@@ -16,10 +16,10 @@ from torch.nn.functional import cosine_similarity, pad
 
 from edgeprune.criteria._dropping import droppable
 from edgeprune.criteria._frames import batches, not_finite, spread
-from edgeprune.modes import evaluating
+from edgeprune.network.activations import passages_of, read_passing
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Subject
-from edgeprune.taps import passages_of, read_passing
 
 FRAMES = 64
 _SMALLEST = torch.finfo(torch.float32).tiny

@@ -12,10 +12,10 @@ from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
 from edgeprune.criteria._dropping import droppable
 from edgeprune.criteria._frames import batches, not_finite, spread
-from edgeprune.modes import evaluating
+from edgeprune.network.activations import passages_of, read_passing
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Labelled, Subject
-from edgeprune.taps import passages_of, read_passing
 
 TRAIN_FRAMES = 2048
 FRAMES = 1024

@@ -22,7 +22,7 @@ from edgeprune.criteria._synflow.flow import magnitudes, ones, synaptic_flow
 from edgeprune.criteria._synflow.fronts import least
 from edgeprune.criteria._synflow.stages import stages_of
 from edgeprune.errors import ConfigError, ModelError
-from edgeprune.modes import evaluating
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Subject
 
 MOST = 10_000  # sets that are judged one by one where there is no other way

@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from edgeprune.criteria._dropping import droppable, lost_names
 from edgeprune.criteria._frames import batches, not_finite, spread
-from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Subject
 
 FRAMES = 1024

@@ -15,10 +15,10 @@ from edgeprune.datasets._source import blocks, in_memory, whole
 from edgeprune.datasets._stored import StoredSamples
 from edgeprune.errors import ConfigError, DataError, reason_of
 from edgeprune.files.bounds import claimed, refuse_special
-from edgeprune.frames import framed, table_of
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import framed, table_of
 from edgeprune.protocols import FrameSource, StreamedFormat
-from edgeprune.signals import Frames, FrameTable, Reading
-from edgeprune.store import file_sha256
+from edgeprune.records.frames import Frames, FrameTable, Reading
 
 __all__ = ["StoredSamples", "blocks", "format_of", "opened", "read", "read_or_keep", "sha256_of", "whole"]
 

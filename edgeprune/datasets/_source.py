@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from edgeprune.errors import DataError
 from edgeprune.files.bounds import claimed
-from edgeprune.frames import checked_samples, framed, refuse_silent_classes
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import checked_samples, framed, refuse_silent_classes
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Frames, FrameTable, Reading
-from edgeprune.store import file_sha256
+from edgeprune.records.frames import Frames, FrameTable, Reading
 
 BLOCK_BYTES = 1 << 25
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from edgeprune.datasets._source import Source
 from edgeprune.errors import DataError
-from edgeprune.frames import checked_table
-from edgeprune.signals import Reading
+from edgeprune.frames.labelled import checked_table
+from edgeprune.records.frames import Reading
 
 Complex = npt.NDArray[np.complex64]
 _MOST_FACTOR = 10_000

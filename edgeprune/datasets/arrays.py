@@ -15,9 +15,9 @@ from edgeprune.datasets._text import text_of
 from edgeprune.errors import DataError
 from edgeprune.files.bounds import claimed
 from edgeprune.files.npy import read_archive
-from edgeprune.frames import checked
-from edgeprune.signals import Frames
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import checked
+from edgeprune.records.frames import Frames
 
 
 class Arrays:

@@ -17,7 +17,7 @@ from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files import npy as npy_file
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 # suffix: type of I and Q, what is subtracted, what is divided by
 _KINDS: dict[str, tuple[str, float, float]] = {

@@ -19,9 +19,9 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files.plain import parse_json
-from edgeprune.frames import checked_table, refuse_class_name, refuse_many_classes
+from edgeprune.frames.labelled import checked_table, refuse_class_name, refuse_many_classes
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import FrameTable, Reading
+from edgeprune.records.frames import FrameTable, Reading
 
 FORMAT = "edgeprune-frames/1"
 _OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts": np.int64, "groups": np.int64}

@@ -18,9 +18,9 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._csv import ComplexRows, whole_numbers
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
-from edgeprune.frames import checked_table
+from edgeprune.frames.labelled import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import FrameTable, Reading
+from edgeprune.records.frames import FrameTable, Reading
 
 _FAMILIES = (
     ("BPSK", "QPSK", "8PSK", "16PSK", "32PSK", "64PSK"),

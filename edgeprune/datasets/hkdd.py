@@ -17,9 +17,9 @@ from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files.bounds import MalformedError, refuse_inflated
-from edgeprune.frames import checked_table
+from edgeprune.frames.labelled import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import FrameTable, Reading
+from edgeprune.records.frames import FrameTable, Reading
 
 CLASSES = (
     *("BPSK", "QPSK", "8PSK", "OQPSK", "2FSK", "4FSK", "8FSK"),

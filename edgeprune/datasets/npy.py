@@ -17,9 +17,9 @@ from edgeprune.datasets._source import Source, Streamed
 from edgeprune.datasets._text import text_of
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files import npy as npy_file
-from edgeprune.frames import checked_table
+from edgeprune.frames.labelled import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 
 class Npy(Streamed):

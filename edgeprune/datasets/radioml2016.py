@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.duplicates import overlapping
 from edgeprune.errors import DataError, reason_of
 from edgeprune.files import pickles
 from edgeprune.files.bounds import Bounded
-from edgeprune.frames import checked
-from edgeprune.signals import Frames
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.duplicates import overlapping
+from edgeprune.frames.labelled import checked
+from edgeprune.records.frames import Frames
 
 _HEAD_BYTES = 512
 _LOOKED_AT = 64

@@ -11,9 +11,9 @@ from pathlib import Path
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
-from edgeprune.frames import checked_table
+from edgeprune.frames.labelled import checked_table
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 CLASSES = (
     *("OOK", "4ASK", "8ASK", "BPSK", "QPSK", "8PSK", "16PSK", "32PSK"),

@@ -22,7 +22,7 @@ from edgeprune.files import tars
 from edgeprune.files.bounds import MalformedError, claimed, refuse_special
 from edgeprune.files.plain import parse_json
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 _META = ".sigmf-meta"
 _SNR_KEYS = ("snr", "snr_db")

@@ -17,9 +17,9 @@ from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
 from edgeprune.files.bounds import ROOM_BYTES
 from edgeprune.files.plain import parse_json
-from edgeprune.frames import checked_table, refuse_class_name
+from edgeprune.frames.labelled import checked_table, refuse_class_name
 from edgeprune.protocols import FrameSource
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 _FILE = "data.h5"
 _LEAST_AT_ONCE = 8

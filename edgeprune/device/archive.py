@@ -9,9 +9,9 @@ from edgeprune.errors import ConfigError, DeviceError, reason_of
 from edgeprune.files import tars
 from edgeprune.files.plain import parse_json
 from edgeprune.files.run_folder import unwritable
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import begun_folder
-from edgeprune.measurement import OUT, RESULT, STEPS
-from edgeprune.store import file_sha256
+from edgeprune.records.device_run import OUT, RESULT, STEPS
 
 SUMS = f"{RESULT}/SHA256SUMS"
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]*"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edgeprune.device.processes import run_to_end
 from edgeprune.errors import DeviceError, reason_of
+from edgeprune.files.store import file_sha256
 from edgeprune.protocols import Completed
-from edgeprune.store import file_sha256
 
 
 class LocalTransport:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgeprune.device import jetson
 from edgeprune.errors import DeviceError
-from edgeprune.measurement import DeviceFacts, Tool
 from edgeprune.protocols import Transport
+from edgeprune.records.device_run import DeviceFacts, Tool
 from edgeprune.targets import Target
 
 SCRIPT = Path(__file__).parent / "bundle" / "probe.sh"

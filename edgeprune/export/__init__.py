@@ -25,11 +25,10 @@ from edgeprune.export.quantise import METHODS, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.files.room import blame_disk, require_room
 from edgeprune.files.run_folder import unwritable
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import begun_folder, replacing
-from edgeprune.protocols import Progress
-from edgeprune.records import InputSpec, OnnxModel
-from edgeprune.silence import Silence
-from edgeprune.store import file_sha256
+from edgeprune.protocols import NullProgress, Progress
+from edgeprune.records.pruning import InputSpec, OnnxModel
 from edgeprune.targets import Precision, Target
 
 __all__ = ["METHODS", "Bound", "Calibration", "Method", "Simplifier", "export", "onnx_logits"]
@@ -87,7 +86,7 @@ def export(
         ConfigError: The place cannot be written.
     """
     iq = fitting(iq, spec)
-    watched = progress or Silence()
+    watched = progress or NullProgress()
     own_metadata = {"edgeprune_version": edgeprune.__version__, "normalisation": spec.normalisation}
     with _workbench(path) as folder, watched.track(f"export {path.name}", 3 + (precision != "fp32")) as advance:
         raw, finished, typed = (folder / f"{name}.onnx" for name in ("raw", "finished", "typed"))

@@ -12,7 +12,7 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.export.network import BATCH_SIZE, first_cause, fitting, on_raw_samples, torch_logits
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 LOGIT_TOLERANCE = 1e-3
 TIE_TOLERANCE = 1e-5

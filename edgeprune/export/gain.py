@@ -15,7 +15,7 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.tensors import Tensors
-from edgeprune.records import GainCheck
+from edgeprune.records.pruning import GainCheck
 
 Floats = npt.NDArray[np.float32]
 

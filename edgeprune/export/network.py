@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.network.compute import host_copy
-from edgeprune.normalisation import normalise
-from edgeprune.records import InputSpec
+from edgeprune.network.normalisation import normalise
+from edgeprune.records.pruning import InputSpec
 
 BATCH_SIZE = 256
 

@@ -24,7 +24,7 @@ from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, torch_logits
 from edgeprune.export.quiet import quietly
 from edgeprune.files.room import blame_disk
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 _OLDEST_OF_TORCH_EXPORT = 18
 _NEWEST_OF_TORCHSCRIPT = 20

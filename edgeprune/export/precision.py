@@ -13,7 +13,7 @@ from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
 from edgeprune.export.fallback import Bound, Kept, Search
 from edgeprune.export.gain import check_lower
-from edgeprune.records import OnnxModel, Quantisation
+from edgeprune.records.pruning import OnnxModel, Quantisation
 
 
 @dataclass(frozen=True)

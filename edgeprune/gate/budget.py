@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
-from edgeprune import tomlfile
 from edgeprune.errors import ConfigError, unknown_name
+from edgeprune.files import toml
 
 NAME = "edgeprune.toml"
 SCHEMA_TITLE = "edgeprune budget"
@@ -125,7 +125,7 @@ def read(path: Path) -> Budget:
     Raises:
         ConfigError: Missing, not TOML, an unknown key, an impossible value, or nothing asked for.
     """
-    plain = tomlfile.read(path, "budget")
+    plain = toml.read(path, "budget")
     tables = plain.get("targets")
     for name, table in tables.items() if isinstance(tables, dict) else ():
         for key, value in table.items() if isinstance(table, dict) else ():
@@ -134,14 +134,14 @@ def read(path: Path) -> Budget:
     try:
         budget = Budget.model_validate(plain)
     except ValidationError as error:
-        raise tomlfile.problem(str(path), error, _known_keys) from error
+        raise toml.problem(str(path), error, _known_keys) from error
     promised = {name for name, _ in budget.promises()}
     for name in budget.targets.keys() - promised:
         raise ConfigError(f"{path}: [targets.{name}] sets no limit", f"Known: {', '.join(Limits.model_fields)}")
     return budget
 
 
-def _known_keys(place: tomlfile.Place) -> Iterable[str]:
+def _known_keys(place: toml.Place) -> Iterable[str]:
     return Budget.model_fields if len(place) == 1 else Limits.model_fields
 
 

@@ -10,7 +10,7 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import verify
 from edgeprune.gate.session import HOW, Session, conditions_of, timing
 from edgeprune.gate.statistics import Values
-from edgeprune.names import Role
+from edgeprune.records.names import Role
 from edgeprune.report.schema.json import load
 from edgeprune.report.schema.measured import AccuracySection
 from edgeprune.report.schema.schema import Report

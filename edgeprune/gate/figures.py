@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.regression import Comparison
 from edgeprune.gate.verdict import Figure
-from edgeprune.report.numerals import p_value
+from edgeprune.text.numerals import p_value
 
 BIGGER_IS_BETTER = frozenset({"speedup", "top1"})
 

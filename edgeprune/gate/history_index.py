@@ -12,7 +12,7 @@ from pathlib import Path
 
 import edgeprune
 from edgeprune.errors import ConfigError
-from edgeprune.store import canonical_sha256, file_sha256, read_json, write_json
+from edgeprune.files.store import canonical_sha256, file_sha256, read_json, write_json
 
 NAME = "edgeprune-history.json"
 SCHEMA = "edgeprune-history/1"

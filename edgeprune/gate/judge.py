@@ -18,9 +18,9 @@ from edgeprune.gate.noise import Noise
 from edgeprune.gate.regression import Comparison, Incomparable
 from edgeprune.gate.statistics import Values, mean_interval, median_interval, quantile_interval
 from edgeprune.gate.verdict import Check, Judgement
-from edgeprune.report import numerals as n
 from edgeprune.report.schema.measured import LatencySection
 from edgeprune.report.schema.schema import Report
+from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune import student
+from edgeprune.bench import student_t
 from edgeprune.bench.stats import Values
 from edgeprune.errors import ConfigError, DataError
+from edgeprune.files.store import from_plain, read_json, to_plain, write_json
 from edgeprune.gate.session import Level, Method, Session, first_difference, level_of, result
-from edgeprune.store import from_plain, read_json, to_plain, write_json
 
 NAME = "edgeprune-noise.json"
 SCHEMA = "edgeprune-noise/1"
@@ -181,7 +181,7 @@ def add(path: Path, entries: Iterable[Noise]) -> None:
 
 def _floor(results: tuple[float, ...], days: Sequence[str]) -> Floor:
     spread, freedom = _spread(np.array(results), days)
-    reach = student.quantile(_ALPHA, freedom) * np.sqrt(2) * spread
+    reach = student_t.quantile(_ALPHA, freedom) * np.sqrt(2) * spread
     return Floor(spread, float(np.expm1(max(reach, max(results) - min(results)))), freedom, results)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgeprune import student
+from edgeprune.bench import student_t
 from edgeprune.bench.estimate import Estimate
 from edgeprune.errors import ConfigError
 from edgeprune.gate.budget import Limits
@@ -23,7 +23,7 @@ from edgeprune.gate.session import (
 )
 from edgeprune.gate.statistics import Shift, holm
 from edgeprune.gate.verdict import Check
-from edgeprune.report import numerals as n
+from edgeprune.text import numerals as n
 
 NAME = "max_regression"
 SESSION_SPREAD = 0.03
@@ -207,9 +207,11 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
     spread, freedom = math.sqrt(2) * noise.floor(method, level).spread_log, noise.freedom(method, level)
     widened = Shift(
         log=shift.log,
-        resolution=max(shift.resolution, student.quantile(alpha, freedom) * spread),
-        p=max(shift.p, student.survival(shift.log / spread, freedom)) if spread > 0 else shift.p,
-        p_faster=max(shift.p_faster, student.survival(-shift.log / spread, freedom)) if spread > 0 else shift.p_faster,
+        resolution=max(shift.resolution, student_t.quantile(alpha, freedom) * spread),
+        p=max(shift.p, student_t.survival(shift.log / spread, freedom)) if spread > 0 else shift.p,
+        p_faster=max(shift.p_faster, student_t.survival(-shift.log / spread, freedom))
+        if spread > 0
+        else shift.p_faster,
     )
     return Comparison(widened, method, level, rounds, "calibrated")
 

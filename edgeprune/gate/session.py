@@ -11,7 +11,7 @@ from edgeprune.bench.estimate import Estimate, mean_of
 from edgeprune.bench.stats import MIN_ROUNDS, quantile
 from edgeprune.errors import DataError
 from edgeprune.gate.statistics import Shift, Values, across, shift_of
-from edgeprune.results import BenchReport
+from edgeprune.records.results import BenchReport
 
 if TYPE_CHECKING:
     import numpy.typing as npt

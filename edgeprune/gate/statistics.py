@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeprune import student
+from edgeprune.bench import student_t
 from edgeprune.bench.estimate import Estimate, mean_of
 from edgeprune.bench.stats import Values as Values
 from edgeprune.bench.stats import quantile, round_medians
@@ -52,7 +52,7 @@ def shift_of(difference: Estimate, alpha: float) -> Shift:
     if difference.error == 0:
         p = 0.5 if difference.mean == 0 else float(difference.mean < 0)
     else:
-        p = student.survival(difference.mean / difference.error, difference.freedom)
+        p = student_t.survival(difference.mean / difference.error, difference.freedom)
     return Shift(difference.mean, difference.reach(alpha), p, 1 - p)
 
 

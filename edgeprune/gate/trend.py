@@ -9,9 +9,9 @@ import numpy as np
 from jinja2 import PackageLoader
 
 from edgeprune.gate.history import Trend
-from edgeprune.report.numerals import relative, significant
 from edgeprune.report.pages.page import environment
 from edgeprune.report.plots.canvas import ACCENT, MUTED, PRUNED, Plot, draw, only_grid
+from edgeprune.text.numerals import relative, significant
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 SCHEMA = "edgeprune-verdict/1"

@@ -14,12 +14,12 @@ import numpy as np
 
 from edgeprune.bench import estimate, stats
 from edgeprune.errors import ConfigError, DataError, DeviceError
+from edgeprune.files.store import STAGE_SCHEMA, file_sha256, read_json
 from edgeprune.gate.session import HOW
 from edgeprune.gate.statistics import Values
-from edgeprune.names import Role
+from edgeprune.records.names import Role
 from edgeprune.report.schema.measured import AccuracySection, LatencyOf
 from edgeprune.report.schema.schema import Report
-from edgeprune.store import STAGE_SCHEMA, file_sha256, read_json
 
 _JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}
 _RECORDS = "[0-9][0-9]-*.json"

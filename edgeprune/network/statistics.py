@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 
 
 @runtime_checkable

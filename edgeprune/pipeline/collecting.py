@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import from_plain, read_json
 from edgeprune.files.whole import replacing
 from edgeprune.pipeline.device_stages import ARTIFACTS, BY_HAND, PACKED, STAGE, Packed, made_from
 from edgeprune.pipeline.folder import open_folder
 from edgeprune.pipeline.stages import hashes_of
 from edgeprune.report.document import with_outcome
 from edgeprune.report.folder import JSON_NAME, write
-from edgeprune.store import from_plain, read_json
 from edgeprune.targets import Target
 from edgeprune.tasks.device.run import BUNDLE, RESULT, collected
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import edgeprune
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.names import Role
-from edgeprune.outcome import DeviceOutcome
+from edgeprune.files.store import file_sha256, to_plain
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.prune_stages import Branch
-from edgeprune.records import OnnxModel
-from edgeprune.store import file_sha256, to_plain
+from edgeprune.records.device_outcome import DeviceOutcome
+from edgeprune.records.names import Role
+from edgeprune.records.pruning import OnnxModel
 from edgeprune.tasks import export
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import ANSWER_BATCH, HOST, ModelFiles, assign

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from edgeprune import checkpoint as checkpoints
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import PrecisionChoice, PrecisionTrial
+from edgeprune.files.store import file_sha256, record_sha256, to_plain
 from edgeprune.files.whole import remove
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.prune_stages import PRUNED, Branch, Grown
-from edgeprune.records import OnnxModel, TrainingResult
-from edgeprune.store import file_sha256, record_sha256, to_plain
+from edgeprune.records.constraints import PrecisionChoice, PrecisionTrial
+from edgeprune.records.pruning import OnnxModel, TrainingResult
 from edgeprune.targets import Precision
 from edgeprune.tasks import bounded
 from edgeprune.tasks import export as measuring

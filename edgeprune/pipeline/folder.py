@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeprune.files.run_folder import working_in
+from edgeprune.files.store import RunFolder, read_json, write_json
 from edgeprune.files.whole import remove
 from edgeprune.network.compute import Compute
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import RunFolder, read_json, write_json
 
 LATENCY, TRIALS = "latency", "trials"
 TRAINING_STATE = "finetune.state"

@@ -8,10 +8,9 @@ from typing import Any, Literal
 
 import edgeprune
 from edgeprune import registry
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import Trial, Trials
 from edgeprune.errors import ConfigError
-from edgeprune.names import Split
+from edgeprune.files.store import RunFolder, file_sha256, now, record_sha256, to_plain
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.device_stages import STAGE
 from edgeprune.pipeline.folder import TRIALS, computed_on
 from edgeprune.pipeline.measure_stages import Proof, Proven
@@ -20,12 +19,13 @@ from edgeprune.pipeline.settings import Settings
 from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import LayerChain, Scores, Similarity
+from edgeprune.records.constraints import Trial, Trials
+from edgeprune.records.frames import DataRef, Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import LayerChain, Scores, Similarity
 from edgeprune.report import facts
 from edgeprune.report.document import Evidence, Origin, build, with_outcome
 from edgeprune.report.folder import write
-from edgeprune.signals import DataRef, Frames
-from edgeprune.store import RunFolder, file_sha256, now, record_sha256, to_plain
 from edgeprune.tasks import bounded, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of

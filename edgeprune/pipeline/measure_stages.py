@@ -7,17 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune import registry
-from edgeprune.choices import AccuracyBound, PrecisionChoice, Trial
 from edgeprune.errors import DeviceError
 from edgeprune.export import onnx_logits
-from edgeprune.measurement import BuiltEngine
-from edgeprune.outcome import DeviceOutcome
+from edgeprune.files.store import record_sha256
 from edgeprune.pipeline.device_stages import OnDevice, Packed
 from edgeprune.pipeline.export_stages import Delivery, ExportPair
 from edgeprune.pipeline.prune_stages import Branch, Grown
-from edgeprune.results import AccuracyComparison, BenchReport
-from edgeprune.signals import Frames
-from edgeprune.store import record_sha256
+from edgeprune.records.constraints import AccuracyBound, PrecisionChoice, Trial
+from edgeprune.records.device_outcome import DeviceOutcome
+from edgeprune.records.device_run import BuiltEngine
+from edgeprune.records.frames import Frames
+from edgeprune.records.results import AccuracyComparison, BenchReport
 from edgeprune.tasks import bounded, export
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
 from edgeprune.train.accuracy import accuracy, compare

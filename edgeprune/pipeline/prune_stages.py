@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeprune import checkpoint as checkpoints
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import LatencyPlan, Narrowing
+from edgeprune.files.store import record_sha256, to_plain
 from edgeprune.files.whole import remove
-from edgeprune.names import Split
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.folder import LATENCY, TRAINING_STATE
 from edgeprune.pipeline.settings import Settings
 from edgeprune.pipeline.stages import Ledger
 from edgeprune.protocols import Subject
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation, Similarity, TrainingResult
-from edgeprune.signals import Frames
-from edgeprune.store import record_sha256, to_plain
+from edgeprune.records.constraints import LatencyPlan, Narrowing
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity, TrainingResult
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data.frames import at_most

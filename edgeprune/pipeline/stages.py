@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from edgeprune.files.store import RunFolder, canonical_sha256
 from edgeprune.files.whole import replacing
 from edgeprune.pipeline.settings import TITLES
 from edgeprune.protocols import Progress
-from edgeprune.store import RunFolder, canonical_sha256
 
 Record = TypeVar("Record")
 

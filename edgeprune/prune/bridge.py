@@ -20,10 +20,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from edgeprune.modes import evaluating
-from edgeprune.names import Bridge
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.network.statistics import reestimate, with_statistics
+from edgeprune.records.names import Bridge
 
 _RIDGE = 1e-3  # of the mean diagonal of the normal equations
 _MOST_FEATURES = 8192  # beyond, the normal equations cost more than the fine-tuning they save

@@ -8,7 +8,7 @@ all others: no score knows that nothing comes after it that could tell two insta
 from collections.abc import Sequence
 
 from edgeprune.errors import ConfigError
-from edgeprune.records import Decision, LayerChain, PrunePlan, Scores, Segmentation, Unit
+from edgeprune.records.pruning import Decision, LayerChain, PrunePlan, Scores, Segmentation, Unit
 
 
 def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int:

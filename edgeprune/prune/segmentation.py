@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.errors import ConfigError, ModelError
-from edgeprune.records import LayerChain, Segmentation, Similarity
-from edgeprune.store import record_sha256
+from edgeprune.files.store import record_sha256
+from edgeprune.records.pruning import LayerChain, Segmentation, Similarity
 
 Floats = npt.NDArray[np.float64]
 Segments = tuple[tuple[int, int], ...]

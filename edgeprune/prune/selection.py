@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from edgeprune.errors import EdgepruneError
 from edgeprune.prune.planning import members_of
 from edgeprune.prune.shape_paths import END, Routes, Stop
-from edgeprune.records import LayerChain, Scores, Segmentation
+from edgeprune.records.pruning import LayerChain, Scores, Segmentation
 
 Floats = npt.NDArray[np.float64]
 _ROUNDING = 1e-9

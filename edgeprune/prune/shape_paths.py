@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
-from edgeprune.modes import evaluating
 from edgeprune.network.compute import host_copy, shapes_copy
-from edgeprune.records import InputSpec, LayerChain, Unit
-from edgeprune.unfold import unfolded
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.running import evaluating
+from edgeprune.network.unfold import unfolded
+from edgeprune.records.pruning import InputSpec, LayerChain, Unit
 
 END = -1
 _MOST_TRIALS = 2000

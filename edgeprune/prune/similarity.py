@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import DataError, ModelError
-from edgeprune.modes import evaluating
+from edgeprune.files.store import record_sha256
+from edgeprune.network.activations import Tap, read, taps_of
 from edgeprune.network.compute import beside
+from edgeprune.network.running import evaluating
 from edgeprune.protocols import Progress, SimilarityMetric
-from edgeprune.records import LayerChain, Similarity, Unit
-from edgeprune.store import record_sha256
-from edgeprune.taps import Tap, read, taps_of
+from edgeprune.records.pruning import LayerChain, Similarity, Unit
 
 SMALLEST_BATCH = 4  # the unbiased estimator is undefined below
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError
-from edgeprune.records import PrunePlan
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.edits import apply_edits
+from edgeprune.records.pruning import PrunePlan
 
 
 def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:

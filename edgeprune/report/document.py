@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, PrecisionChoice
-from edgeprune.measurement import BuiltEngine
-from edgeprune.outcome import DeviceOutcome
-from edgeprune.printable import encodable
-from edgeprune.records import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity, TrainingResult
+from edgeprune.files.store import to_plain
+from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, PrecisionChoice
+from edgeprune.records.device_outcome import DeviceOutcome
+from edgeprune.records.device_run import BuiltEngine
+from edgeprune.records.frames import DataRef
+from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity, TrainingResult
+from edgeprune.records.results import AccuracyComparison, BenchReport
 from edgeprune.report import sections
 from edgeprune.report.pages.requirements import broken
 from edgeprune.report.schema.json import SCHEMA, parse
-from edgeprune.results import AccuracyComparison, BenchReport
-from edgeprune.signals import DataRef
-from edgeprune.store import to_plain
+from edgeprune.text.printable import encodable
 
 NOT_YET = (
     "nothing was measured on a device yet: run bundle.tar there (tar xf, sh run.sh), then: edgeprune device collect"

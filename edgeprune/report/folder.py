@@ -7,6 +7,7 @@ import numpy as np
 
 from edgeprune.bench import samples
 from edgeprune.errors import DataError
+from edgeprune.files.store import write_json
 from edgeprune.files.whole import replacing
 from edgeprune.report.pages import html, markdown
 from edgeprune.report.plots.drawings import Samples
@@ -14,7 +15,6 @@ from edgeprune.report.plots.latency import Times
 from edgeprune.report.schema.json import load, parse
 from edgeprune.report.schema.measured import LatencyOf
 from edgeprune.report.schema.schema import Report
-from edgeprune.store import write_json
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 

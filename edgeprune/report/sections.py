@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, Timing
-from edgeprune.outcome import DeviceAccuracy
-from edgeprune.records import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
-from edgeprune.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
+from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, Timing
+from edgeprune.records.device_outcome import DeviceAccuracy
+from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
+from edgeprune.records.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
 
 
 def totals(chain: LayerChain) -> dict[str, int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.measurement import (
+from edgeprune.records.device_run import (
     KNOWN_FRAMES,
     OUT,
     RESULT,
@@ -25,7 +25,7 @@ from edgeprune.measurement import (
     frames_file,
     model_file,
 )
-from edgeprune.names import Role
+from edgeprune.records.names import Role
 
 AGENT = Path(__file__).parents[1] / "device" / "bundle" / "agent.py"
 LOWEST_PYTHON = 30800

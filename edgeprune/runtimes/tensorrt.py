@@ -8,15 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgeprune.errors import ConfigError, DeviceError, ModelError
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import replacing
-from edgeprune.measurement import BuiltEngine
 from edgeprune.network.cards import Card, cards
-from edgeprune.protocols import Progress
+from edgeprune.protocols import NullProgress, Progress
+from edgeprune.records.device_run import BuiltEngine
 from edgeprune.runtimes._tensorrt.builder import add_profile, capability_of, parser_error, read_timing_cache, refused
 from edgeprune.runtimes._tensorrt.engine import check_header
 from edgeprune.runtimes._tensorrt.watch import log_of, monitor_of
-from edgeprune.silence import Silence
-from edgeprune.store import file_sha256
 from edgeprune.targets import Target
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ class TensorRt:
         )
         with TemporaryDirectory() as folder:
             engine = Path(folder) / "model.engine"
-            built = self.build(model, anything, engine, Silence())
+            built = self.build(model, anything, engine, NullProgress())
             library = self._library()
             log = log_of(library)
             loaded = library.Runtime(log).deserialize_cuda_engine(engine.read_bytes())

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import onnx
 
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.measurement import (
+from edgeprune.records.device_run import (
     ENGINES,
     STEPS,
     Assignment,
@@ -19,7 +19,7 @@ from edgeprune.measurement import (
     TimedRound,
     model_file,
 )
-from edgeprune.names import Role
+from edgeprune.records.names import Role
 from edgeprune.runtimes._trtexec import logs, steps
 from edgeprune.runtimes._trtexec.flags import FLAGS, flags_of
 from edgeprune.runtimes._trtexec.outputs import read_answers, read_times

@@ -60,7 +60,7 @@ class Frequency:
 
 
 @dataclass(frozen=True)
-class Silence:
+class NullProgress:
     """Nothing at all: what RadioML 2016.10A's AM-SSB sends, since its modulator multiplies by zero."""
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:  # noqa: ARG002

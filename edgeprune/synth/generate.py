@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.signals import FrameTable
+from edgeprune.records.frames import FrameTable
 from edgeprune.synth.channel import EXTRA_SAMPLES, noise, resampled, turned
 from edgeprune.synth.phase import Signals
 from edgeprune.synth.recipes import Recipe

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from edgeprune.errors import unknown_name
-from edgeprune.synth.analog import Amplitude, Frequency, Silence
+from edgeprune.synth.analog import Amplitude, Frequency, NullProgress
 from edgeprune.synth.channel import Fading, Walk
 from edgeprune.synth.frequency import FrequencyShift
 from edgeprune.synth.linear import Linear
@@ -96,7 +96,7 @@ def recipe_2016(quirks: bool) -> Recipe:
     )
     if not quirks:
         return plain
-    spoilt = {**modulators, "AM-SSB": Silence()}
+    spoilt = {**modulators, "AM-SSB": NullProgress()}
     for name, gain in _UNSCALED.items():
         spoilt[name] = replace(_linear(modulators[name]), gain=float(gain))
     return replace(

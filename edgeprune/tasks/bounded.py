@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from edgeprune.checkpoint import Checkpoint
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from edgeprune import registry
 from edgeprune.errors import ConfigError
 from edgeprune.files.whole import writable
-from edgeprune.measurement import BuiltEngine
 from edgeprune.protocols import EngineBuilder, Progress
+from edgeprune.records.device_run import BuiltEngine
 from edgeprune.targets import Target
 
 

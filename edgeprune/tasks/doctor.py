@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import edgeprune
 from edgeprune import datasets, registry, targets
 from edgeprune.errors import reason_of
+from edgeprune.files.shipped import shipped
 from edgeprune.report import facts
-from edgeprune.resources import shipped
 
 if TYPE_CHECKING:
     from edgeprune.network.cards import Card

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets, registry
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
-from edgeprune.frames import fit_to
-from edgeprune.model_file import ModelOptions
-from edgeprune.names import Split
+from edgeprune.files.store import from_plain
+from edgeprune.frames.labelled import fit_to
+from edgeprune.frames.splits import AUTO
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
+from edgeprune.network.model_file import ModelOptions
 from edgeprune.protocols import Progress, Session
-from edgeprune.records import InputSpec
-from edgeprune.results import Accuracy
-from edgeprune.signals import DataRef, Frames, Reading
-from edgeprune.splits import AUTO
-from edgeprune.store import from_plain
+from edgeprune.records.frames import DataRef, Frames, Reading
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import InputSpec
+from edgeprune.records.results import Accuracy
 from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_skipped
 from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of, reading_of
 from edgeprune.train.accuracy import accuracy

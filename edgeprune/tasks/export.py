@@ -3,17 +3,17 @@
 import json
 from pathlib import Path
 
-from edgeprune import checkpoint as checkpoints
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
 from edgeprune.export import export
+from edgeprune.files.store import to_plain
 from edgeprune.files.whole import writable
-from edgeprune.names import Split
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
-from edgeprune.records import OnnxModel
-from edgeprune.signals import Frames
-from edgeprune.store import to_plain
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import OnnxModel
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread
 from edgeprune.tasks.data.reading import SPLIT_SEED

@@ -7,15 +7,15 @@ from typing import Literal, Protocol, TypeVar
 
 import torch
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import registry
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import LatencyPlan
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import from_plain, read_json, to_plain, write_json
 from edgeprune.files.whole import writable
-from edgeprune.names import CRITERION, Bridge, Split
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
-from edgeprune.normalisation import normalise
+from edgeprune.network.normalisation import normalise
+from edgeprune.network.unfold import unfolded
 from edgeprune.protocols import Labelled, Progress, Search, Subject
 from edgeprune.prune import segmentation as segments
 from edgeprune.prune import surgery
@@ -23,12 +23,12 @@ from edgeprune.prune.bridge import bridge
 from edgeprune.prune.planning import allotment, plan, units_to_keep
 from edgeprune.prune.similarity import similarity_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation, Similarity
-from edgeprune.signals import Frames
-from edgeprune.store import from_plain, read_json, to_plain, write_json
+from edgeprune.records.constraints import LatencyPlan
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import CRITERION, Bridge, Split
+from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity
 from edgeprune.tasks.data.frames import batches, frames_for, in_memory, spread
 from edgeprune.tasks.data.reading import SPLIT_SEED
-from edgeprune.unfold import unfolded
 
 PLAN_SCHEMA = "edgeprune-plan/1"
 SIMILARITY_FRAMES = 640

@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from edgeprune import datasets
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.duplicates import fingerprints
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.export import Bound, Calibration, Method
-from edgeprune.frames import fit_to, table_of, take
-from edgeprune.names import Split
+from edgeprune.frames.duplicates import fingerprints
+from edgeprune.frames.labelled import fit_to, table_of, take
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
-from edgeprune.records import TrainingResult
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import TrainingResult
 from edgeprune.targets import Precision
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data import choose as choice

@@ -8,20 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import to_plain
 from edgeprune.files.whole import writable
-from edgeprune.modes import seeded
-from edgeprune.names import Split
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
-from edgeprune.normalisation import normalise
+from edgeprune.network.normalisation import normalise
+from edgeprune.network.running import seeded
 from edgeprune.protocols import Progress
-from edgeprune.records import Arch, InputSpec, TrainingResult
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import Arch, InputSpec, TrainingResult
 from edgeprune.registry import family_of
-from edgeprune.signals import Frames
-from edgeprune.store import to_plain
 from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_skipped
 from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of
 from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData

@@ -6,20 +6,20 @@ from pathlib import Path
 
 from torch import nn
 
-from edgeprune import checkpoint as checkpoints
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import Narrowing
 from edgeprune.errors import ConfigError, unknown_name
-from edgeprune.names import Split
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute, brought_home
 from edgeprune.network.statistics import reestimate
+from edgeprune.network.widths import sizes_of
 from edgeprune.prune.channels.narrow import narrow
 from edgeprune.prune.channels.scores import METHODS
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import LayerChain
-from edgeprune.signals import Frames
+from edgeprune.records.constraints import Narrowing
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import LayerChain
 from edgeprune.tasks.plan import calibration
-from edgeprune.widths import sizes_of
 
 
 @dataclass(frozen=True)

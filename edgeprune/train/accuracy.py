@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from edgeprune.names import Split
-from edgeprune.results import Accuracy, AccuracyComparison, Rate
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.results import Accuracy, AccuracyComparison, Rate
 from edgeprune.train.design_effect import Effect, Grouping, grouping_of
 
 _Z95 = float(stats.norm.ppf(0.975))

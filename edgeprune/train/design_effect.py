@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
 
 Indices = npt.NDArray[np.int64]
 

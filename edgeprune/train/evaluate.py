@@ -7,11 +7,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from edgeprune.files.prefetch import ahead
 from edgeprune.network.compute import beside, halved
-from edgeprune.normalisation import normalise
-from edgeprune.prefetch import ahead
+from edgeprune.network.normalisation import normalise
 from edgeprune.protocols import Progress
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 _BATCH = 1024
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from edgeprune.files.prefetch import ahead
 from edgeprune.network.compute import free_bytes
-from edgeprune.normalisation import normalise
-from edgeprune.prefetch import ahead
+from edgeprune.network.normalisation import normalise
 
 INFERENCE_BATCH = 1024
 BLOCK_BYTES = 1 << 18

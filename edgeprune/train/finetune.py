@@ -20,11 +20,10 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from edgeprune.errors import DataError, DeviceError, ModelError, reason_of
-from edgeprune.modes import evaluating, seeded
 from edgeprune.network.compute import Compute, device_of, host_copy
-from edgeprune.protocols import Advance, Progress
-from edgeprune.records import EpochMetrics, TrainingResult
-from edgeprune.silence import Silence
+from edgeprune.network.running import evaluating, seeded
+from edgeprune.protocols import Advance, NullProgress, Progress
+from edgeprune.records.pruning import EpochMetrics, TrainingResult
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, mix, rotate
 from edgeprune.train.feed import Feed
@@ -137,7 +136,7 @@ def learn_along(task: _Task, processes: Processes) -> None:
     device = torch.device("cuda", torch.cuda.current_device()) if task.on_gpu else torch.device("cpu")
     compute = Compute(str(device))
     with together(processes), compute.lent(task.model, task.teacher):
-        _trained(task, processes, Silence(), None, "")
+        _trained(task, processes, NullProgress(), None, "")
 
 
 def _trained(

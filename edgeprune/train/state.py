@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from edgeprune.checkpoint import write_tensors
-from edgeprune.records import EpochMetrics
+from edgeprune.network.checkpoint import write_tensors
+from edgeprune.records.pruning import EpochMetrics
 
 
 @dataclass

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError, reason_of
-from edgeprune.modes import drawn_by_python, seeded
+from edgeprune.network.running import drawn_by_python, seeded
 from edgeprune.train import precision
 from edgeprune.train.parallel import ALONE, Processes
 from edgeprune.train.teacher import answers_to, distillation

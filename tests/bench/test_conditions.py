@@ -1,7 +1,7 @@
 import pytest
 
 from edgeprune.bench import conditions, stats
-from edgeprune.results import LatencySummary
+from edgeprune.records.results import LatencySummary
 
 QUIET = {"usable_cores": 4.0, "governor": "performance"}
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import synthetic
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune.cli import main
-from edgeprune.signals import DataRef
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.records.frames import DataRef
 
 
 class Result:

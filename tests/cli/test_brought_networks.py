@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgeprune.store import read_json
+from edgeprune.files.store import read_json
 
 DESCRIBED = ("--class-names", "BPSK,CW,QPSK", "--input-shape", f"2,{synthetic.LENGTH}")
 FACTORY = ("--factory", "brought_networks:build")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -33,8 +33,8 @@ ALSO_SLOW = (
     "numpy.ma",
     "numpy.polynomial",
     "numpy.typing",
-    "edgeprune.measurement",
-    "edgeprune.records",
+    "edgeprune.records.device_run",
+    "edgeprune.records.pruning",
     "edgeprune.protocols",
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
 
 THIRD = Path(__file__).parents[2] / "docs" / "results" / "resnet56-1d-third" / "report.json"
 

@@ -9,8 +9,8 @@ import pytest
 import synthetic
 import torch
 
-from edgeprune import checkpoint
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.network import checkpoint
 
 
 def test_inspect_json_has_the_keys_of_the_contract(world, run):

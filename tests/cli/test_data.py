@@ -10,9 +10,9 @@ import pytest
 import synthetic
 
 from edgeprune import datasets
-from edgeprune.resources import shipped
-from edgeprune.splits import split_sha256, split_table
-from edgeprune.store import file_sha256
+from edgeprune.files.shipped import shipped
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.splits import split_sha256, split_table
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ class TestCalib:
         assert run("data", "info", tmp_path / "calib" / "frames.npz", "--json", "-q").json["frames"] == 24
 
     def test_by_entropy_of_a_model(self, tmp_path, world, frames_npz, run):
-        from edgeprune import checkpoint
+        from edgeprune.network import checkpoint
         from edgeprune.tasks.data.choose import entropy_of
         from edgeprune.train.evaluate import predict
 

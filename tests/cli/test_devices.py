@@ -9,7 +9,7 @@ import pytest
 
 from edgeprune.cli import main
 from edgeprune.device.replay.transport import open_board
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
 
 BOARD = "replay:orin-nano-jp62"
 TARGET = """

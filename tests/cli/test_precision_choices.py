@@ -6,10 +6,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
-from edgeprune.frames import split_frames
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import split_frames
+from edgeprune.network import checkpoint as checkpoints
 
 GPU = """
 name = "quick-gpu"

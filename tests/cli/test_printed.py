@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import click
 import numpy as np
 import pytest
-from test_printable import obeyed
+from github_runner import obeyed
 
 from edgeprune.cli._console import Console
 from edgeprune.cli._verbosity import Verbosity

@@ -16,19 +16,19 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune.bench import protocol
-from edgeprune.choices import Timing
 from edgeprune.cli import main
-from edgeprune.edits import apply_edits
+from edgeprune.files.store import file_sha256, write_json
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.edits import apply_edits
 from edgeprune.pipeline import job as whole_job
 from edgeprune.pipeline import open_folder
 from edgeprune.prune.channels.scores import METHODS
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Edit, OnnxModel, PrunePlan
+from edgeprune.records.constraints import Timing
+from edgeprune.records.pruning import Edit, OnnxModel, PrunePlan
 from edgeprune.report.pages import markdown
 from edgeprune.report.schema.json import load, parse
-from edgeprune.store import file_sha256, write_json
 from edgeprune.tasks import bounded, export
 from edgeprune.tasks import width as narrowing
 from edgeprune.tasks.data import frames as inputs
@@ -331,7 +331,7 @@ class TestThenWidth:
 
 
 def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(world, small, tmp_path, run):
-    hold = "import sys, time; from pathlib import Path; from edgeprune.store import held\n"
+    hold = "import sys, time; from pathlib import Path; from edgeprune.files.store import held\n"
     hold += "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     first = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None

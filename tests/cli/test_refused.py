@@ -87,10 +87,10 @@ def test_what_is_asked_for_is_checked_before_anything_is_forgotten(world, home, 
 def result(folder, tmp_path):  # noqa: F811 (fixtures)
     """What a board left that ran the folder's bundle."""
     from edgeprune.device.session import run_bundle
-    from edgeprune.silence import Silence
+    from edgeprune.protocols import NullProgress
 
     with contextlib.closing(open_board(BOARD)) as board:
-        return run_bundle(board, folder / "bundle.tar", tmp_path, Silence())
+        return run_bundle(board, folder / "bundle.tar", tmp_path, NullProgress())
 
 
 def test_a_result_is_not_collected_through_a_link(folder, result, tmp_path, run):  # noqa: F811

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import synthetic
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
-from edgeprune.frames import split_frames
-from edgeprune.signals import Reading
-from edgeprune.splits import split_sha256
+from edgeprune.frames.labelled import split_frames
+from edgeprune.frames.splits import split_sha256
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.records.frames import Reading
 
 SHORT = ("--epochs", "2", "--batch-size", "16")
 

@@ -12,7 +12,7 @@ import torch
 from test_brought_networks import Brought
 
 from edgeprune.cli import main
-from edgeprune.store import canonical_sha256, file_sha256
+from edgeprune.files.store import canonical_sha256, file_sha256
 
 DESCRIBED = ("--class-names", "BPSK,CW,QPSK", "--input-shape", f"2,{synthetic.LENGTH}", "--normalisation", "rms")
 
@@ -89,9 +89,9 @@ criterion = "random"
 
 
 def test_a_model_that_changed_since_a_comparison_read_it_is_not_loaded(made, tmp_path):
-    from edgeprune import checkpoint as checkpoints
     from edgeprune.errors import ConfigError
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network import checkpoint as checkpoints
+    from edgeprune.network.model_file import ModelOptions
 
     marker = tmp_path / "marker"
     options = ModelOptions(class_names=("a", "b", "c"), input_shape=(2, synthetic.LENGTH), trust_pickle=True)

@@ -9,15 +9,15 @@ import onnxruntime
 import pytest
 import torch
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.bench import protocol
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import begun_folder, replacing
-from edgeprune.frames import split_frames
+from edgeprune.frames.labelled import split_frames
+from edgeprune.network import checkpoint as checkpoints
 from edgeprune.pipeline import job as whole_job
 from edgeprune.pipeline import open_folder
 from edgeprune.pipeline.settings import TITLES
-from edgeprune.store import file_sha256
 from edgeprune.tasks import export
 from edgeprune.train import finetune
 

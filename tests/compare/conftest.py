@@ -7,11 +7,11 @@ import pytest
 import synthetic
 from comparisons import save_frames
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune.compare.cell import work
-from edgeprune.records import OnnxModel
-from edgeprune.signals import DataRef
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.records.frames import DataRef
+from edgeprune.records.pruning import OnnxModel
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import synthetic
 import torch
 from comparisons import save_frames
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import datasets
 from edgeprune.compare import run
 from edgeprune.compare.cell import attempt, stages, work
@@ -20,10 +19,11 @@ from edgeprune.compare.workers import Crew
 from edgeprune.errors import ConfigError, DataError, ModelError
 from edgeprune.export import export
 from edgeprune.files.run_folder import begun_name
-from edgeprune.frames import split_frames, take
-from edgeprune.model_file import ModelOptions
-from edgeprune.records import InputSpec
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import split_frames, take
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.records.pruning import InputSpec
 from edgeprune.tasks import plan
 from edgeprune.train import accuracy, finetune
 from edgeprune.train.evaluate import predict

@@ -16,8 +16,8 @@ from edgeprune.compare.run import compare
 from edgeprune.compare.workers import Crew
 from edgeprune.compare.worklist import agenda_of
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.model_file import ModelOptions
-from edgeprune.signals import Reading
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.convert import convert
 from edgeprune.tasks.data.frames import splits_of, stored
 

@@ -21,8 +21,8 @@ from edgeprune.compare.grid.read import parse
 from edgeprune.compare.records import Source
 from edgeprune.compare.workers import MOST_TRIES, Crew, Piece, work
 from edgeprune.errors import ConfigError
-from edgeprune.model_file import ModelOptions
-from edgeprune.store import file_sha256, read_json
+from edgeprune.files.store import file_sha256, read_json
+from edgeprune.network.model_file import ModelOptions
 
 
 class Watch:

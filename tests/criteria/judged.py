@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from edgeprune.models.resnet import ResNet
-from edgeprune.normalisation import normalise
+from edgeprune.network.normalisation import normalise
+from edgeprune.network.unfold import unfolded
 from edgeprune.protocols import Labelled, Subject
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Edit, InputSpec, LayerChain, Unit
-from edgeprune.unfold import unfolded
+from edgeprune.records.pruning import Edit, InputSpec, LayerChain, Unit
 
 LENGTH = 16
 CLASSES = 3

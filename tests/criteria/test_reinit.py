@@ -11,7 +11,7 @@ from edgeprune.criteria._fresh import fresh
 from edgeprune.criteria.reinit import REPEATS, criterion
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 
 def test_a_residual_network_against_blocks_swapped_by_hand():

@@ -12,7 +12,7 @@ from edgeprune.criteria.synflow import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 
 def scores(model, length, chain=None):

@@ -6,7 +6,7 @@ import synthetic
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
 
 LABELS = np.array(["QPSK", "BPSK", "QPSK", "CW"])
 IQ = np.random.default_rng(0).normal(size=(4, 2, 16)).astype(np.float32)

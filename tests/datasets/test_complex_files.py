@@ -3,7 +3,7 @@ import pytest
 from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 RNG = np.random.default_rng(0)
 GRID = RNG.integers(-100, 100, size=(300, 2)) / 128

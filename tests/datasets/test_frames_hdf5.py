@@ -8,7 +8,7 @@ from synthetic import refused
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance, writing
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.signals import FrameTable
+from edgeprune.records.frames import FrameTable
 
 IQ = np.random.default_rng(0).normal(size=(6, 2, 8)).astype(np.float32)
 ARRAYS = {
@@ -118,7 +118,7 @@ def test_its_own_split_may_not_share_a_frame(path):
     iq = IQ.copy()
     iq[4] = iq[0]
     frames = datasets.read(by_h5py(path, iq=iq))
-    from edgeprune.frames import split_frames
+    from edgeprune.frames.labelled import split_frames
 
     with pytest.raises(DataError, match=r"1 frames are in two splits, .* frame 0 \(train\) and frame 4 \(validation\)"):
         split_frames(frames, seed=0)

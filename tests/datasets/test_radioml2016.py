@@ -7,8 +7,8 @@ import synthetic
 
 from edgeprune import datasets
 from edgeprune.errors import DataError
-from edgeprune.frames import split_frames
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.labelled import split_frames
 
 
 def python2_pickle(table):
@@ -150,7 +150,7 @@ class TestDanger:
             "numpy.lib.npyio load",
             "_codecs decode",
             "codecs encode",
-            "edgeprune.store replacing",
+            "edgeprune.files.store replacing",
         ],
     )
     def test_no_other_name_is_admitted(self, read, name):

@@ -6,7 +6,7 @@ import pytest
 from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.signals import Reading
+from edgeprune.records.frames import Reading
 
 # radioML/dataset issue 25, as the Xilinx challenge has it
 RIGHT_ORDER = [

@@ -10,8 +10,8 @@ from scipy.signal import resample_poly
 from synthetic import refused
 
 from edgeprune import datasets
-from edgeprune.signals import Reading
-from edgeprune.splits import split_table
+from edgeprune.frames.splits import split_table
+from edgeprune.records.frames import Reading
 
 COUNT = 1000
 RNG = np.random.default_rng(0)

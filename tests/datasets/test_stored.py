@@ -8,7 +8,7 @@ import pytest
 from edgeprune import datasets
 from edgeprune.datasets import StoredSamples, _stored
 from edgeprune.errors import DataError
-from edgeprune.frames import take
+from edgeprune.frames.labelled import take
 
 COUNT, LENGTH = 400, 8
 IQ = np.random.default_rng(0).standard_normal((COUNT, 2, LENGTH)).astype(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeprune.device import bundle
 from edgeprune.device.probe import Needs
-from edgeprune.measurement import Assignment, Plan, Step
+from edgeprune.records.device_run import Assignment, Plan, Step
 
 SHELLS = {
     name: command for name, command in {"sh": ["sh"], "busybox": ["busybox", "sh"]}.items() if shutil.which(command[0])

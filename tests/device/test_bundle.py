@@ -9,7 +9,7 @@ from stand_in import ANY, WORK
 from edgeprune.device import bundle
 from edgeprune.device.probe import Needs
 from edgeprune.errors import ConfigError, DeviceError, EdgepruneError
-from edgeprune.measurement import KNOWN_FRAMES, Plan, Step, frames_file
+from edgeprune.records.device_run import KNOWN_FRAMES, Plan, Step, frames_file
 
 STEP = Step("time", "trtexec", ("--loadEngine=x",), 9, ("result/out/t.json",), telemetry=True)
 BUILD = Step("build", "python3", (), 60, engine="result/out/e.engine")

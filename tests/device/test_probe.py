@@ -12,7 +12,7 @@ from edgeprune.device import jetson
 from edgeprune.device.local import LocalTransport
 from edgeprune.device.probe import SCRIPT, Needs, count, needs_of, parse, probe, refuse, tool_version, words
 from edgeprune.errors import DeviceError
-from edgeprune.measurement import DeviceFacts
+from edgeprune.records.device_run import DeviceFacts
 
 
 def told(**sections):

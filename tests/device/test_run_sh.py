@@ -60,7 +60,7 @@ def test_arguments_arrive_as_they_are(each_shell):
 )
 def test_the_plan_is_the_newest_that_the_version_reaches(board, banner, plan):
     from edgeprune.device import bundle as bundles
-    from edgeprune.measurement import Plan
+    from edgeprune.records.device_run import Plan
 
     board.program("trtexec", TRTEXEC % banner)
     tar = board.pack(BUILD)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from edgeprune.models.resnet import ResNet
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 from edgeprune.targets import Target
 
 

@@ -42,7 +42,7 @@ def quarters():
 
 
 def made(quarters, target, path, max_drop, precisions=("fp32", "int8")):
-    from edgeprune.records import InputSpec
+    from edgeprune.records.pruning import InputSpec
 
     iq, labels = quarters
     chosen = target(17).model_copy(update={"precisions": precisions})
@@ -102,7 +102,7 @@ def test_where_nothing_is_enough_the_nearest_is_written_and_told(quarters, targe
 
 def test_operators_named_before_are_kept_without_a_search(quarters, target, tmp_path):
     found, _ = made(quarters, target, tmp_path / "a.onnx", 0.01)
-    from edgeprune.records import InputSpec
+    from edgeprune.records.pruning import InputSpec
 
     iq, _labels = quarters
     spec = InputSpec(channels=2, length=16, normalisation="none")

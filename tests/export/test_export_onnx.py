@@ -15,7 +15,7 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.export.onnx import export_onnx, routes
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 
 class Recurrent(nn.Module):

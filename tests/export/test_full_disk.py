@@ -17,7 +17,7 @@ from edgeprune.export import Calibration, export
 from edgeprune.export.simplify import Simplifier
 from edgeprune.files import room
 from edgeprune.files.room import blame_disk, require_room
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 LENGTH = 8
 

@@ -13,8 +13,8 @@ from edgeprune.errors import ModelError
 from edgeprune.export import Calibration, export, half, quantise
 from edgeprune.export.gain import GAINS, before_weights, check_lower, normalising
 from edgeprune.export.onnx import export_onnx
-from edgeprune.normalisation import normalise
-from edgeprune.records import InputSpec
+from edgeprune.network.normalisation import normalise
+from edgeprune.records.pruning import InputSpec
 
 OPSETS = sorted({9, 23} | {targets.get(name).opset for name in targets.names()})
 

@@ -10,13 +10,13 @@ from onnx import TensorProto
 from torch import nn
 
 from edgeprune import registry, targets
-from edgeprune.checkpoint import build
 from edgeprune.errors import ConfigError
 from edgeprune.export import Calibration, export, onnx_logits
 from edgeprune.export.precision import Lowering, lower
-from edgeprune.records import Arch, InputSpec
+from edgeprune.network.checkpoint import build
+from edgeprune.protocols import NullProgress
+from edgeprune.records.pruning import Arch, InputSpec
 from edgeprune.runtimes.tensorrt import TensorRt
-from edgeprune.silence import Silence
 
 LENGTH, CLASSES = 128, 11
 SMALLEST = {"resnet": "resnet56-1d", "recurrent": "gru2"}
@@ -69,7 +69,7 @@ def built(path: Path, out: Path):
         runtime.parse(path)
     except ConfigError:
         pytest.skip("TensorRT-RTX is not installed")
-    return runtime.build(path, AMPERE, out, Silence())
+    return runtime.build(path, AMPERE, out, NullProgress())
 
 
 @pytest.mark.parametrize("name", [name for name in ONE_OF_EACH if name not in HALF_A_MINUTE])

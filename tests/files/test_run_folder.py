@@ -17,8 +17,8 @@ from edgeprune.files.run_folder import (
     run_id,
     working_in,
 )
-from edgeprune.records import Arch
-from edgeprune.store import RunFolder
+from edgeprune.files.store import RunFolder
+from edgeprune.records.pruning import Arch
 
 
 def tree(folder):

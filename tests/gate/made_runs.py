@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgeprune.bench.protocol import Setup, conclude
-from edgeprune.store import to_plain, write_json
+from edgeprune.files.store import to_plain, write_json
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "docs" / "results" / "resnet56-1d-third"

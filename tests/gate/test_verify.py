@@ -9,8 +9,8 @@ import pytest
 
 from edgeprune.bench import stats
 from edgeprune.errors import DataError
+from edgeprune.files.store import file_sha256
 from edgeprune.gate import evidence
-from edgeprune.store import file_sha256
 
 
 @pytest.fixture

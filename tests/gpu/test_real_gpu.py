@@ -6,13 +6,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import registry
 from edgeprune.cli import app
+from edgeprune.files.shipped import shipped
+from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.cards import choose
 from edgeprune.network.compute import CPU
-from edgeprune.resources import shipped
-from edgeprune.silence import Silence
+from edgeprune.protocols import NullProgress
 from edgeprune.tasks import plan
 from edgeprune.tasks.data.frames import frames_for
 from edgeprune.tasks.plan import PlanSettings
@@ -48,7 +48,7 @@ def test_the_whole_job_ends_well_and_its_plan_is_that_of_the_cpu(tmp_path):
 def test_scores_are_those_of_the_cpu(model, criterion):
     parts, settings = frames_for(model, DATA), PlanSettings(criterion=criterion)
     chain = plan.layers_of(model.model, model.input, model.sha256)
-    subject = plan.subject(model, chain, parts, settings, Silence())
+    subject = plan.subject(model, chain, parts, settings, NullProgress())
     there, here = (plan.scores(subject, settings, where).values for where in (choose("cuda"), CPU))
     assert there == pytest.approx(here, rel=1e-4, abs=1e-6)
     assert {parameter.device.type for parameter in model.model.parameters()} == {"cpu"}
@@ -59,7 +59,7 @@ def test_similarities_are_those_of_the_cpu(model, metric):
     train, settings = frames_for(model, DATA)["train"], PlanSettings(metric=metric)
     chain = plan.layers_of(model.model, model.input, model.sha256)
     there, here = (
-        plan.similarity(model, chain, train, settings, Silence(), where).matrix for where in (choose("cuda"), CPU)
+        plan.similarity(model, chain, train, settings, NullProgress(), where).matrix for where in (choose("cuda"), CPU)
     )
     torch.testing.assert_close(torch.tensor(there), torch.tensor(here), rtol=1e-4, atol=1e-6)
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from synthetic import checkpoint, trap
 
-from edgeprune.model_file import FORMAT
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
+from edgeprune.network.model_file import FORMAT
 
 GOOD = {
     "format": FORMAT,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 
 def _model(path: Path) -> object:
-    from edgeprune import checkpoint
-    from edgeprune.model_file import ModelOptions
+    from edgeprune.network import checkpoint
+    from edgeprune.network.model_file import ModelOptions
 
     trusting = ModelOptions(class_names=("AM",), input_shape=(2, 32), trust_pickle=True)
     return checkpoint.load(path, trusting if path.suffix == ".pt2" else ModelOptions())
@@ -19,7 +19,7 @@ def _data(path: Path) -> object:
 
 
 def _json(path: Path) -> object:
-    from edgeprune import store
+    from edgeprune.files import store
 
     return store.read_json(path)
 

@@ -14,20 +14,20 @@ from simulated_card import CARD, HOST, SIMULATED, card
 from torch import nn
 
 from edgeprune import registry
-from edgeprune.edits import apply_edits
 from edgeprune.models.resnet import ResNet
-from edgeprune.names import BRIDGES, CHANNEL_METHODS
 from edgeprune.network.compute import CPU, brought_home, device_of
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.normalisation import normalise
 from edgeprune.network.statistics import reestimate
-from edgeprune.normalisation import normalise
+from edgeprune.network.unfold import unfolded
 from edgeprune.protocols import Labelled, Search, Subject
 from edgeprune.prune.bridge import bridge
 from edgeprune.prune.channels.narrow import narrow, soften
 from edgeprune.prune.similarity import similarity_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import InputSpec
+from edgeprune.records.names import BRIDGES, CHANNEL_METHODS
+from edgeprune.records.pruning import InputSpec
 from edgeprune.train.evaluate import predict
-from edgeprune.unfold import unfolded
 
 SHAPE = InputSpec(2, 16)
 

@@ -9,11 +9,11 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
-from edgeprune.edits import apply_edits
-from edgeprune.names import BRIDGES
+from edgeprune.network.edits import apply_edits
 from edgeprune.prune import bridge as bridges
 from edgeprune.prune.bridge import bridge, rebuilt_layers
-from edgeprune.records import Edit
+from edgeprune.records.names import BRIDGES
+from edgeprune.records.pruning import Edit
 
 LENGTH = 16
 BATCHES = [synthetic.signals(8, LENGTH, seed) for seed in range(3)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgeprune.errors import ConfigError
 from edgeprune.prune.planning import allot, plan, units_to_keep
-from edgeprune.records import Edit, LayerChain, Scores, Segmentation, Unit
+from edgeprune.records.pruning import Edit, LayerChain, Scores, Segmentation, Unit
 
 
 def unit(index, drop="identity", collapses=False):

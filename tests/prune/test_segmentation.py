@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeprune.errors import ConfigError, ModelError
+from edgeprune.files.store import record_sha256
 from edgeprune.prune.segmentation import diameters, fisher_segments, segment
-from edgeprune.records import LayerChain, Similarity, Unit
-from edgeprune.store import record_sha256
+from edgeprune.records.pruning import LayerChain, Similarity, Unit
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 3))
 PROFILES = SHAPES.flatmap(lambda shape: arrays(np.float64, shape, elements=st.floats(-1, 1, width=32)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeprune.prune.selection import select, select_within, worth_of, worths
 from edgeprune.prune.shape_paths import END, Routes, Stop
-from edgeprune.records import LayerChain, Scores, Segmentation, Unit
+from edgeprune.records.pruning import LayerChain, Scores, Segmentation, Unit
 
 
 def straight(count, must_stay=()):

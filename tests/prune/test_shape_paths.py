@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
+from edgeprune.network.edits import apply_edits
 from edgeprune.prune import shape_paths as module
 from edgeprune.prune.shape_paths import routes_of
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 SHAPE = InputSpec(2, 32)
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from edgeprune import registry
 from edgeprune.errors import DataError, ModelError
+from edgeprune.files.store import record_sha256
 from edgeprune.prune.similarity import similarity_of
-from edgeprune.records import LayerChain, Unit
-from edgeprune.store import record_sha256
+from edgeprune.records.pruning import LayerChain, Unit
 
 
 class Steps:

@@ -6,11 +6,11 @@ import pytest
 import synthetic
 import torch
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune.errors import ConfigError
+from edgeprune.network import checkpoint as checkpoints
 from edgeprune.prune.surgery import apply
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Decision, PrunePlan
+from edgeprune.records.pruning import Decision, PrunePlan
 
 
 def plan_of(chain, dropped):

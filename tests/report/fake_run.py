@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from edgeprune.bench import samples
-from edgeprune.records import (
+from edgeprune.records.frames import DataRef
+from edgeprune.records.pruning import (
     Decision,
     EpochMetrics,
     LayerChain,
@@ -19,9 +20,8 @@ from edgeprune.records import (
     TrainingResult,
     Unit,
 )
+from edgeprune.records.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
 from edgeprune.report.document import Evidence, Origin, build
-from edgeprune.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
-from edgeprune.signals import DataRef
 
 CLASSES = ("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK", "PAM4", "QAM16", "QAM64", "QPSK", "WBFM")
 SEGMENTS = ((0, 10), (11, 16), (17, 21), (22, 28))

@@ -7,8 +7,8 @@ import pytest
 from fake_run import document, write_samples
 
 from edgeprune.errors import ConfigError, DataError
+from edgeprune.files.store import read_json
 from edgeprune.report import folder
-from edgeprune.store import read_json
 
 NAMES = ["report.html", "report.json", "report.md", "samples-baseline.npz", "samples-pruned.npz"]
 

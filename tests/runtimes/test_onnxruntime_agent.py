@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeprune.bench import stats
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.measurement import KNOWN_FRAMES, STEPS, Assignment, answering_file, frames_file, model_file
+from edgeprune.records.device_run import KNOWN_FRAMES, STEPS, Assignment, answering_file, frames_file, model_file
 from edgeprune.runtimes.onnxruntime_agent import AGENT, runtime
 
 WORK = Assignment("arm64-linux", "fp32", 2, 1, ("baseline", "pruned"), 2, 8, 3, 6, 1.0, 1.0, 1, 4, 3, processes=2)

@@ -7,10 +7,10 @@ import pytest
 from edgeprune import registry, targets
 from edgeprune.errors import ConfigError, DeviceError
 from edgeprune.network.cards import Card
+from edgeprune.protocols import NullProgress
 from edgeprune.runtimes import tensorrt
 from edgeprune.runtimes._tensorrt import builder as settings
 from edgeprune.runtimes.tensorrt import TensorRt, runtime
-from edgeprune.silence import Silence
 from edgeprune.targets import Target
 
 
@@ -50,7 +50,7 @@ def test_it_is_registered():
 def test_without_the_package_it_says_what_to_install(absent, tmp_path):
     assert runtime.facts() == {"name": "tensorrt", "version": "not installed"}
     with pytest.raises(ConfigError, match="TensorRT is not installed") as caught:
-        runtime.build(tmp_path / "m.onnx", targets.get("nvidia-gpu"), tmp_path / "e", Silence())
+        runtime.build(tmp_path / "m.onnx", targets.get("nvidia-gpu"), tmp_path / "e", NullProgress())
     assert caught.value.hint == "pip install 'edgeprune[tensorrt]'"
     assert caught.value.exit_code == 2
 
@@ -70,7 +70,7 @@ def test_without_a_gpu_it_says_that_it_asks_for_one(tmp_path, monkeypatch):
     with pytest.raises(
         DeviceError, match="TensorRT cannot start: CUDA initialization failure with error: 35"
     ) as caught:
-        runtime.build(tmp_path / "m.onnx", targets.get("nvidia-gpu"), tmp_path / "e", Silence())
+        runtime.build(tmp_path / "m.onnx", targets.get("nvidia-gpu"), tmp_path / "e", NullProgress())
     assert caught.value.exit_code == 4
 
 
@@ -112,7 +112,7 @@ class TestCards:
         said = "NVIDIA H200 has compute capability 9.0, and TensorRT-RTX 1.7.1 takes 7.5, 8.6, 12.0"
         for work in (
             lambda: runtime.require(self.HERE),
-            lambda: runtime.build(tmp_path / "m.onnx", self.HERE, tmp_path / "e", Silence()),
+            lambda: runtime.build(tmp_path / "m.onnx", self.HERE, tmp_path / "e", NullProgress()),
             lambda: runtime.open(tmp_path / "m.onnx", 1).__enter__(),
         ):
             with pytest.raises(DeviceError) as caught:

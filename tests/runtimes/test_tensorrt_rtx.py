@@ -12,11 +12,11 @@ from edgeprune import registry, targets
 from edgeprune.errors import ConfigError, DeviceError, EdgepruneError, ModelError
 from edgeprune.export import half
 from edgeprune.export.onnx import export_onnx
-from edgeprune.records import InputSpec
+from edgeprune.files.store import file_sha256
+from edgeprune.records.pruning import InputSpec
 from edgeprune.runtimes import tensorrt
 from edgeprune.runtimes._tensorrt.engine import check_header
 from edgeprune.runtimes.tensorrt_rtx import runtime
-from edgeprune.store import file_sha256
 
 library = pytest.importorskip(
     "tensorrt_rtx", reason="TensorRT-RTX is not installed: it has packages for Linux and Windows on x86-64 only"

@@ -9,7 +9,7 @@ import pytest
 
 from edgeprune import registry
 from edgeprune.errors import ConfigError, DeviceError
-from edgeprune.measurement import ENGINES, OUT, STEPS, model_file
+from edgeprune.records.device_run import ENGINES, OUT, STEPS, model_file
 from edgeprune.runtimes._trtexec.steps import timed_rounds
 from edgeprune.runtimes.trtexec import runtime
 

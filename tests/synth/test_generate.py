@@ -7,7 +7,7 @@ import pytest
 
 from edgeprune import datasets
 from edgeprune.errors import ConfigError
-from edgeprune.resources import shipped
+from edgeprune.files.shipped import shipped
 from edgeprune.synth.generate import Piece, frames_of, generate, pieces_of, table_of
 from edgeprune.synth.recipes import RECIPES, recipe
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.normalisation import normalise
-from edgeprune.silence import Silence
+from edgeprune.network.normalisation import normalise
+from edgeprune.protocols import NullProgress
 from edgeprune.tasks.bounded import fewest, top1
 
 
@@ -39,4 +39,4 @@ def test_top1_is_the_share_of_frames_named_rightly():
     frames = synthetic.frames_of(synthetic.cells(per_cell=5))
     with torch.no_grad():
         called = model.model(normalise(torch.from_numpy(frames.iq), model.input.normalisation)).argmax(1).numpy()
-    assert top1(model, frames, Silence()) == pytest.approx((called == frames.labels).mean())
+    assert top1(model, frames, NullProgress()) == pytest.approx((called == frames.labels).mean())

@@ -9,8 +9,8 @@ import synthetic
 from edgeprune import datasets
 from edgeprune.datasets import _source, arrays
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.signals import DataRef, Reading
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.records.frames import DataRef, Reading
 from edgeprune.tasks import evaluate
 from edgeprune.tasks.data import frames as inputs
 from edgeprune.tasks.data.convert import convert

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import synthetic
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import targets
 from edgeprune.datasets import StoredSamples
 from edgeprune.errors import DataError
-from edgeprune.measurement import frames_file
-from edgeprune.signals import Reading
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.records.device_run import frames_file
+from edgeprune.records.frames import Reading
 from edgeprune.tasks import precision
 from edgeprune.tasks.data.convert import convert
 from edgeprune.tasks.data.frames import frames_for

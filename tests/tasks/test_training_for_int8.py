@@ -7,13 +7,13 @@ import synthetic
 import torch
 from torch import nn
 
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.export import onnx_logits
 from edgeprune.export.onnx import export_onnx
 from edgeprune.export.quantise import calibrate, quantise
-from edgeprune.names import Split
-from edgeprune.records import Arch, InputSpec
-from edgeprune.signals import Frames
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import Arch, InputSpec
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data.frames import splits_of
 from edgeprune.tasks.precision import train_for_int8

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
 from edgeprune.train.accuracy import accuracy, compare, paired_interval, rate
 
 CLASSES = ("AM", "CW", "FM")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from edgeprune.prune.channels.narrow import narrow, soften
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 from edgeprune.train.finetune import Recipe, train
 
 RECIPE = Recipe(epochs=3, batch_size=24, learning_rate=0.1)

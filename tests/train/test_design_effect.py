@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeprune.signals import Frames
+from edgeprune.records.frames import Frames
 from edgeprune.train.accuracy import accuracy, compare, paired, rate
 from edgeprune.train.design_effect import Grouping, grouping_of
 

@@ -6,7 +6,7 @@ import synthetic
 import torch
 from torch import nn
 
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 from edgeprune.train.evaluate import predict
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from edgeprune.errors import DataError
 from edgeprune.models.resnet import ResNet
-from edgeprune.normalisation import normalise
+from edgeprune.network.normalisation import normalise
 from edgeprune.train.feed import Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, train
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from edgeprune import registry
-from edgeprune.modes import seeded
+from edgeprune.network.running import seeded
 from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, train
 

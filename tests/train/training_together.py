@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from edgeprune.normalisation import normalise
-from edgeprune.silence import Silence
+from edgeprune.network.normalisation import normalise
+from edgeprune.protocols import NullProgress
 from edgeprune.train import precision
 from edgeprune.train.feed import Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, learn_along, train
@@ -52,7 +52,7 @@ def run(folder, kind):
     teacher = None if kind == "alone" else nn.Sequential(nn.Flatten(), nn.Linear(32, 3))
     recipe = Recipe(epochs=3, batch_size=12, learning_rate=0.1, mix=0.5 if kind == "mixed" else 0.0)
     state = folder / f"{kind}.state"
-    train(Network(), feed(kind), recipe, Silence(), teacher=teacher, state_path=state)
+    train(Network(), feed(kind), recipe, NullProgress(), teacher=teacher, state_path=state)
     kept = torch.load(state, weights_only=True)
     (folder / kind).write_bytes(pickle.dumps({"weights": kept["parts"]["model"], "curve": kept["curve"]}))
 

@@ -11,10 +11,10 @@ from edgeprune.compare.cell.stages import CellWork
 from edgeprune.compare.records import Job
 from edgeprune.errors import EdgepruneError, reason_of
 from edgeprune.files.run_folder import clear_unfinished
+from edgeprune.files.store import from_plain, now, read_json, write_json
 from edgeprune.files.whole import append_text, own_folder, remove
-from edgeprune.printable import printable
 from edgeprune.protocols import Advance, Progress
-from edgeprune.store import from_plain, now, read_json, write_json
+from edgeprune.text.printable import printable
 
 _FAILURE, _LOG = "failure.json", "log.txt"
 

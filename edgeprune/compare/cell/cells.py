@@ -9,7 +9,7 @@ from edgeprune.compare.cell.settings import asked_of
 from edgeprune.compare.grid.grid import Grid, Method
 from edgeprune.compare.grid.methods import REFERENCE, WELL_KNOWN
 from edgeprune.compare.records import Cell, Job, Source
-from edgeprune.model_file import ModelOptions
+from edgeprune.network.model_file import ModelOptions
 
 Pair = tuple[Source, Source]  # a model, and frames that fit it
 

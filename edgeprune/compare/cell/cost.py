@@ -6,7 +6,7 @@ from torch import nn
 from edgeprune.compare.document import Cost
 from edgeprune.network.compute import host_copy
 from edgeprune.prune.channels.macs import macs_of
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import functools
 from edgeprune import datasets
 from edgeprune.compare.records import Source
 from edgeprune.errors import ConfigError
-from edgeprune.signals import Frames, Reading
+from edgeprune.records.frames import Frames, Reading
 from edgeprune.tasks.data.reading import Handling
 
 

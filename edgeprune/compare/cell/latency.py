@@ -6,9 +6,9 @@ from edgeprune import targets
 from edgeprune.bench import machine
 from edgeprune.compare.cell.stages import ONNX
 from edgeprune.compare.records import Job
-from edgeprune.results import BenchReport
-from edgeprune.silence import Silence
-from edgeprune.store import RunFolder, canonical_sha256, file_sha256
+from edgeprune.files.store import RunFolder, canonical_sha256, file_sha256
+from edgeprune.protocols import NullProgress
+from edgeprune.records.results import BenchReport
 from edgeprune.tasks.bench.files import BenchChoices, bench_files
 
 BENCH = "06-bench"
@@ -47,4 +47,4 @@ def latency_of(job: Job, unpruned: Job | None) -> BenchReport:
 
 def _measured(first: Path, second: Path | None, job: Job) -> BenchReport:
     choices = BenchChoices(rounds=job.bench.rounds, round_ms=job.bench.round_ms)
-    return bench_files(first, second, targets.get(job.bench.target), choices, job.folder, Silence())
+    return bench_files(first, second, targets.get(job.bench.target), choices, job.folder, NullProgress())

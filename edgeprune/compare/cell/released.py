@@ -13,13 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.criteria.synflow_search import Probe
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.protocols import Subject
 from edgeprune.prune.planning import allotment
 from edgeprune.prune.planning import plan as plan_of
 from edgeprune.prune.segmentation import fisher_segments
-from edgeprune.records import PrunePlan, Segmentation
+from edgeprune.records.pruning import PrunePlan, Segmentation
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks.plan import Planned, PlanSettings
 

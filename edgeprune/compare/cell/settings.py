@@ -4,7 +4,7 @@ from typing import Any
 
 from edgeprune.compare.grid.grid import Data, Method, Training
 from edgeprune.compare.records import Cell, Job
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
 from edgeprune.tasks.data.reading import Asked
 from edgeprune.tasks.plan import PlanSettings
 from edgeprune.train.finetune import Recipe

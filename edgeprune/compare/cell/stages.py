@@ -24,11 +24,10 @@ from edgeprune.compare.cell.settings import (
 )
 from edgeprune.compare.cell.work import SOFT_STATE, Workshop
 from edgeprune.compare.records import CellPlan, Finished, Job, Shape, Tested
+from edgeprune.files.store import RunFolder, canonical_sha256, record_sha256, to_plain
 from edgeprune.files.whole import remove, replacing
-from edgeprune.protocols import Progress
-from edgeprune.records import OnnxModel, TrainingResult
-from edgeprune.silence import Silence
-from edgeprune.store import RunFolder, canonical_sha256, record_sha256, to_plain
+from edgeprune.protocols import NullProgress, Progress
+from edgeprune.records.pruning import OnnxModel, TrainingResult
 
 MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
 REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"
@@ -46,7 +45,7 @@ class _NotDone(Exception):  # noqa: N818 (not an error)
 def finished_of(job: Job) -> Finished | None:
     """What a cell left, or None when some of it is missing or was made from something else."""
     try:
-        return CellWork(job, Silence(), dry=True).run()
+        return CellWork(job, NullProgress(), dry=True).run()
     except _NotDone:
         return None
 

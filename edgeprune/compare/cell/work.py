@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from edgeprune import checkpoint as checkpoints
 from edgeprune import targets
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.compare.cell import released
 from edgeprune.compare.cell.cost import cost_of
 from edgeprune.compare.cell.frames import frames_of
@@ -22,18 +20,20 @@ from edgeprune.compare.cell.settings import chooses_on_test, distills, plan_sett
 from edgeprune.compare.records import CellPlan, Job, Shape, Tested
 from edgeprune.errors import ModelError
 from edgeprune.export import export
-from edgeprune.frames import fit_to
-from edgeprune.modes import seeded
-from edgeprune.names import Split
+from edgeprune.files.store import to_plain
+from edgeprune.frames.labelled import fit_to
+from edgeprune.frames.splits import AUTO
+from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.cards import choose
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import Compute, brought_home
+from edgeprune.network.running import seeded
 from edgeprune.network.statistics import reestimate
 from edgeprune.protocols import Progress
 from edgeprune.prune.channels import narrow as width
-from edgeprune.records import Arch, InputSpec, OnnxModel, TrainingResult
-from edgeprune.signals import Frames, Reading
-from edgeprune.splits import AUTO
-from edgeprune.store import to_plain
+from edgeprune.records.frames import Frames, Reading
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import Arch, InputSpec, OnnxModel, TrainingResult
 from edgeprune.tasks import export as measuring
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks import train as training

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from edgeprune.names import CHANNEL_METHODS
+from edgeprune.records.names import CHANNEL_METHODS
 
 REFERENCE = "edgeprune"  # its cells say how many MACs the channel methods may leave
 

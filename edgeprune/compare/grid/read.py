@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeprune import registry, targets, tomlfile
+from edgeprune import registry, targets
 from edgeprune.compare.grid.grid import Bench, Data, Grid, Method, Network, Part, Training
 from edgeprune.compare.grid.methods import WELL_KNOWN
 from edgeprune.errors import ConfigError, unknown_name
-from edgeprune.names import BRIDGES, CHANNEL_METHODS
-from edgeprune.splits import METHODS
+from edgeprune.files import toml
+from edgeprune.frames.splits import METHODS
+from edgeprune.records.names import BRIDGES, CHANNEL_METHODS
 
 
 def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
@@ -25,7 +26,7 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
     Raises:
         ConfigError: Missing, not TOML, an unknown key or name, an empty axis, or a value that is not allowed.
     """
-    plain = tomlfile.read(path, "grid")
+    plain = toml.read(path, "grid")
     return parse(_merged(plain, overrides or {}), str(path), path.parent)
 
 
@@ -50,7 +51,7 @@ def parse(plain: Mapping[str, Any], source: str, folder: Path) -> Grid:
     try:
         grid = Grid.model_validate_json(json.dumps(spelled, default=str))
     except ValidationError as error:
-        raise _empty_axis(source, error) or tomlfile.problem(source, error, _known_keys) from error
+        raise _empty_axis(source, error) or toml.problem(source, error, _known_keys) from error
     _check_names(grid, source)
     return _with_paths(grid, folder)
 
@@ -87,7 +88,7 @@ def _empty_axis(source: str, error: ValidationError) -> ConfigError | None:
     return ConfigError(f"{source}: {where} is empty", "Name at least one, or leave the key out")
 
 
-def _known_keys(place: tomlfile.Place) -> Iterable[str]:
+def _known_keys(place: toml.Place) -> Iterable[str]:
     """The keys that are allowed where an unknown one was found."""
     parts: dict[str, type[Part]] = {
         "methods": Method,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from edgeprune.compare.document import Comparison, Row, Stat
-from edgeprune.report import numerals as n
+from edgeprune.text import numerals as n
 
 HEADER = (
     "#",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edgeprune.compare.cell.stages import RIGHT
 from edgeprune.compare.document import CellFigures, Kind, Latency, Loss, UnprunedFigures
 from edgeprune.compare.records import Finished, Job
-from edgeprune.results import BenchReport, LatencySummary
+from edgeprune.records.results import BenchReport, LatencySummary
 from edgeprune.train.accuracy import paired
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")

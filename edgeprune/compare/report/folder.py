@@ -6,8 +6,8 @@ from edgeprune.compare.document import SCHEMA, Comparison
 from edgeprune.compare.report import html, pareto
 from edgeprune.compare.report import text as pages
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import from_plain, read_json, to_plain, write_json
 from edgeprune.files.whole import replacing
-from edgeprune.store import from_plain, read_json, to_plain, write_json
 
 JSON_NAME = "compare.json"
 

@@ -8,10 +8,10 @@ from jinja2 import Environment, PackageLoader
 
 from edgeprune.compare.document import Comparison
 from edgeprune.compare.report import columns, plots, text
-from edgeprune.printable import printable
-from edgeprune.report import numerals as n
 from edgeprune.report.pages.page import environment
 from edgeprune.report.plots.canvas import Plot
+from edgeprune.text import numerals as n
+from edgeprune.text.printable import printable
 
 _INSEPARABLE = re.compile(r" (?=± )|(?<=±) |(?<=\d) (?=(?:%|ms|[kMG])(?:\W|$))")
 _LIGHT = {"--ink": "#14181f", "--muted": "#5b6472", "--line": "#e1e5ea", "--card": "#ffffff"}

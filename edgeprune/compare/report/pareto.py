@@ -9,9 +9,9 @@ from edgeprune.compare.document import Comparison, Row
 from edgeprune.compare.grid.methods import REFERENCE
 from edgeprune.compare.report import columns, labels
 from edgeprune.compare.report.labels import Label
-from edgeprune.report import numerals as n
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Plot
+from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

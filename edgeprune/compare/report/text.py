@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from edgeprune.compare.document import Comparison
 from edgeprune.compare.report import columns
-from edgeprune.printable import printable
-from edgeprune.report import numerals as n
 from edgeprune.report.pages.markdown import code, escape
+from edgeprune.text import numerals as n
+from edgeprune.text.printable import printable
 
 _TEX = {
     "\\": r"\textbackslash{}",

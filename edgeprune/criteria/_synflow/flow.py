@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
-from edgeprune.modes import evaluating
 from edgeprune.network.compute import beside
-from edgeprune.records import InputSpec
+from edgeprune.network.running import evaluating
+from edgeprune.records.pruning import InputSpec
 
 
 def magnitudes(model: nn.Module) -> dict[str, Tensor]:

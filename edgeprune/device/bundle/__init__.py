@@ -19,9 +19,9 @@ from edgeprune.errors import ConfigError, DeviceError, EdgepruneError, reason_of
 from edgeprune.files import tars
 from edgeprune.files.bounds import claimed, refuse_special
 from edgeprune.files.plain import parse_json
+from edgeprune.files.store import canonical_sha256, from_plain, to_plain
 from edgeprune.files.whole import replacing
-from edgeprune.measurement import KNOWN_FRAMES, Assignment, Plan
-from edgeprune.store import canonical_sha256, from_plain, to_plain
+from edgeprune.records.device_run import KNOWN_FRAMES, Assignment, Plan
 
 SCHEMA = "edgeprune-bundle/1"
 SHIPPED = Path(__file__).parent

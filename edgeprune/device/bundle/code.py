@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeprune.device.bundle import SCRIPTS, SHIPPED, Manifest
 from edgeprune.device.bundle.rendering import render, settings
 from edgeprune.errors import ConfigError, reason_of
-from edgeprune.measurement import Plan
+from edgeprune.records.device_run import Plan
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _DATA = re.compile(r"(models|frames)/[a-z0-9-]+\.(onnx|bin)|bundle\.json|README\.txt|SHA256SUMS")

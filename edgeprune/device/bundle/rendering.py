@@ -6,7 +6,7 @@ from shlex import quote
 from edgeprune.device import jetson
 from edgeprune.device.probe import Needs
 from edgeprune.errors import ConfigError, EdgepruneError
-from edgeprune.measurement import Plan, Step
+from edgeprune.records.device_run import Plan, Step
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from edgeprune import tomlfile
 from edgeprune.device.local import LocalTransport
 from edgeprune.errors import ConfigError, DeviceError, unknown_name
+from edgeprune.files import toml
+from edgeprune.files.store import canonical_sha256, file_sha256
 from edgeprune.protocols import Completed, LinkLost
-from edgeprune.store import canonical_sha256, file_sha256
 
 PREFIX = "replay:"
 FAULTS = {
@@ -161,7 +161,7 @@ def read(board: str) -> Recording:
     """
     if board not in names():
         raise unknown_name("replayed board", board, names())
-    return Recording.model_validate(tomlfile.read(_BOARDS / f"{board}.toml", "board"))
+    return Recording.model_validate(toml.read(_BOARDS / f"{board}.toml", "board"))
 
 
 def open_board(name: str) -> ReplayTransport:

@@ -18,8 +18,8 @@ from typing import IO
 from edgeprune.device.processes import run_to_end
 from edgeprune.device.ssh.errors import failure
 from edgeprune.errors import ConfigError, DeviceError, reason_of
+from edgeprune.files.store import file_sha256
 from edgeprune.protocols import Completed, LinkLost
-from edgeprune.store import file_sha256
 
 _BEGIN = b"@@edgeprune-begin\n"
 _END = re.compile(rb"\n@@edgeprune-end (\d+)\n\Z")

@@ -4,8 +4,8 @@ from typing import Any
 
 from edgeprune.gate.figures import BIGGER_IS_BETTER
 from edgeprune.gate.verdict import Figure, Verdict
-from edgeprune.printable import printable
-from edgeprune.report.numerals import significant
+from edgeprune.text.numerals import significant
+from edgeprune.text.printable import printable
 
 _SPELLED = {"mj": "mJ"}
 

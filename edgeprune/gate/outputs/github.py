@@ -1,7 +1,7 @@
 """Workflow commands of GitHub Actions: an annotation for each check that did not pass."""
 
 from edgeprune.gate.verdict import Check, Verdict
-from edgeprune.printable import printable
+from edgeprune.text.printable import printable
 
 _LEVELS = {"fail": "error", "inconclusive": "warning"}
 

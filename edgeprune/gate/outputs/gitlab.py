@@ -1,7 +1,7 @@
 """GitLab's metrics report: OpenMetrics text, which the merge request shows beside the target branch's."""
 
 from edgeprune.gate.verdict import EXIT_CODES, Judgement, Verdict
-from edgeprune.printable import printable
+from edgeprune.text.printable import printable
 
 _UNITS = {
     "median_ms": "milliseconds",

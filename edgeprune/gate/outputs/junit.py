@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from edgeprune.gate.verdict import Check, Verdict
-from edgeprune.printable import printable
+from edgeprune.text.printable import printable
 
 _ELEMENTS = {"fail": "failure", "inconclusive": "error"}
 

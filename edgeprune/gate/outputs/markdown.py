@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from edgeprune.gate.verdict import Check, Figure, Judgement, Outcome, Verdict
-from edgeprune.report import numerals as n
 from edgeprune.report.pages.markdown import escape
+from edgeprune.text import numerals as n
 
 MARK = "<!-- edgeprune check -->"
 """The first line, by which a comment is found again and replaced."""

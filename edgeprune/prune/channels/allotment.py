@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
 from edgeprune.network.compute import shapes_copy
+from edgeprune.network.widths import Size, is_channelwise, resize, sizes_of
 from edgeprune.prune.channels.dependencies import Group, makers
 from edgeprune.prune.channels.macs import macs_by_module, macs_of, macs_resized
-from edgeprune.records import InputSpec
-from edgeprune.widths import Size, is_channelwise, resize, sizes_of
+from edgeprune.records.pruning import InputSpec
 
 TOLERANCE = 0.05
 _NAMED = 3

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError, ModelError, reason_of
 from edgeprune.network.compute import beside, put_beside
-from edgeprune.records import InputSpec
-from edgeprune.widths import Resizable, can_pick, sizes_of
+from edgeprune.network.widths import Resizable, can_pick, sizes_of
+from edgeprune.records.pruning import InputSpec
 
 Side = Literal["inputs", "outputs", "both"]
 _FRAMES = 2

@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.compute import shapes_copy
-from edgeprune.records import InputSpec
-from edgeprune.widths import Size, is_channelwise, sizes_of
+from edgeprune.network.widths import Size, is_channelwise, sizes_of
+from edgeprune.records.pruning import InputSpec
 
 
 def macs_of(model: nn.Module, shape: InputSpec) -> int:

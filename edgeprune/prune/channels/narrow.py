@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError, ModelError, unknown_name
+from edgeprune.network.widths import Size, sizes_of
 from edgeprune.prune.channels.allotment import Wanted, allot
 from edgeprune.prune.channels.dependencies import Group
 from edgeprune.prune.channels.removal import groups_of, without
 from edgeprune.prune.channels.scores import METHODS
-from edgeprune.records import InputSpec
-from edgeprune.widths import Size, sizes_of
+from edgeprune.records.pruning import InputSpec
 
 _SOFT = "sfp"
 

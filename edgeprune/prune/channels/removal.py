@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError
 from edgeprune.network.compute import beside
+from edgeprune.network.widths import picked, replace, sizes_of
 from edgeprune.prune.channels.dependencies import Group, coupled_groups, makers
-from edgeprune.records import InputSpec
-from edgeprune.widths import picked, replace, sizes_of
+from edgeprune.records.pruning import InputSpec
 
 _FRAMES = 2
 

@@ -13,14 +13,14 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.network.compute import host_copy
-from edgeprune.probe import probe
+from edgeprune.network.probe import probe
+from edgeprune.network.unfold import unfolded
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dropping import Dropper
 from edgeprune.prune.units.grouping import begins_unit, common, grouped, is_branched, is_norm, kind_of, nodes_of
 from edgeprune.prune.units.trace import Node, NotExportedError, Piece, pieces_of
 from edgeprune.prune.units.trace_run import watched_pieces
-from edgeprune.records import InputSpec, LayerChain, Unit
-from edgeprune.unfold import unfolded
+from edgeprune.records.pruning import InputSpec, LayerChain, Unit
 
 
 def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerChain:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from edgeprune.edits import apply_edits, shortcut_of, skip_is_begin, skip_is_input
 from edgeprune.errors import ModelError, reason_of
-from edgeprune.probe import probe
+from edgeprune.network.edits import apply_edits, shortcut_of, skip_is_begin, skip_is_input
+from edgeprune.network.probe import probe
+from edgeprune.network.running import quiet_torch
+from edgeprune.network.unfold import stand_in
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.spans import place_of
-from edgeprune.records import Edit, InputSpec
-from edgeprune.silence import unheard
-from edgeprune.unfold import stand_in
+from edgeprune.records.pruning import Edit, InputSpec
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Dropper:
     def _run(self, model: nn.Module) -> torch.Tensor:
         frames = probe(*self.shape)
         try:
-            with unheard():
+            with quiet_torch():
                 answers = model(frames)
         except Exception as error:  # the network's own code
             raise ModelError(f"the network cannot run without it: {reason_of(error)}") from error

@@ -7,9 +7,9 @@ import torch
 from torch import fx, nn
 
 from edgeprune.errors import ModelError
+from edgeprune.network.tracing import traced_code
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dominators import cut
-from edgeprune.tracing import traced_code
 
 
 def place_of(model: nn.Module, core: Core) -> tuple[str, tuple[str, str]]:

@@ -12,9 +12,8 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
-from edgeprune.modes import countable
+from edgeprune.network.running import countable, quiet_torch
 from edgeprune.prune.units.dominators import cut
-from edgeprune.silence import unheard
 
 _BATCH = 2
 
@@ -62,7 +61,7 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     _require_one_input(model)
     example = torch.zeros(_BATCH, channels, length)
     try:
-        with unheard():
+        with quiet_torch():
             program = torch.export.export(model, (example,), strict=False)
     except Exception as error:  # export runs the model's own code
         raise NotExportedError(

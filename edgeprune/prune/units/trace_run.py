@@ -17,11 +17,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError
-from edgeprune.modes import countable
-from edgeprune.probe import PROBE_FRAMES, probe
+from edgeprune.network.probe import PROBE_FRAMES, probe
+from edgeprune.network.running import countable
+from edgeprune.network.unfold import FinalStates
 from edgeprune.prune.units.dominators import cut
 from edgeprune.prune.units.trace import Node, Piece
-from edgeprune.unfold import FinalStates
 
 _INPUT = "input"
 _FROM_OUTSIDE = ("from_numpy", "from_dlpack", "frombuffer", "as_tensor", "tensor")

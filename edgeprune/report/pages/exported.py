@@ -1,8 +1,8 @@
 """The table of the two exports. Pure."""
 
-from edgeprune.report import numerals as n
 from edgeprune.report.pages.tables import Row
 from edgeprune.report.schema.schema import OnnxFacts, Report
+from edgeprune.text import numerals as n
 
 
 def exports(report: Report) -> list[Row]:

@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
-from edgeprune.report import numerals as n
 from edgeprune.report.pages import layers, requirements, tables, verdict
 from edgeprune.report.pages.exported import exports
 from edgeprune.report.pages.page import environment
@@ -16,6 +15,7 @@ from edgeprune.report.plots import drawings
 from edgeprune.report.plots.canvas import Plot
 from edgeprune.report.plots.drawings import Samples
 from edgeprune.report.schema.schema import Report
+from edgeprune.text import numerals as n
 
 _INSEPARABLE = re.compile(
     r"(?<=\d) (?=(?:%|ms|[kMG]B?|to|points|bytes)(?:\W|$))|(?<=\bto) (?=[+−\d])|(?<=\bp) (?=[=<])|(?<=[=<]) (?=\d)"

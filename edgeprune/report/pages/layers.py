@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from edgeprune.report import numerals as n
 from edgeprune.report.pages.requirements import Section
 from edgeprune.report.schema.measured import LayerOf
 from edgeprune.report.schema.schema import Report
+from edgeprune.text import numerals as n
 
 _SHOWN = 8
 _LONGEST = 72

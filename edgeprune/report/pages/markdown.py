@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from edgeprune.printable import printable
-from edgeprune.report import numerals as n
 from edgeprune.report.pages import layers, requirements, tables, verdict
 from edgeprune.report.pages.exported import exports
 from edgeprune.report.schema.schema import Report, UnitDecision
+from edgeprune.text import numerals as n
+from edgeprune.text.printable import printable
 
 
 def render(report: Report) -> str:

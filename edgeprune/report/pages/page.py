@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from edgeprune.printable import line
-from edgeprune.report import numerals as n
+from edgeprune.text import numerals as n
+from edgeprune.text.printable import line
 
 
 def _shown(value: Any) -> Any:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from edgeprune.report import numerals as n
 from edgeprune.report.schema.constraints import TimedNetwork
 from edgeprune.report.schema.schema import Report
+from edgeprune.text import numerals as n
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
-from edgeprune.report import numerals as n
+from edgeprune.records.results import Rate
 from edgeprune.report.schema.measured import (
     AccuracyOf,
     AccuracySection,
@@ -12,7 +12,7 @@ from edgeprune.report.schema.measured import (
     LatencySection,
 )
 from edgeprune.report.schema.schema import Artifact, Compute, Report, Size
-from edgeprune.results import Rate
+from edgeprune.text import numerals as n
 
 
 @dataclass(frozen=True)

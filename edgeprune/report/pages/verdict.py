@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from edgeprune.report.numerals import p_value, points, points_interval, ratios
 from edgeprune.report.pages.requirements import broken
 from edgeprune.report.schema.measured import AccuracySection
 from edgeprune.report.schema.schema import Report
+from edgeprune.text.numerals import p_value, points, points_interval, ratios
 
 SIGNIFICANCE = 0.05
 Speed = Literal["faster", "not-shown", "not-measured"]

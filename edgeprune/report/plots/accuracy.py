@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprune.report import numerals as n
+from edgeprune.records.results import Rate
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Plot
 from edgeprune.report.schema.measured import AccuracyOf, AccuracySection
 from edgeprune.report.schema.schema import Training
-from edgeprune.results import Rate
+from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

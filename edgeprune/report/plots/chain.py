@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprune.report import numerals as n
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Plot
 from edgeprune.report.schema.schema import Plan, UnitDecision
+from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

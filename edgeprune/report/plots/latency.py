@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.report import numerals as n
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Plot
 from edgeprune.report.schema.measured import LatencySection
+from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis

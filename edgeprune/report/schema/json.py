@@ -11,8 +11,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import read_json
 from edgeprune.report.schema.schema import Report
-from edgeprune.store import read_json
 
 SCHEMA = "edgeprune-report/1"
 _LARGE_BYTES = 16 << 20

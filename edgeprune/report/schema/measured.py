@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from edgeprune.names import Split
-from edgeprune.results import Rate
+from edgeprune.records.names import Split
+from edgeprune.records.results import Rate
 
 
 def _inside(path: str) -> str:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from edgeprune.names import Drop
+from edgeprune.records.frames import Reading
+from edgeprune.records.names import Drop
 from edgeprune.report.schema.constraints import AccuracyBound, LatencyPlan, Width
 from edgeprune.report.schema.measured import (
     AccuracySection,
@@ -18,7 +19,6 @@ from edgeprune.report.schema.measured import (
     Sha256,
     Share,
 )
-from edgeprune.signals import Reading
 
 Facts = dict[str, JsonValue]
 

@@ -7,7 +7,7 @@ import math
 import re
 from pathlib import Path
 
-from edgeprune.measurement import LayerTime
+from edgeprune.records.device_run import LayerTime
 
 _ROW = re.compile(r'"name"\s*:\s*"(.*?)"\s*,\s*"timeMs"\s*:\s*[^,}]*,\s*"averageMs"\s*:\s*([^,}\s]+)')
 

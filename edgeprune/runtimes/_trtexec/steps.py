@@ -1,7 +1,7 @@
 """The commands that measure models with one version of trtexec, in their order."""
 
-from edgeprune.measurement import KNOWN_FRAMES, OUT, Assignment, Step, answering_file, frames_file, model_file
-from edgeprune.names import Role
+from edgeprune.records.device_run import KNOWN_FRAMES, OUT, Assignment, Step, answering_file, frames_file, model_file
+from edgeprune.records.names import Role
 from edgeprune.runtimes._trtexec.flags import WORKSPACE_MIB, Flags
 
 INPUT, OUTPUT = "iq", "logits"

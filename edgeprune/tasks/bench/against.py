@@ -9,13 +9,13 @@ from typing import Any, cast
 from edgeprune import targets
 from edgeprune.bench import samples
 from edgeprune.errors import ConfigError, DataError
+from edgeprune.files.store import file_sha256, to_plain, write_json
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.session import Session, session_of
-from edgeprune.names import Role
 from edgeprune.protocols import Progress
+from edgeprune.records.names import Role
+from edgeprune.records.results import BenchReport
 from edgeprune.report.folder import JSON_NAME
-from edgeprune.results import BenchReport
-from edgeprune.store import file_sha256, to_plain, write_json
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.bench.files import BenchChoices, bench_files
 from edgeprune.tasks.device.connect import Host

@@ -10,7 +10,7 @@ from edgeprune import registry
 from edgeprune.bench import protocol
 from edgeprune.files.whole import writable
 from edgeprune.protocols import Progress
-from edgeprune.results import BenchReport
+from edgeprune.records.results import BenchReport
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.bench.process import elsewhere
 

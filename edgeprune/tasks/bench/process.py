@@ -20,9 +20,9 @@ from edgeprune.bench import protocol
 from edgeprune.bench.protocol import Elsewhere, Frames, Measured, Settings
 from edgeprune.device.processes import run_to_end
 from edgeprune.errors import DeviceError, EdgepruneError
-from edgeprune.names import Role
-from edgeprune.silence import Silence
-from edgeprune.store import read_json, write_json
+from edgeprune.files.store import read_json, write_json
+from edgeprune.protocols import NullProgress
+from edgeprune.records.names import Role
 
 _JOB, _BATCH, _TIMES, _CORES, _ERROR = "job.json", "batch.npy", "times.npz", "cores.json", "error.json"
 _START = "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); from {module} import serve; serve(sys.argv[2])"
@@ -98,7 +98,7 @@ def serve(place: str) -> None:
             registry.get("runtimes", job["runtime"]),
             Settings(**job["settings"]),
             range(*job["numbers"]),
-            Silence(),
+            NullProgress(),
         )
     except EdgepruneError as error:
         plain = {"kind": type(error).__name__, "message": error.message, "hint": error.hint}

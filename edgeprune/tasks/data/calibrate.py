@@ -12,16 +12,16 @@ import edgeprune
 from edgeprune import datasets
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.run_folder import refuse_foreign
+from edgeprune.files.store import file_sha256, write_json
 from edgeprune.files.whole import replacing
-from edgeprune.frames import refuse_silent_classes, take_table
+from edgeprune.frames.labelled import refuse_silent_classes, take_table
+from edgeprune.frames.splits import split_sha256, split_table
 from edgeprune.protocols import FrameSource, Progress
-from edgeprune.signals import FrameTable, Reading
-from edgeprune.splits import split_sha256, split_table
-from edgeprune.store import file_sha256, write_json
+from edgeprune.records.frames import FrameTable, Reading
 from edgeprune.tasks.data import choose as choice
 
 if TYPE_CHECKING:
-    from edgeprune.model_file import ModelOptions  # which loads torch
+    from edgeprune.network.model_file import ModelOptions  # which loads torch
 
 _BLOCK_FRAMES = 4096
 
@@ -94,7 +94,7 @@ def _chosen(
     if wanted.strategy == "high-snr":
         return choice.stratified(table, choice.clear(table, train, table.source), size, seed), None
     assert wanted.model is not None
-    from edgeprune import checkpoint as checkpoints  # both load torch, which the other strategies do without
+    from edgeprune.network import checkpoint as checkpoints  # both load torch, which the other strategies do without
     from edgeprune.network.cards import choose
     from edgeprune.train.evaluate import predict
 

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.signals import FrameTable
+from edgeprune.records.frames import FrameTable
 
 STRATEGIES = ("random", "stratified", "entropy", "high-snr")
 HIGH_SNR_DB = 10

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import edgeprune
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance, writing
-from edgeprune.duplicates import fingerprints, repeated
 from edgeprune.errors import ConfigError
-from edgeprune.frames import refuse_silent_classes, take_table
+from edgeprune.files.store import file_sha256, to_plain
+from edgeprune.frames.duplicates import fingerprints, repeated
+from edgeprune.frames.labelled import refuse_silent_classes, take_table
 from edgeprune.protocols import FrameSource, Progress
-from edgeprune.signals import Reading
-from edgeprune.store import file_sha256, to_plain
+from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.known import known_set
 
 SUFFIXES = (".h5", ".hdf5")

@@ -12,20 +12,20 @@ import numpy.typing as npt
 import torch
 
 from edgeprune import datasets
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.datasets import StoredSamples
-from edgeprune.duplicates import fingerprints, refuse_shared_prints
 from edgeprune.errors import ConfigError, DataError, EdgepruneError
-from edgeprune.frames import fit_to, refuse_silent_classes, table_of, take
-from edgeprune.names import Split
-from edgeprune.normalisation import normalise
-from edgeprune.prefetch import ahead
+from edgeprune.files.prefetch import ahead
+from edgeprune.files.shipped import shipped
+from edgeprune.files.store import read_json
+from edgeprune.frames.duplicates import fingerprints, refuse_shared_prints
+from edgeprune.frames.labelled import fit_to, refuse_silent_classes, table_of, take
+from edgeprune.frames.splits import AUTO, groups_of, split_sha256, split_table
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.normalisation import normalise
 from edgeprune.protocols import Progress
-from edgeprune.records import InputSpec
-from edgeprune.resources import shipped
-from edgeprune.signals import DataRef, Frames
-from edgeprune.splits import AUTO, groups_of, split_sha256, split_table
-from edgeprune.store import read_json
+from edgeprune.records.frames import DataRef, Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import InputSpec
 from edgeprune.tasks.data.reading import SPLIT_SEED, Handling, handling_of
 
 

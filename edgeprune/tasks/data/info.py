@@ -7,12 +7,12 @@ import numpy as np
 
 from edgeprune import datasets
 from edgeprune.datasets.frames_hdf5 import provenance
-from edgeprune.duplicates import refuse_shared_prints
-from edgeprune.names import SPLITS
+from edgeprune.files.store import to_plain
+from edgeprune.frames.duplicates import refuse_shared_prints
+from edgeprune.frames.splits import AUTO, split_table
 from edgeprune.protocols import Progress
-from edgeprune.signals import FrameTable, Reading
-from edgeprune.splits import AUTO, split_table
-from edgeprune.store import to_plain
+from edgeprune.records.frames import FrameTable, Reading
+from edgeprune.records.names import SPLITS
 from edgeprune.tasks.data.known import known_set
 from edgeprune.tasks.data.survey import faults, survey
 

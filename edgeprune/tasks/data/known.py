@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from edgeprune.signals import FrameTable
+from edgeprune.records.frames import FrameTable
 
 
 @dataclass(frozen=True)

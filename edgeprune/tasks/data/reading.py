@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgeprune.checkpoint import Checkpoint
 from edgeprune.errors import unknown_name
-from edgeprune.memory import available_bytes
-from edgeprune.signals import DataRef, Frames, FrameTable, Reading
-from edgeprune.splits import AUTO, METHODS
+from edgeprune.frames.splits import AUTO, METHODS
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.records.frames import DataRef, Frames, FrameTable, Reading
+from edgeprune.tasks.data.memory import available_bytes
 
 SPLIT_SEED = 2016
 _COPIES = 3  # of the samples, at most at a time: as read, split, and normalised

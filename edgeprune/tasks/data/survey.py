@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.datasets import blocks
-from edgeprune.duplicates import fingerprints, overlapping, repeated
-from edgeprune.frames import refuse_silent_classes
+from edgeprune.frames.duplicates import fingerprints, overlapping, repeated
+from edgeprune.frames.labelled import refuse_silent_classes
+from edgeprune.frames.splits.order import OrderDependence, described, looked_at, order_dependence
 from edgeprune.protocols import FrameSource, Progress
-from edgeprune.signals import FrameTable
-from edgeprune.splits.order import OrderDependence, described, looked_at, order_dependence
+from edgeprune.records.frames import FrameTable
 
 _WHITE = 2.0  # standard deviations of the correlation of white noise
 _SIGNAL = 0.5  # neighbouring samples of an oversampled signal correlate more than this

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import edgeprune
 from edgeprune.datasets.frames_hdf5 import Append, writing
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import replacing
 from edgeprune.protocols import Progress
-from edgeprune.signals import FrameTable
-from edgeprune.store import file_sha256
+from edgeprune.records.frames import FrameTable
 from edgeprune.synth.generate import generate, pieces_of, table_of
 from edgeprune.synth.recipes import recipe
 

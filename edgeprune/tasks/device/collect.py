@@ -16,11 +16,11 @@ from edgeprune.device.probe import parse, refuse, tool_version
 from edgeprune.errors import DataError, DeviceError
 from edgeprune.files.bounds import claimed
 from edgeprune.files.npy import read_archive
-from edgeprune.measurement import RESULT, STEPS, DeviceFacts, DeviceMeasurement, TimedRound
-from edgeprune.names import Role
-from edgeprune.outcome import Agreement, DeviceAccuracy, DeviceOutcome, Energy, Power
-from edgeprune.signals import Frames
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.records.device_outcome import Agreement, DeviceAccuracy, DeviceOutcome, Energy, Power
+from edgeprune.records.device_run import RESULT, STEPS, DeviceFacts, DeviceMeasurement, TimedRound
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Role
 from edgeprune.targets import Target
 from edgeprune.tasks.device.pack import HOST
 from edgeprune.train.accuracy import compare

@@ -14,11 +14,11 @@ from edgeprune.device.bundle import Manifest, pack
 from edgeprune.device.probe import needs_of
 from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.files.whole import replacing
-from edgeprune.measurement import KNOWN_FRAMES, Assignment, answering_file, frames_file, model_file
-from edgeprune.names import Role
 from edgeprune.protocols import Progress
+from edgeprune.records.device_run import KNOWN_FRAMES, Assignment, answering_file, frames_file, model_file
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Role
 from edgeprune.runtimes.tensorrt import parse_if_installed
-from edgeprune.signals import Frames
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.data.frames import in_memory, stored
 from edgeprune.tasks.data.reading import SPLIT_SEED

@@ -17,11 +17,11 @@ from edgeprune.device.probe import needs_of, probe, refuse, tool_version
 from edgeprune.device.session import run_bundle
 from edgeprune.errors import ConfigError
 from edgeprune.files.whole import remove, replacing, writable
-from edgeprune.measurement import OUT, Assignment, EngineFile, model_file
-from edgeprune.names import Role
-from edgeprune.outcome import DeviceOutcome
 from edgeprune.protocols import DeviceRuntime, Progress
-from edgeprune.signals import Frames
+from edgeprune.records.device_outcome import DeviceOutcome
+from edgeprune.records.device_run import OUT, Assignment, EngineFile, model_file
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Role
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.device.collect import collect, facts_of
 from edgeprune.tasks.device.connect import Host, reached

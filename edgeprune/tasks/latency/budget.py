@@ -13,17 +13,17 @@ from typing import Protocol
 import numpy as np
 
 from edgeprune.bench.cost_model import CostModel, Costs
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import LatencyPlan, Timing
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.files.whole import writable
+from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.protocols import Progress
 from edgeprune.prune.planning import members_of, plan
 from edgeprune.prune.selection import select_within, worth_of
 from edgeprune.prune.shape_paths import Routes, routes_of
-from edgeprune.records import LayerChain, PrunePlan, Scores, Segmentation
-from edgeprune.signals import Frames
+from edgeprune.records.constraints import LatencyPlan, Timing
+from edgeprune.records.frames import Frames
+from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks.data.frames import frames_for

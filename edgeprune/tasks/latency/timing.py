@@ -16,15 +16,14 @@ import numpy.typing as npt
 
 from edgeprune import registry
 from edgeprune.bench import machine, protocol, samples, stats
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.choices import Timing
-from edgeprune.edits import apply_edits
 from edgeprune.export import export
+from edgeprune.files.store import RunFolder, canonical_sha256, file_sha256
 from edgeprune.files.whole import begun_folder
-from edgeprune.protocols import Progress
-from edgeprune.records import LayerChain
-from edgeprune.silence import Silence
-from edgeprune.store import RunFolder, canonical_sha256, file_sha256
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.edits import apply_edits
+from edgeprune.protocols import NullProgress, Progress
+from edgeprune.records.constraints import Timing
+from edgeprune.records.pruning import LayerChain
 from edgeprune.targets import Precision, Target
 
 _CHECKED_FRAMES = 16
@@ -122,7 +121,7 @@ class Stopwatch:
     ) -> Timing:
         """Both networks loaded anew and measured in turns."""
         runtime = registry.get("runtimes", self.target.runtime)
-        report = protocol.measure(unpruned, pruned, self.frames, runtime, settings, place, Silence())
+        report = protocol.measure(unpruned, pruned, self.frames, runtime, settings, place, NullProgress())
         assert report.pruned is not None
         found = _ratio(place / report.pruned.samples_path, place / report.baseline.samples_path)
         return Timing(
@@ -143,7 +142,7 @@ class Stopwatch:
         if not path.exists():
             network = apply_edits(self.model.model, edits, (shape.channels, shape.length)).eval()
             few = self.frames[:_CHECKED_FRAMES]
-            export(network, shape, few, self.target, path, {}, Silence(), batch_size=self.batch)
+            export(network, shape, few, self.target, path, {}, NullProgress(), batch_size=self.batch)
         return path
 
 

@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from edgeprune.bench.cost_model import CostModel, Observation, fit
-from edgeprune.choices import Timing
 from edgeprune.prune.shape_paths import Routes
-from edgeprune.records import LayerChain
+from edgeprune.records.constraints import Timing
+from edgeprune.records.pruning import LayerChain
 
 Kept = frozenset[int]
 """Droppable units that a network keeps."""

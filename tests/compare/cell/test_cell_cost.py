@@ -7,7 +7,7 @@ from torch import nn
 
 from edgeprune import registry
 from edgeprune.compare.cell.cost import cost_of
-from edgeprune.records import InputSpec
+from edgeprune.records.pruning import InputSpec
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 from edgeprune.compare.cell.cells import baseline_job, expand, job_of
 from edgeprune.compare.grid.read import parse
 from edgeprune.compare.records import Source
-from edgeprune.model_file import ModelOptions
+from edgeprune.network.model_file import ModelOptions
 
 A, B = (Source(name, Path(f"{name}.pt"), name * 64) for name in "ab")
 X, Y = (Source(name, Path(f"{name}.npz"), name * 64) for name in "xy")

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from edgeprune.compare.report import columns, folder, html, pareto
 from edgeprune.compare.report import text as pages
 from edgeprune.errors import ConfigError
-from edgeprune.store import to_plain
+from edgeprune.files.store import to_plain
 
 
 @pytest.fixture(scope="module")

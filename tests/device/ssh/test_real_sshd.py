@@ -15,7 +15,7 @@ from stand_in import PATIENCE_S, WORK, StandIn, eventually, tool, writing
 from edgeprune.device import archive, bundle
 from edgeprune.device.bundle import read_manifest
 from edgeprune.device.probe import Needs
-from edgeprune.measurement import Plan
+from edgeprune.records.device_run import Plan
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(
@@ -28,9 +28,9 @@ import sys, time
 from pathlib import Path
 from edgeprune.device.session import Patience, run_bundle
 from edgeprune.device.ssh import SshTransport
-from edgeprune.silence import Silence
+from edgeprune.silence import NullProgress
 
-class Notes(Silence):
+class Notes(NullProgress):
     def note(self, text):
         print(text, flush=True)
 

@@ -8,9 +8,9 @@ import torch
 from scipy.cluster.hierarchy import fcluster, linkage
 from torch import nn
 
-from edgeprune.names import CHANNEL_METHODS
 from edgeprune.prune.channels.dependencies import Group, Member
 from edgeprune.prune.channels.scores import METHODS
+from edgeprune.records.names import CHANNEL_METHODS
 
 
 def one_layer(rows, gammas=None):

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.widths import resize, sizes_of
 from edgeprune.prune.channels.allotment import TOLERANCE
 from edgeprune.prune.channels.macs import macs_of
 from edgeprune.prune.channels.narrow import narrow, soften
 from edgeprune.prune.channels.scores import METHODS
 from edgeprune.prune.units.trace import pieces_of
-from edgeprune.records import Edit, InputSpec
-from edgeprune.widths import resize, sizes_of
+from edgeprune.records.pruning import Edit, InputSpec
 
 SHAPE = InputSpec(2, 16)
 each_method = pytest.mark.parametrize("method", METHODS)

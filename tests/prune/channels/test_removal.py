@@ -11,11 +11,11 @@ from synthetic import Doing, Padding
 from torch import nn
 from torch.nn import functional
 
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.edits import apply_edits
 from edgeprune.prune.channels.removal import groups_of, without
-from edgeprune.records import Edit, InputSpec
+from edgeprune.records.pruning import Edit, InputSpec
 
 SHAPE = InputSpec(2, 16)
 

@@ -15,19 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from edgeprune import checkpoint as checkpoints
-from edgeprune.checkpoint import Checkpoint
-from edgeprune.edits import apply_edits, lost_parameters
 from edgeprune.errors import ModelError
 from edgeprune.export import export
-from edgeprune.model_file import ModelOptions
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.activations import read, taps_of
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.edits import apply_edits, lost_parameters
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.network.unfold import unfolded
 from edgeprune.prune.planning import units_to_keep
 from edgeprune.prune.surgery import apply
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Arch, InputSpec, PrunePlan
-from edgeprune.taps import read, taps_of
+from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
 from edgeprune.targets import get
-from edgeprune.unfold import unfolded
 
 SHAPE = InputSpec(CHANNELS, LENGTH)
 FACTORY = "networks_of_the_tests:build"

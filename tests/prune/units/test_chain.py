@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Edit, InputSpec
+from edgeprune.records.pruning import Edit, InputSpec
 
 NETWORKS = [("resnet56-1d", 32, 3), ("resnet56", 128, 11), ("resnet110", 128, 11)]
 

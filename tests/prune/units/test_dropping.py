@@ -7,11 +7,11 @@ from synthetic import Doing
 from torch import nn
 from torch.nn import functional
 
-from edgeprune.edits import apply_edits
+from edgeprune.network.edits import apply_edits
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.trace import Node
-from edgeprune.records import Edit, InputSpec
+from edgeprune.records.pruning import Edit, InputSpec
 
 LENGTH = 16
 

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
+from edgeprune.network.tracing import traced_code
 from edgeprune.prune.units.spans import span_of
-from edgeprune.tracing import traced_code
 
 
 class Code(nn.Module):

@@ -11,14 +11,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeprune.edits import apply_edits
 from edgeprune.errors import ModelError
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.unfold import unfolded
 from edgeprune.prune.units import chain as layers
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.prune.units.trace import NotExportedError, pieces_of
 from edgeprune.prune.units.trace_run import watched_pieces
-from edgeprune.records import InputSpec
-from edgeprune.unfold import unfolded
+from edgeprune.records.pruning import InputSpec
 
 LENGTH = 16
 SHAPE = InputSpec(2, LENGTH)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from fake_run import KEPT, bench, comparison, document, evidence, origin, plan, times
 
+from edgeprune.records.results import BenchReport
 from edgeprune.report.document import build
 from edgeprune.report.pages import html
 from edgeprune.report.plots import drawings as plots
 from edgeprune.report.plots.drawings import Samples
 from edgeprune.report.schema.json import parse
-from edgeprune.results import BenchReport
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 from fake_run import bench, chain, evidence, origin, sha
 
-from edgeprune.choices import AccuracyBound, LatencyPlan, Narrowing, Timing, Trial
+from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, Timing, Trial
 from edgeprune.report.document import build
-from edgeprune.report.numerals import told_apart
 from edgeprune.report.pages import html, markdown, verdict
 from edgeprune.report.pages.requirements import broken, sections
 from edgeprune.report.schema.json import parse
+from edgeprune.text.numerals import told_apart
 
 MEASURED_MS = bench().pruned.median_ms  # about half a millisecond
 

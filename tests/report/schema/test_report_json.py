@@ -5,8 +5,8 @@ import pytest
 from fake_run import document
 
 from edgeprune.errors import ConfigError
+from edgeprune.files.store import write_json
 from edgeprune.report.schema import json as report_json
-from edgeprune.store import write_json
 
 
 def test_the_published_schema_is_that_of_the_code(schema):

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import entropy as of_scipy
 
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.signals import FrameTable
+from edgeprune.records.frames import FrameTable
 from edgeprune.tasks.data import choose as choice
 
 # 3 classes at 4 SNRs, 30 frames of each; train is two thirds

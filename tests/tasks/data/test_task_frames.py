@@ -7,9 +7,9 @@ import synthetic
 
 from edgeprune import datasets
 from edgeprune.errors import ConfigError, DataError
-from edgeprune.signals import DataRef, Reading
-from edgeprune.splits import split_sha256, split_table
-from edgeprune.store import file_sha256
+from edgeprune.files.store import file_sha256
+from edgeprune.frames.splits import split_sha256, split_table
+from edgeprune.records.frames import DataRef, Reading
 from edgeprune.tasks import plan
 from edgeprune.tasks.data import frames as inputs
 from edgeprune.tasks.data import reading

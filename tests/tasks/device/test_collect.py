@@ -10,7 +10,7 @@ from edgeprune.bench.samples import read
 from edgeprune.device.bundle import pack
 from edgeprune.device.probe import needs_of
 from edgeprune.errors import DataError, DeviceError
-from edgeprune.measurement import Assignment, DeviceMeasurement, EngineFile, TimedRound
+from edgeprune.records.device_run import Assignment, DeviceMeasurement, EngineFile, TimedRound
 from edgeprune.targets import Target
 from edgeprune.tasks.device.collect import collect
 from edgeprune.tasks.device.pack import HOST

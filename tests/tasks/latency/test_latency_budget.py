@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 
-from edgeprune.choices import Timing
 from edgeprune.errors import ConfigError, ModelError
+from edgeprune.protocols import NullProgress
 from edgeprune.prune.selection import worth_of
 from edgeprune.prune.shape_paths import END, Routes, Stop
-from edgeprune.records import LayerChain, Scores, Segmentation, Unit
-from edgeprune.silence import Silence
+from edgeprune.records.constraints import Timing
+from edgeprune.records.pruning import LayerChain, Scores, Segmentation, Unit
 from edgeprune.targets import Target
 from edgeprune.tasks.latency import budget
 from edgeprune.tasks.latency import unit_costs as costs
@@ -55,7 +55,7 @@ class Clock:
         return Timing(units, "0" * 64, ratio * UNPRUNED_MS, UNPRUNED_MS, ratio, (ratio, ratio), "latency/x.npz")
 
 
-class Notes(Silence):
+class Notes(NullProgress):
     def __init__(self):
         self.said = []
 
@@ -180,7 +180,7 @@ class Cache(Clock):
 def largest_error(clock):
     """Of the latencies predicted for all networks, with the number of networks timed for it."""
     kinds = kinds_of(CHAIN)
-    timed = probed(lambda kept: clock.time(kept, Silence()), kinds, ROUTES)
+    timed = probed(lambda kept: clock.time(kept, NullProgress()), kinds, ROUTES)
     model = fitted(timed, kinds, ROUTES)
     sets = [frozenset(kept) for size in range(8) for kept in itertools.combinations(range(1, 8), size)]
     errors = [model.latency(work_of(kept, kinds, ROUTES)) / clock.ratio(kept) - 1 for kept in sets]

@@ -8,11 +8,11 @@ import pytest
 import synthetic
 
 from edgeprune.bench import protocol, samples, stats
-from edgeprune.edits import apply_edits
+from edgeprune.files.store import file_sha256
+from edgeprune.network.edits import apply_edits
+from edgeprune.protocols import NullProgress
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records import Edit
-from edgeprune.silence import Silence
-from edgeprune.store import file_sha256
+from edgeprune.records.pruning import Edit
 from edgeprune.targets import Bench, Target
 from edgeprune.tasks.latency import timing as stopwatch
 from edgeprune.tasks.latency.timing import Stopwatch
@@ -55,7 +55,7 @@ def watch(folder, kept=KEPT):
     model, chain = small()
     frames = synthetic.frames_of(synthetic.cells(per_cell=2)).iq
     with Stopwatch(model, chain, frames, TARGET, "fp32", 1, folder) as stopwatch:
-        return stopwatch.time(kept, Silence())
+        return stopwatch.time(kept, NullProgress())
 
 
 def test_says_what_was_timed_and_keeps_every_time(timed):

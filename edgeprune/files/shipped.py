@@ -1,0 +1,18 @@
+"""Where the shipped files are: in the installed package, or beside it in a source tree."""
+
+from pathlib import Path
+
+from edgeprune.errors import EdgepruneError
+
+
+def shipped(folder: str) -> Path:
+    """The shipped folder of that name ('targets', 'calib_data').
+
+    Raises:
+        EdgepruneError: The installation lacks it.
+    """
+    package = Path(__file__).parents[1]
+    for parent in (package / "shipped", package.parent):
+        if (parent / folder).is_dir():
+            return parent / folder
+    raise EdgepruneError(f"the shipped folder {folder!r} is missing from {package}", "Install edgeprune again")

@@ -1,0 +1,1 @@
+"""Labelled frames: checked, searched for duplicates, and split."""

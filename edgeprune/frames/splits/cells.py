@@ -1,0 +1,37 @@
+"""The cells that a split treats alike: the frames of one modulation at one SNR."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune.records.frames import FrameTable
+from edgeprune.records.names import Split
+
+Indices = npt.NDArray[np.int64]
+Parts = dict[Split, Indices]
+
+TRAIN_SHARE = 0.72
+VALIDATION_SHARE = 0.08
+
+
+def cells(table: FrameTable) -> Iterator[tuple[str, int, Indices]]:
+    """Name, SNR in dB (0 when unknown) and frames of each (modulation, SNR), in the order of both."""
+    snrs = np.zeros(len(table), dtype=np.int64) if table.snrs is None else table.snrs
+    order = np.lexsort((snrs, table.labels))
+    keys = np.stack([table.labels[order], snrs[order]], axis=1)
+    bounds = np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1)) + 1
+    for cell in np.split(order, bounds):
+        yield table.classes[table.labels[cell[0]]], int(snrs[cell[0]]), cell
+
+
+def bounds(count: int) -> list[int]:
+    """Where `count` frames are cut into train, validation and test, each of at least one."""
+    validation = max(1, round(VALIDATION_SHARE * count))
+    train = max(1, min(round(TRAIN_SHARE * count), count - validation - 1))
+    return [train, train + validation]
+
+
+def joined(parts: Mapping[Split, list[Indices]]) -> Parts:
+    """The pieces of each part as one, sorted."""
+    return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}

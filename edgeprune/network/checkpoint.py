@@ -1,0 +1,310 @@
+"""The model file: weights, and all it takes to use them. Loading one never runs code from the file.
+
+`save` writes a dict that `torch.load(weights_only=True)` reads; `load` also takes a bare state dict of a registered
+network or of one that a user's function builds, and, when the user trusts the file, a pickled module or an exported
+program, which then travel inside the model file.
+"""
+
+import hashlib
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from edgeprune import registry
+from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.files.bounds import claimed, refuse_inflated
+from edgeprune.files.store import file_sha256, from_plain, to_plain
+from edgeprune.files.whole import replacing
+from edgeprune.frames.labelled import refuse_class_name
+from edgeprune.network import foreign
+from edgeprune.network.edits import apply_edits
+from edgeprune.network.model_file import FORMAT, ModelOptions, described, is_state, read
+from edgeprune.network.widths import Size, resize
+from edgeprune.records.frames import DataRef
+from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
+
+_EMBEDDED = ("pickle", "exported")
+_MOST_INPUTS = 1 << 24
+_MOST_CLASSES = 10_000
+_MOST_GROUPED = 1 << 24  # inputs times outputs where channels are in groups, and weights are fewer
+_DRAWING = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}
+_FIELDS = ("arch", "state_dict", "classes", "input", "data", "plan", "metrics")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights and what it needs to be used.
+
+    Attributes:
+        model: In eval mode, on the CPU; takes normalised frames (N, channels, length).
+        arch: How it was built, before any unit was dropped.
+        classes: Names of its outputs, in their order; sorted in what `train` writes.
+        input: What it is fed.
+        data: What it was trained on, if known.
+        plan: What was dropped, or None.
+        metrics: Figures of its training, plain JSON values.
+        widths: (inputs, outputs) of the modules that were narrowed, by path.
+        embedded: The pickled module or exported program it is built from, or nothing.
+        name: Short name for reports: the file's stem.
+        sha256: Of the file; empty for one that was not saved.
+    """
+
+    model: nn.Module
+    arch: Arch
+    classes: tuple[str, ...]
+    input: InputSpec
+    data: DataRef | None
+    plan: PrunePlan | None
+    metrics: dict[str, Any]
+    widths: dict[str, Size] = field(default_factory=dict)
+    embedded: bytes = b""
+    name: str = ""
+    sha256: str = ""
+
+    @property
+    def trusted(self) -> ModelOptions:
+        """The options that load what is saved of this model: the user trusts the bytes that build it, and no others."""
+        embedded = self.arch.source in _EMBEDDED
+        return ModelOptions(
+            factory=self.arch.name if self.arch.source == "factory" else None,
+            trust_pickle=embedded,
+            embedded_sha256=hashlib.sha256(self.embedded).hexdigest() if embedded else None,
+        )
+
+
+def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
+    """The network as it was before any unit was dropped; untrained, unless it is built from a pickle or program.
+
+    Runs the user's code for a factory or a pickle: whoever calls it must have the user's word.
+
+    Raises:
+        ConfigError: No family builds that name, or there is no such factory.
+        ModelError: The arguments do not fit the family, or the user's code fails.
+    """
+    if arch.source == "factory":
+        return foreign.from_factory(arch.name)
+    if arch.source == "pickle":
+        return foreign.from_pickle(embedded, arch.name)
+    if arch.source == "exported":
+        return foreign.from_exported(embedded, arch.name)
+    family = registry.family_of(arch.name)
+    try:
+        model: nn.Module = family.build(arch.name, **arch.arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{arch.name} cannot be built with {arch.arguments}: {reason_of(error)}") from error
+    return model
+
+
+def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], shape: InputSpec) -> nn.Module:
+    """A network as it was built with its units dropped and its modules narrowed.
+
+    Raises:
+        ModelError: The plan or the widths are of another network.
+    """
+    if plan is not None:
+        model = apply_edits(model, plan.edits, (shape.channels, shape.length))
+    resize(model, widths)
+    return model
+
+
+def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """Write the model file atomically; returns the checkpoint with its name and sha256.
+
+    Raises:
+        ConfigError: The place cannot be written.
+    """
+    content = {
+        "format": FORMAT,
+        "arch": to_plain(checkpoint.arch),
+        "state_dict": checkpoint.model.state_dict(),
+        "classes": list(checkpoint.classes),
+        "input": to_plain(checkpoint.input),
+        "data": None if checkpoint.data is None else to_plain(checkpoint.data),
+        "plan": None if checkpoint.plan is None else to_plain(checkpoint.plan),
+        "metrics": checkpoint.metrics,
+        "widths": {path: list(size) for path, size in checkpoint.widths.items()},
+        "embedded": torch.frombuffer(bytearray(checkpoint.embedded), dtype=torch.uint8)
+        if checkpoint.embedded
+        else None,
+    }
+    write_tensors(path, content)
+    return replace(checkpoint, name=path.stem, sha256=file_sha256(path))
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write a dict of tensors and plain values atomically.
+
+    It is made in memory first, since torch does not say why a file could not be written.
+
+    Raises:
+        ConfigError: The place cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def load(path: Path, options: ModelOptions | None = None, sha256: str | None = None) -> Checkpoint:
+    """Read a model file.
+
+    Args:
+        path: Of the file.
+        options: What it does not say itself, and what of it may run code.
+        sha256: Of the file that is meant; another is not loaded.
+
+    Raises:
+        ConfigError: No such file, another than is meant, or an option is missing that a bare state dict needs, or that
+            allows code to run.
+        ModelError: Not a model file, one that would run code (it is not run), or weights that do not fit.
+    """
+    options = options or ModelOptions()
+    if sha256 is not None and (not path.is_file() or file_sha256(path) != sha256):
+        raise ConfigError(f"{path} changed since it was first read", "Start again")
+    content = read(path, options)
+    bare = content.get("format") != FORMAT
+    if bare:
+        content = described(content, path, options)
+    missing = [field for field in _FIELDS if field not in content]
+    if missing:
+        raise ModelError(f"{path} lacks {', '.join(missing)}", "Write it again with this version of edgeprune")
+    try:
+        plan = None if content["plan"] is None else from_plain(PrunePlan, content["plan"], str(path))
+        arch = from_plain(Arch, content["arch"], str(path))
+        shape = from_plain(InputSpec, content["input"], str(path))
+        data = None if content["data"] is None else from_plain(DataRef, content["data"], str(path))
+        classes = from_plain(tuple[str, ...], content["classes"], str(path))
+        metrics = from_plain(dict[str, Any], content["metrics"], str(path))
+        widths = from_plain(dict[str, tuple[int, int]], content.get("widths") or {}, str(path))
+    except ConfigError as error:
+        raise ModelError(error.message) from error
+    _check_sizes(path, arch, shape, classes, plan)
+    _require_trust(path, arch, options, bare)
+    embedded = content.get("embedded")
+    blob = bytes(embedded.numpy().tobytes()) if isinstance(embedded, Tensor) else b""
+    if options.embedded_sha256 not in (None, hashlib.sha256(blob).hexdigest()):
+        raise ConfigError(
+            f"{path} embeds another network than the model that you trust; nothing was run",
+            "It was changed after it was written: use another --out, or remove the file",
+        )
+    state = content["state_dict"]
+    if arch.source == "registered":
+        _check_network(path, arch)
+    if is_state(state):
+        _check_widths(path, widths, state)
+    model = rebuilt(build(arch, blob), plan, widths, shape)
+    outputs = arch.arguments.get("classes", len(classes))
+    if outputs != len(classes):
+        raise ModelError(f"{path} names {len(classes)} classes for a network of {outputs} outputs")
+    if state is not None or not bare:
+        _fill(model, state, path, arch.name)
+    return Checkpoint(
+        model=model.eval(),
+        arch=arch,
+        classes=classes,
+        input=shape,
+        data=data,
+        plan=plan,
+        metrics=metrics,
+        widths=widths,
+        embedded=blob,
+        name=path.stem,
+        sha256=file_sha256(path),
+    )
+
+
+def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, ...], plan: PrunePlan | None) -> None:
+    """Refuse inputs, classes and shapes that no network has, before anything of that size is made."""
+    if not 1 <= shape.channels * shape.length <= _MOST_INPUTS or min(shape.channels, shape.length) < 1:
+        raise ModelError(f"{path} takes {shape.channels} x {shape.length} samples; allowed are 1 to {_MOST_INPUTS}")
+    for how, number in (("named", len(classes)), ("built", arch.arguments.get("classes", 0))):
+        if type(number) is int and number > _MOST_CLASSES:
+            raise ModelError(f"{path} has {number} classes {how}; allowed are {_MOST_CLASSES}")
+    for name in classes:
+        refuse_class_name(name, str(path))
+    for edit in () if plan is None else plan.edits:
+        if edit.expand is not None and not 0 <= math.prod(edit.expand) <= _MOST_INPUTS:
+            raise ModelError(f"{path} expands a unit to {edit.expand!s:.60}; allowed are {_MOST_INPUTS} values")
+
+
+class _NotDrawn(TorchFunctionMode):
+    """Leaves out the drawing of random weights, for which torch would load its compiler where they have no values."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _check_network(path: Path, arch: Arch) -> None:
+    """Refuse a network that is far larger than the file, before it is made; pruning does not take as much away."""
+    try:
+        with torch.device("meta"), _NotDrawn():
+            network = registry.family_of(arch.name).build(arch.name, **arch.arguments)
+    except (TypeError, ValueError, RuntimeError):  # `build` says what is wrong
+        return
+    sizes = [tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers())]
+    with claimed(path, f"a file of {arch.name}", ModelError):
+        refuse_inflated(sum(sizes), path.stat().st_size, "that network")
+
+
+def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor]) -> None:
+    """Refuse widths that the weights of the file do not have."""
+    for module, size in widths.items():
+        own = [tensor.numel() for name, tensor in state.items() if name.startswith(f"{module}.")]
+        most = max(own or [tensor.numel() for tensor in state.values()], default=0)
+        if max(size) > most or (own and math.prod(size) > max(most, _MOST_GROUPED)):
+            raise ModelError(f"{path} makes {module!r:.80} {size[0]} by {size[1]} wide, and has {most} weights for it")
+
+
+def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> None:
+    """Refuse to run what the user did not ask for, and options that contradict the file."""
+    if arch.source == "factory" and options.factory != arch.name:
+        raise ConfigError(
+            f"{path} is built by {arch.name}, code that is not run without being asked for",
+            f"If you trust it, add --factory {arch.name}",
+        )
+    if arch.source in _EMBEDDED and not options.trust_pickle:
+        raise ConfigError(
+            f"{path} holds a network as a pickle, which can run code; nothing was run",
+            "If you trust it, add --trust-pickle",
+        )
+    if bare:
+        return
+    allowed = ModelOptions(
+        factory=options.factory if arch.source == "factory" else None,
+        trust_pickle=options.trust_pickle,
+        embedded_sha256=options.embedded_sha256,
+    )
+    if options != allowed:
+        raise ConfigError(
+            f"{path} says itself what network it is",
+            "Leave out --arch, --factory, --class-names, --input-shape and --normalisation",
+        )
+
+
+def _fill(model: nn.Module, state: Any, path: Path, name: str) -> None:
+    if not is_state(state):
+        raise ModelError(f"the weights in {path} are no dict of tensors but a {type(state).__name__}")
+    expected = model.state_dict()
+    problems = [f"{key} is missing" for key in expected if key not in state]
+    problems += [f"{key} is not in the network" for key in state if key not in expected]
+    problems += [
+        f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise ModelError(f"the weights in {path} do not fit {name}: {problems[0]}{more}")
+    model.load_state_dict(state)

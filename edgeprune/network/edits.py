@@ -1,0 +1,233 @@
+"""Edits: how a network is rebuilt from the unpruned one, when it is pruned and again whenever it is loaded.
+
+A dropped unit is one or several modules replaced, or a span of a module's traced code cut out. `identity` puts nothing
+in its place. `shortcut` keeps what a residual unit does beside its body: its last addition is replaced by the operand
+that is the skip branch, and what only the body needed is deleted; a skip branch that was broadcast in the addition is
+expanded to the shape the addition had. `adapter` puts nothing in the place of a unit that changed the shape, and the
+layers after it are rebuilt for the shape that now arrives.
+"""
+
+import copy
+import operator
+from collections.abc import Sequence
+from itertools import groupby
+
+import torch
+from torch import fx, nn
+
+from edgeprune.errors import ModelError, reason_of
+from edgeprune.network.refitting import refit
+from edgeprune.network.tracing import graph_of, traced_code
+from edgeprune.network.unfold import stand_in, unfolded
+from edgeprune.network.widths import Resizable
+from edgeprune.records.pruning import Edit, Unit
+
+_aten = torch.ops.aten
+_ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_", _aten.add.Tensor, _aten.add_.Tensor)
+
+
+def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int]) -> nn.Module:
+    """A copy of the model with the edits made; the model itself is untouched.
+
+    Args:
+        model: The network, unfolded or not.
+        edits: What to drop. None leaves a plain copy.
+        shape: (channels, length) of a frame, for the layers that must be rebuilt.
+
+    Raises:
+        ModelError: An edit names a module that is not there, or one without a skip branch; or nothing fits any more.
+    """
+    edited = copy.deepcopy(model)
+    if not edits:
+        return edited
+    edited = unfolded(edited)
+    for edit in edits:
+        if edit.span is None:
+            _replace(edited, edit)
+    spans = sorted((edit for edit in edits if edit.span is not None), key=lambda edit: edit.path)
+    for path, cuts in groupby(spans, key=lambda edit: edit.path):
+        edited = _cut(edited, path, list(cuts))
+    if any(edit.drop == "adapter" for edit in edits):
+        refit(edited, shape)
+    return edited
+
+
+def lost_parameters(model: nn.Module, unit: Unit) -> list[nn.Parameter]:
+    """The parameters that a network loses with a unit; a shortcut that stays keeps its own."""
+    edit = unit.edit or Edit(unit.path, unit.drop or "identity")
+    if edit.span is not None:
+        whole, left = (
+            {name for name, _ in _cut(copy.deepcopy(model), edit.path, cuts).named_parameters()}
+            for cuts in ([], [edit])
+        )
+        return [parameter for name, parameter in model.named_parameters() if name in whole - left]
+    paths = edit.path.split("+")
+    kept: set[nn.Parameter] = set()
+    if edit.drop == "shortcut":
+        kept = set(shortcut_of(model.get_submodule(edit.path), edit.path, None).parameters())
+    lost = dict.fromkeys(parameter for path in paths for parameter in model.get_submodule(path).parameters())
+    return [parameter for parameter in lost if parameter not in kept]
+
+
+def _replace(edited: nn.Module, edit: Edit) -> None:
+    for path in edit.path.split("+"):
+        try:
+            module = edited.get_submodule(path)
+        except AttributeError as error:
+            raise ModelError(f"the plan drops {path!r}, which the network does not have") from error
+        if module is edited:
+            raise ModelError("the plan drops the whole network")
+        replacement = shortcut_of(module, path, edit.expand) if edit.drop == "shortcut" else stand_in(module)
+        replacement.train(module.training)
+        edited.set_submodule(path, replacement)
+
+
+def _cut(edited: nn.Module, path: str, cuts: list[Edit]) -> nn.Module:
+    """The network without spans of the code of one of its modules."""
+    module = edited.get_submodule(path)
+    traced = traced_code(module, path)
+    nodes = {node.name: (position, node) for position, node in enumerate(traced.graph.nodes)}
+    missing = [name for edit in cuts for name in edit.span or () if name not in nodes]
+    if missing:
+        raise ModelError(
+            f"the plan drops {missing[0]!r} in the code of {path or 'the network'}, which has no such step"
+        )
+    for edit in sorted(cuts, key=lambda edit: nodes[(edit.span or ("", ""))[1]][0], reverse=True):
+        assert edit.span is not None
+        (_, begin), (_, end) = (nodes[name] for name in edit.span)
+        if edit.drop == "shortcut":
+            inside = between(begin, end)
+            addition, skip = residual_addition(traced, inside, path)
+            _substitute(traced.graph, addition, skip, edit.expand)
+        else:
+            end.replace_all_uses_with(begin)
+    traced = _tidied(traced).train(module.training)
+    if not path:
+        return traced
+    edited.set_submodule(path, traced)
+    return edited
+
+
+def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) -> nn.Module:
+    """What is left of a residual module without its body.
+
+    Args:
+        module: The residual module; not changed, its skip branch is shared with the result.
+        path: Its name, for messages.
+        expand: Shape (without batch) to broadcast the skip branch to, or None when it has that shape.
+
+    Raises:
+        ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
+    """
+    traced = _traced(module, path)
+    addition, skip = residual_addition(traced, set(traced.graph.nodes), path)
+    _substitute(traced.graph, addition, skip, expand)
+    return _tidied(traced)
+
+
+def _substitute(graph: fx.Graph, addition: fx.Node, skip: fx.Node, expand: tuple[int, ...] | None) -> None:
+    """Put the skip branch in the place of an addition."""
+    if expand is not None:
+        with graph.inserting_before(addition):
+            skip = graph.call_method("expand", (skip, -1, *expand))
+    addition.replace_all_uses_with(skip)
+
+
+def _tidied(traced: fx.GraphModule) -> fx.GraphModule:
+    """The same without steps that nothing needs, and without the modules and weights of such steps."""
+    traced.graph.eliminate_dead_code()
+    return fx.GraphModule(traced, traced.graph)
+
+
+def skip_is_input(module: nn.Module, path: str) -> bool:
+    """Whether a residual module adds its body to nothing but its input.
+
+    Raises:
+        ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
+    """
+    traced = _traced(module, path)
+    _, skip = residual_addition(traced, set(traced.graph.nodes), path)
+    return all(node.op == "placeholder" or is_identity(traced, node) for node in _ancestors(skip))
+
+
+def skip_is_begin(module: nn.Module, path: str, span: tuple[str, str]) -> bool:
+    """Whether a span of a module's code adds its body to nothing but what goes into it.
+
+    Raises:
+        ModelError: The code cannot be traced, or the span does not end in the addition of a body and a skip branch.
+    """
+    traced = traced_code(module, path)
+    begin, end = (next(node for node in traced.graph.nodes if node.name == name) for name in span)
+    inside = between(begin, end)
+    _, skip = residual_addition(traced, inside, path)
+    return all(node is begin or is_identity(traced, node) for node in _ancestors(skip) & {begin, *inside})
+
+
+def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a step of traced code is a module that does nothing."""
+    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), nn.Identity)
+
+
+class _KeepsWidths(fx.Tracer):
+    """Traces into modules, but not into one that knows its widths: written into the code they could not change."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Resizable) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(module: nn.Module, path: str) -> fx.GraphModule:
+    try:
+        return graph_of(module, _KeepsWidths())
+    except Exception as error:  # tracing runs the module's own code
+        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {reason_of(error)}") from error
+
+
+def residual_addition(traced: fx.GraphModule, inside: set[fx.Node], path: str) -> tuple[fx.Node, fx.Node]:
+    """The last addition among some steps, and its operand that is the skip branch: the one of fewer layers, then steps.
+
+    An addition of a bias is none: both operands must come from the input.
+
+    Raises:
+        ModelError: There is no addition of two branches.
+    """
+
+    def size(operand: fx.Node) -> tuple[int, int]:
+        steps = _ancestors(operand)
+        return sum(_has_weights(traced, step) for step in steps), len(steps)
+
+    for node in reversed([node for node in traced.graph.nodes if node in inside]):
+        operands = [argument for argument in node.args if isinstance(argument, fx.Node) and _from_input(argument)]
+        if node.target in _ADDITIONS and len(operands) == 2:
+            return node, min(operands, key=size)
+    raise ModelError(f"{path or 'the network'} does not add a body to a skip branch")
+
+
+def _has_weights(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return next(traced.get_submodule(str(node.target)).parameters(), None) is not None
+    return node.op == "get_attr"
+
+
+def between(begin: fx.Node, end: fx.Node) -> set[fx.Node]:
+    """The nodes that the second is computed from after the first, the second included."""
+    after = {begin}
+    for node in begin.graph.nodes:
+        if after & set(node.all_input_nodes):
+            after.add(node)
+    return (after & _ancestors(end)) - {begin}
+
+
+def _from_input(node: fx.Node) -> bool:
+    return any(ancestor.op == "placeholder" for ancestor in _ancestors(node))
+
+
+def _ancestors(node: fx.Node) -> set[fx.Node]:
+    """The node and all that it is computed from, the module's input included."""
+    found: set[fx.Node] = set()
+    queue = [node]
+    while queue:
+        current = queue.pop()
+        if current not in found:
+            found.add(current)
+            queue += current.all_input_nodes
+    return found

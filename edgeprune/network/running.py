@@ -1,0 +1,80 @@
+"""How a network runs for a while: in evaluation mode, seeded, with every product counted, or without warnings."""
+
+import contextlib
+import io
+import logging
+import random
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards every module is back in its own mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the global generators that a network may draw from: torch's, NumPy's and Python's.
+
+    Dropout draws from torch's, on the device that it computes on; networks from elsewhere may draw from the others.
+    Afterwards every generator goes on as if nothing had been drawn.
+
+    Args:
+        seed: 0 to 2^32 - 1, as NumPy wants it.
+        device: Where the network computes; None for the CPU. Generators of other GPUs are not touched.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        random.seed(seed)
+        np.random.set_state(np.random.RandomState(seed).get_state())
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def drawn_by_python() -> tuple[object, ...]:
+    """Where Python's and NumPy's global generators stand; another value after something was drawn from them."""
+    numpy = np.random.get_state(legacy=False)["state"]
+    return random.getstate(), numpy["pos"], numpy["key"].tobytes()
+
+
+@contextlib.contextmanager
+def countable() -> Iterator[None]:
+    """No fused kernels: those of oneDNN and of attention hide their products from PyTorch's counter."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+            yield
+
+
+@contextlib.contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Keep from the user the pages that torch writes about code that fails: its errors say enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,1 @@
+"""How text and numbers are written where people read them."""
