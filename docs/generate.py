@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from edgeprune.cli import app
-from edgeprune.cli._dispatching import Dispatching
+from edgeprune.cli.check import Dispatching
 from edgeprune.errors import EdgepruneError
 from edgeprune.gate import budget
 from edgeprune.report.schema.json import json_schema

@@ -10,13 +10,23 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from edgeprune.cli._verbosity import Verbosity
 from edgeprune.text.printable import line
 
 if TYPE_CHECKING:
     from edgeprune.protocols import Advance
+
+
+@dataclass
+class Verbosity:
+    """The global options, from before or after the command's name."""
+
+    verbose: bool = False
+    quiet: bool = False
+    as_json: bool = False
+
 
 _PLAIN_EVERY_S = 5.0
 _ASKING_FOR_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")  # rich takes a file for a terminal where one of them is set

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from edgeprune.cli._completion import model_names, target_names
-from edgeprune.cli._verbosity import Verbosity
+from edgeprune.cli._console import Verbosity
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -1,6 +1,7 @@
 """`edgeprune check`."""
 
 import gc
+import itertools
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,6 @@ import click
 
 from edgeprune.cli._check_calibrate import calibrate
 from edgeprune.cli._device import device_options
-from edgeprune.cli._dispatching import Dispatching
 from edgeprune.cli._options import FILE, FOLDER, subcommand
 
 if TYPE_CHECKING:
@@ -21,6 +21,31 @@ if TYPE_CHECKING:
     from edgeprune.gate.session import Session
     from edgeprune.gate.verdict import Verdict
     from edgeprune.tasks.device.connect import Host
+
+
+class Dispatching(click.Command):
+    """A command whose first word may name another one.
+
+    Args:
+        own: What runs otherwise; its name, options and help become those of this command.
+        others: By name.
+    """
+
+    def __init__(self, own: click.Command, others: dict[str, click.Command]) -> None:
+        super().__init__(own.name, callback=own.callback, params=own.params, help=own.help, epilog=own.epilog)
+        self.others = others
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the command that the words name; the global options may stand before its name."""
+        everywhere = {flag for each in self.params if not each.expose_value for flag in each.opts}
+        flags = list(itertools.takewhile(everywhere.__contains__, args))
+        name, *rest = args[len(flags) :] or [""]
+        if name in self.others:
+            return self.others[name].make_context(f"{info_name} {name}", [*flags, *rest], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
 
 _CALIBRATE = "calibrate"
 _UNUSED = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}

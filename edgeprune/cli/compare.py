@@ -90,13 +90,14 @@ def _grid(
     Raises:
         ConfigError: Neither a grid nor a study with its model, or both.
     """
-    from edgeprune.compare.grid.read import read
-    from edgeprune.compare.grid.studies import names
-    from edgeprune.compare.grid.studies import study as study_of
+    from edgeprune.compare.grid.read import read, study_names
+    from edgeprune.compare.grid.read import study as study_of
     from edgeprune.errors import ConfigError
 
     if (grid is not None and (study or model or data)) or (grid is None and study is None):
-        raise ConfigError("compare takes either --grid FILE or --study NAME MODEL", f"Studies: {', '.join(names())}")
+        raise ConfigError(
+            "compare takes either --grid FILE or --study NAME MODEL", f"Studies: {', '.join(study_names())}"
+        )
     if grid is not None:
         return read(grid, overrides), grid.stem
     assert study is not None

@@ -21,8 +21,7 @@ from torch import nn
 from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
-from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, torch_logits
-from edgeprune.export.quiet import quietly
+from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, quietly, torch_logits
 from edgeprune.files.room import blame_disk
 from edgeprune.records.pruning import InputSpec
 

@@ -22,8 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph
 from edgeprune.export.gain import normalising
-from edgeprune.export.network import first_cause
-from edgeprune.export.quiet import quietly
+from edgeprune.export.network import first_cause, quietly
 from edgeprune.files.whole import begun_folder
 
 Method = Literal["minmax", "percentile", "entropy"]

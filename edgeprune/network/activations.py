@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
-from edgeprune.network.probe import PROBE_FRAMES
+from edgeprune.network.running import PROBE_FRAMES
 from edgeprune.network.tracing import overheard
 from edgeprune.records.pruning import LayerChain, Unit
 

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.compute import beside
-from edgeprune.network.probe import probe
-from edgeprune.network.running import evaluating, quiet_torch
+from edgeprune.network.running import evaluating, probe, quiet_torch
 from edgeprune.network.widths import is_channelwise, replace, resized, sizes_of
 
 _POOLS = {nn.MaxPool1d: 1, nn.AvgPool1d: 1, nn.MaxPool2d: 2, nn.AvgPool2d: 2}

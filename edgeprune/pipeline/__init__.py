@@ -4,7 +4,7 @@ Each stage makes one record from earlier ones and leaves it in the run folder un
 run again, a stage whose inputs are the same is reused.
 """
 
-from edgeprune.pipeline.collecting import collect_into
+from edgeprune.pipeline.device_stages import collect_into
 from edgeprune.pipeline.folder import open_folder
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.settings import Settings

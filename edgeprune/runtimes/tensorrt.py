@@ -13,9 +13,16 @@ from edgeprune.files.whole import replacing
 from edgeprune.network.cards import Card, cards
 from edgeprune.protocols import NullProgress, Progress
 from edgeprune.records.device_run import BuiltEngine
-from edgeprune.runtimes._tensorrt.builder import add_profile, capability_of, parser_error, read_timing_cache, refused
-from edgeprune.runtimes._tensorrt.engine import check_header
-from edgeprune.runtimes._tensorrt.watch import log_of, monitor_of
+from edgeprune.runtimes._tensorrt.builder import (
+    add_profile,
+    capability_of,
+    check_header,
+    log_of,
+    monitor_of,
+    parser_error,
+    read_timing_cache,
+    refused,
+)
 from edgeprune.targets import Target
 
 if TYPE_CHECKING:

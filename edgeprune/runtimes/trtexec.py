@@ -22,8 +22,7 @@ from edgeprune.records.device_run import (
 from edgeprune.records.names import Role
 from edgeprune.runtimes._trtexec import logs, steps
 from edgeprune.runtimes._trtexec.flags import FLAGS, flags_of
-from edgeprune.runtimes._trtexec.outputs import read_answers, read_times
-from edgeprune.runtimes._trtexec.profile import read_profile
+from edgeprune.runtimes._trtexec.outputs import read_answers, read_profile, read_times
 from edgeprune.targets import CLOCK_MS
 
 _WARMUP_ROWS_BELOW = 80501

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from edgeprune.synth.frequency import in_phase
-from edgeprune.synth.phase import Signals
+from edgeprune.synth.pulse import Signals
 from edgeprune.synth.speech import spoken
 
 Sideband = Literal["both", "upper"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.synth.phase import Signals, on_circle
+from edgeprune.synth.pulse import Signals, on_circle
 
 Real = npt.NDArray[np.floating]
 _SINUSOIDS = 8

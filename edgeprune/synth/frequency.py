@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.synth.phase import Signals, on_circle
-from edgeprune.synth.pulse import shape, symbols_for
+from edgeprune.synth.pulse import Signals, on_circle, shape, symbols_for
 
 _GAUSSIAN_SPAN = 4
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgeprune.records.frames import FrameTable
 from edgeprune.synth.channel import EXTRA_SAMPLES, noise, resampled, turned
-from edgeprune.synth.phase import Signals
+from edgeprune.synth.pulse import Signals
 from edgeprune.synth.recipes import Recipe
 
 _PIECE_SAMPLES = 1 << 17  # so many that workers seldom wait for one another, and few enough for the cache

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeprune.synth.constellations import points
-from edgeprune.synth.phase import Signals
-from edgeprune.synth.pulse import rrc_taps, shape, symbols_for
+from edgeprune.synth.pulse import Signals, rrc_taps, shape, symbols_for
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from edgeprune.synth.analog import Amplitude, Frequency, NullProgress
 from edgeprune.synth.channel import Fading, Walk
 from edgeprune.synth.frequency import FrequencyShift
 from edgeprune.synth.linear import Linear
-from edgeprune.synth.phase import Signals
+from edgeprune.synth.pulse import Signals
 
 
 class Modulator(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.synth.phase import Signals, on_circle
+from edgeprune.synth.pulse import Signals, on_circle
 
 _BAND_HZ = 8_000.0
 _HARMONICS = 24

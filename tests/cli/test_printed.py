@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from github_runner import obeyed
 
-from edgeprune.cli._console import Console
-from edgeprune.cli._verbosity import Verbosity
+from edgeprune.cli._console import Console, Verbosity
 from edgeprune.errors import ConfigError, DataError
 
 REAL = Path(__file__).parents[2] / "docs" / "results" / "resnet56-1d-third"

@@ -15,7 +15,7 @@ from edgeprune.export.onnx import export_onnx
 from edgeprune.files.store import file_sha256
 from edgeprune.records.pruning import InputSpec
 from edgeprune.runtimes import tensorrt
-from edgeprune.runtimes._tensorrt.engine import check_header
+from edgeprune.runtimes._tensorrt.builder import check_header
 from edgeprune.runtimes.tensorrt_rtx import runtime
 
 library = pytest.importorskip(

@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.compare.cell.settings import asked_of
-from edgeprune.compare.grid.grid import Grid, Method
-from edgeprune.compare.grid.methods import REFERENCE, WELL_KNOWN
+from edgeprune.compare.grid.grid import REFERENCE, WELL_KNOWN, Grid, Method
 from edgeprune.compare.records import Cell, Job, Source
 from edgeprune.network.model_file import ModelOptions
 

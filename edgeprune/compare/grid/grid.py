@@ -1,9 +1,30 @@
 """What a grid file may hold: which models, methods, ratios, seeds and data are compared, and how."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from edgeprune.records.names import CHANNEL_METHODS
+
+REFERENCE = "edgeprune"  # its cells say how many MACs the channel methods may leave
+
+# Scores of the paper, within the default segments.
+_WITHIN_SEGMENTS = ("synflow", "synflow-search")
+
+# Baselines that know no segments choose among all units at once.
+_WITHOUT_SEGMENTS = ("random", "uniform", "reinit", "linear-probe", "block-influence", "taylor", "leave-one-out")
+
+WELL_KNOWN: dict[str, dict[str, Any]] = {
+    REFERENCE: {"kind": "layers"},
+    **{name: {"kind": "layers", "criterion": name} for name in _WITHIN_SEGMENTS},
+    "paper": {"kind": "layers", "criterion": "synflow-search", "profile": "column-sums", "distill": False},
+    **{name: {"kind": "layers", "criterion": name, "segments": 1} for name in _WITHOUT_SEGMENTS},
+    "scratch": {"kind": "layers", "init": "scratch"},
+    **{name: {"kind": "channels", "criterion": name} for name in CHANNEL_METHODS},
+    "train-on": {"kind": "none"},
+}
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=60)]
 Deviation = Literal["traceback", "probe", "choice", "transitions"]

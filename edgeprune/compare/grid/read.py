@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprune import registry, targets
-from edgeprune.compare.grid.grid import Bench, Data, Grid, Method, Network, Part, Training
-from edgeprune.compare.grid.methods import WELL_KNOWN
+from edgeprune.compare.grid.grid import WELL_KNOWN, Bench, Data, Grid, Method, Network, Part, Training
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.files import toml
 from edgeprune.frames.splits import METHODS
@@ -173,3 +172,31 @@ def _found(path: Path, folder: Path) -> Path:
         if candidate.exists():
             return candidate.resolve()
     raise ConfigError(f"no such file: {path}", f"It was looked for in {folder} and in the working directory")
+
+
+_FOLDER = Path(__file__).parent / "studies"
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of the studies, sorted."""
+    return tuple(sorted(file.stem for file in _FOLDER.glob("*.toml")))
+
+
+def study(name: str, model: Path, data: Path | None, overrides: Mapping[str, Any]) -> Grid:
+    """The grid of a study for one model.
+
+    Args:
+        name: One of `study_names`.
+        model: A trained model file.
+        data: Its frames, or None for what it names itself.
+        overrides: As in `read`.
+
+    Raises:
+        ConfigError: No such study or file, or a value that is not allowed.
+    """
+    if name not in study_names():
+        raise unknown_name("study", name, study_names())
+    about: dict[str, Any] = {"models": [str(model.absolute())]}
+    if data is not None:
+        about["data"] = {"path": [str(data.absolute())]}
+    return read(_FOLDER / f"{name}.toml", {**about, **overrides})

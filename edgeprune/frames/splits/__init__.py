@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from edgeprune.errors import unknown_name
-from edgeprune.frames.splits.cells import Indices, Parts
+from edgeprune.frames.splits.cells import Indices, Parts, stratified
 from edgeprune.frames.splits.contiguous import contiguous
 from edgeprune.frames.splits.groups import by_group, runs
 from edgeprune.frames.splits.published import amr_benchmark, authors, itu_2018
 from edgeprune.frames.splits.recordings import by_recording, by_span, recordings_suffice
-from edgeprune.frames.splits.stratified import stratified
 from edgeprune.records.frames import FrameTable
 from edgeprune.records.names import SPLITS, Split
 

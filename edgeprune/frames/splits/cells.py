@@ -1,12 +1,14 @@
 """The cells that a split treats alike: the frames of one modulation at one SNR."""
 
+import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.errors import DataError
 from edgeprune.records.frames import FrameTable
-from edgeprune.records.names import Split
+from edgeprune.records.names import SPLITS, Split
 
 Indices = npt.NDArray[np.int64]
 Parts = dict[Split, Indices]
@@ -35,3 +37,22 @@ def bounds(count: int) -> list[int]:
 def joined(parts: Mapping[Split, list[Indices]]) -> Parts:
     """The pieces of each part as one, sorted."""
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
+
+
+def stratified(table: FrameTable, seed: int) -> Parts:
+    """72, 8 and 20 % of each cell.
+
+    Raises:
+        DataError: A cell has fewer than 3 frames, so that it cannot be in every split.
+    """
+    parts: dict[Split, list[Indices]] = {name: [] for name in SPLITS}
+    for name, snr, cell in cells(table):
+        if len(cell) < len(SPLITS):
+            raise DataError(
+                f"{table.source} holds {len(cell)} frames of {name} at {snr} dB; a split takes {len(SPLITS)} or more"
+            )
+        generator = np.random.default_rng([seed, zlib.crc32(name.encode()), int(snr) & 0xFFFFFFFF])
+        shuffled = generator.permutation(cell)
+        for split_name, part in zip(SPLITS, np.split(shuffled, bounds(len(cell))), strict=True):
+            parts[split_name].append(part)
+    return joined(parts)

@@ -13,7 +13,7 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.network.compute import host_copy
-from edgeprune.network.probe import probe
+from edgeprune.network.running import probe
 from edgeprune.network.unfold import unfolded
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dropping import Dropper

@@ -13,8 +13,7 @@ from torch import nn
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.edits import apply_edits, shortcut_of, skip_is_begin, skip_is_input
-from edgeprune.network.probe import probe
-from edgeprune.network.running import quiet_torch
+from edgeprune.network.running import probe, quiet_torch
 from edgeprune.network.unfold import stand_in
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.spans import place_of

@@ -17,8 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError
-from edgeprune.network.probe import PROBE_FRAMES, probe
-from edgeprune.network.running import countable
+from edgeprune.network.running import PROBE_FRAMES, countable, probe
 from edgeprune.network.unfold import FinalStates
 from edgeprune.prune.units.dominators import cut
 from edgeprune.prune.units.trace import Node, Piece

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
-from edgeprune.report.pages import layers, requirements, tables, verdict
-from edgeprune.report.pages.exported import exports
+from edgeprune.report.pages import requirements, tables, verdict
 from edgeprune.report.pages.page import environment
+from edgeprune.report.pages.tables import exports
 from edgeprune.report.plots import drawings
 from edgeprune.report.plots.canvas import Plot
 from edgeprune.report.plots.drawings import Samples
@@ -83,7 +83,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "intervals": tables.intervals(accuracy) if accuracy else "",
         "by_snr": tables.by_snr(accuracy) if accuracy else [],
         "by_class": tables.by_class(accuracy) if accuracy else [],
-        "asked": [*requirements.sections(report), *layers.sections(report)],
+        "asked": [*requirements.sections(report), *tables.slowest_layers(report)],
         "measurement": tables.measurement(report),
         "device": tables.device_facts(report),
         "energy": tables.energy_facts(report),

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from edgeprune.report.pages import layers, requirements, tables, verdict
-from edgeprune.report.pages.exported import exports
+from edgeprune.report.pages import requirements, tables, verdict
+from edgeprune.report.pages.tables import exports
 from edgeprune.report.schema.schema import Report, UnitDecision
 from edgeprune.text import numerals as n
 from edgeprune.text.printable import printable
@@ -19,7 +19,7 @@ def render(report: Report) -> str:
         _plan(report),
         *map(_asked, requirements.sections(report)),
         _by_snr(report),
-        *map(_asked, layers.sections(report)),
+        *map(_asked, tables.slowest_layers(report)),
         _measurement(report),
         _section("ONNX", _table(("", "before", "after", "change"), _row_cells(exports(report)))),
         _files(report),

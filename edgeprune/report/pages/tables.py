@@ -1,17 +1,20 @@
 """The rows that report.md and report.html both show, as text. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from edgeprune.records.results import Rate
+from edgeprune.report.pages.requirements import Section
 from edgeprune.report.schema.measured import (
     AccuracyOf,
     AccuracySection,
     DeviceAccuracySection,
     EnergySection,
     LatencySection,
+    LayerOf,
 )
-from edgeprune.report.schema.schema import Artifact, Compute, Report, Size
+from edgeprune.report.schema.schema import Artifact, Compute, OnnxFacts, Report, Size
 from edgeprune.text import numerals as n
 
 
@@ -283,3 +286,87 @@ def _computed_on(compute: Compute) -> str:
         f"training in {compute.precision}",
     ]
     return ", ".join(each for each in known if each)
+
+
+def exports(report: Report) -> list[Row]:
+    """How the two networks were exported and checked against PyTorch."""
+    before, after = report.onnx.baseline, report.onnx.pruned
+    rows = [
+        Row("Opset", str(before.opset), str(after.opset), ""),
+        Row("Operators", n.count(before.nodes), n.count(after.nodes), n.relative(before.nodes, after.nodes)),
+        Row("Simplified by", before.simplifier, after.simplifier, ""),
+        Row("Largest |Δlogit| to PyTorch", _difference(before), _difference(after), ""),
+        Row("Frames checked", n.count(before.checked_frames), n.count(after.checked_frames), ""),
+        Row("Of them ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
+    ]
+    said = [
+        Row("Same class at other gains", _gains(before), _gains(after), ""),
+        Row("Precision", before.precision, after.precision, ""),
+        Row("Calibrated", _calibrated(before), _calibrated(after), ""),
+        Row("Kept out of int8", _kept(before), _kept(after), ""),
+        Row("Exported by", before.exporter, after.exporter, ""),
+        Row("Simplifier notes", "; ".join(before.simplifier_notes), "; ".join(after.simplifier_notes), ""),
+    ]
+    return [*rows, *(row for row in said if row.before or row.after)]
+
+
+def _gains(facts: OnnxFacts) -> str:
+    if not facts.gains:
+        return ""
+    gains, least = [check.gain for check in facts.gains], min(check.same_top1 for check in facts.gains)
+    return f"{n.percent(least)} or more, from {min(gains):g} to {max(gains):g} times the gain"
+
+
+def _calibrated(facts: OnnxFacts) -> str:
+    made = facts.quantisation
+    if made is None:
+        return ""
+    return f"{made.method}, {n.count(made.calibration_frames)} frames, sha256 {made.calibration_sha256[:12]}"
+
+
+def _kept(facts: OnnxFacts) -> str:
+    made = facts.quantisation
+    if made is None or not made.kept:
+        return ""
+    return f"{len(made.kept)} of {len(made.kept) + made.quantised} layers, in {made.kept_in}: {', '.join(made.kept)}"
+
+
+def _difference(facts: OnnxFacts) -> str:
+    return f"{facts.max_abs_logit_difference:.1e}"
+
+
+_SHOWN = 8
+_LONGEST = 72
+
+
+def slowest_layers(report: Report) -> list[Section]:
+    """The slowest layers of each network; none where no runtime told them."""
+    if report.layers is None:
+        return []
+    both = (("before", report.layers.baseline), ("after", report.layers.pruned))
+    return [_section(when, found) for when, found in both if found]
+
+
+def _section(when: str, found: Sequence[LayerOf]) -> Section:
+    shown, others = found[:_SHOWN], found[_SHOWN:]
+    text = (
+        f"Timed one by one, the {n.count(len(found))} layers of the engine take {n.milliseconds(_total_ms(found))} in "
+        "all; the latencies above are of the whole engine."
+    )
+    rows = [(_clipped(layer.name), n.percent(layer.share), n.milliseconds(layer.mean_ms)) for layer in shown]
+    if others:
+        share = n.percent(sum(layer.share for layer in others))
+        rows.append((f"the other {n.count(len(others))}", share, n.milliseconds(_total_ms(others))))
+    return Section(f"Slowest layers {when}", text, ("layer", "share", "mean"), tuple(rows))
+
+
+def _total_ms(found: Sequence[LayerOf]) -> float:
+    return sum(layer.mean_ms for layer in found)
+
+
+def _clipped(name: str) -> str:
+    """A name without its middle: fused layers are named after all that is in them."""
+    if len(name) <= _LONGEST:
+        return name
+    half = (_LONGEST - 3) // 2
+    return f"{name[:half]} … {name[-half:]}"

@@ -1,12 +1,15 @@
 """Settings of one build with NVIDIA's packages, and what their parser says."""
 
-from contextlib import suppress
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edgeprune.errors import ConfigError, ModelError
+from edgeprune.errors import ConfigError, EdgepruneError, ModelError
 from edgeprune.network.cards import Card
-from edgeprune.protocols import Progress
+from edgeprune.protocols import Advance, Progress
 from edgeprune.targets import Target
 
 
@@ -101,3 +104,94 @@ def read_timing_cache(config: Any, path: Path | None, progress: Progress) -> Any
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
+
+
+_START = struct.Struct("<4sIQQ4B")
+_MAGIC = {"tensorrt": b"ftrt", "tensorrt-rtx": b"vtrt"}
+
+
+def check_header(engine: bytes, runtime: str, version: str) -> None:
+    """See that an engine begins as its library's engines do; of TensorRT-RTX also its length and version.
+
+    Args:
+        engine: The bytes that are to be written.
+        runtime: 'tensorrt' or 'tensorrt-rtx'.
+        version: Of the library that built it.
+
+    Raises:
+        EdgepruneError: It does not.
+    """
+    if len(engine) < _START.size:
+        raise EdgepruneError(f"the engine has {len(engine)} bytes, fewer than its header", "Build it again")
+    magic, _, _, length, *built_with = _START.unpack_from(engine)
+    if magic != _MAGIC[runtime]:
+        raise EdgepruneError(f"the engine begins with {magic!r}; {_MAGIC[runtime]!r} is due", "Build it again")
+    if runtime == "tensorrt-rtx":
+        numbers = [int(part) for part in version.split(".")]
+        if length != len(engine) or built_with[: len(numbers)] != numbers:
+            found = ".".join(map(str, built_with))
+            raise EdgepruneError(
+                f"the engine's header says {length} bytes by version {found}; it has {len(engine)} by {version}",
+                "Build it again",
+            )
+
+
+_LOG = logging.getLogger("tensorrt")
+
+
+def log_of(library: Any) -> Any:
+    """A logger for one of NVIDIA's packages, which passes all on to Python's and keeps the errors.
+
+    Its `reason()` is the last error in one line, '' without one.
+    """
+    levels = {
+        library.ILogger.Severity.INTERNAL_ERROR: logging.ERROR,
+        library.ILogger.Severity.ERROR: logging.ERROR,
+        library.ILogger.Severity.WARNING: logging.WARNING,
+    }
+
+    class Log(library.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, text: str) -> None:
+            level = levels.get(severity, logging.DEBUG)
+            if level == logging.ERROR:
+                self.errors.append(" ".join(text.split()))
+            _LOG.debug(text)
+
+        def reason(self) -> str:
+            return self.errors[-1][:300].rstrip(". ") if self.errors else ""
+
+    return Log()
+
+
+@contextmanager
+def monitor_of(library: Any, progress: Progress, label: str) -> Iterator[Any]:
+    """A progress monitor for one build: its outermost phase is the bar, the phase it is in the text beside it."""
+    with ExitStack() as open_bars:
+
+        class Monitor(library.IProgressMonitor):  # type: ignore[misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.outermost = ""
+                self.phases: list[str] = []
+                self.advance: Advance | None = None
+
+            def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+                if parent is None and self.advance is None:
+                    self.outermost = phase
+                    self.advance = open_bars.enter_context(progress.track(label, steps))
+                self.phases.append(phase)
+
+            def step_complete(self, phase: str, _step: int) -> bool:
+                if phase == self.outermost and self.advance is not None:
+                    self.advance(1, self.phases[-1] if self.phases else "")
+                return True
+
+            def phase_finish(self, phase: str) -> None:
+                if phase in self.phases:
+                    self.phases.remove(phase)
+
+        yield Monitor()

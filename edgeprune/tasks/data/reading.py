@@ -1,14 +1,17 @@
 """How the frames of a command are read and split: as was asked, else as when the model was trained."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from edgeprune.errors import unknown_name
 from edgeprune.frames.splits import AUTO, METHODS
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.records.frames import DataRef, Frames, FrameTable, Reading
-from edgeprune.tasks.data.memory import available_bytes
 
 SPLIT_SEED = 2016
 _COPIES = 3  # of the samples, at most at a time: as read, split, and normalised
@@ -88,3 +91,19 @@ def data_ref(source: str, part: Frames, handling: Handling) -> DataRef:
         split_sha256=part.split_sha256,
         reading=handling.reading if part.recordings is not None else None,
     )
+
+
+_GROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes(group: Path = _GROUP) -> int:
+    """Memory that this process may still take: what the machine has free, or less where it runs in a bounded container.
+
+    Args:
+        group: Of the control group that bounds it, as Linux shows it (version 2).
+    """
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # no control groups, or no bound: the text 'max'
+        bound, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        free = min(free, max(0, bound - used))
+    return free

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgeprune import registry
-from edgeprune.compare.grid import studies
-from edgeprune.compare.grid.methods import CHANNEL_METHODS, WELL_KNOWN
-from edgeprune.compare.grid.read import parse, read
+from edgeprune.compare.grid.grid import CHANNEL_METHODS, WELL_KNOWN
+from edgeprune.compare.grid.read import parse, read, study, study_names
 from edgeprune.errors import ConfigError
 from edgeprune.prune.channels.scores import METHODS
 
@@ -123,25 +122,25 @@ def test_the_channel_methods_are_those_there_are():
     assert set(CHANNEL_METHODS) == set(METHODS)
 
 
-@pytest.mark.parametrize("name", studies.names())
+@pytest.mark.parametrize("name", study_names())
 def test_every_study_is_a_grid_for_the_model_it_is_given(name, tmp_path):
     model, data = tmp_path / "m.pt", tmp_path / "d.npz"
     model.touch()
     data.touch()
-    grid = studies.study(name, model, data, {"training": {"epochs": 7}})
+    grid = study(name, model, data, {"training": {"epochs": 7}})
     assert (grid.models, grid.data.path, grid.training.epochs) == ((model,), (data,), 7)
     assert len(grid.methods) > 1
-    assert studies.study(name, model, None, {}).data.path is None
+    assert study(name, model, None, {}).data.path is None
 
 
 def test_the_studies_leave_no_metric_and_no_criterion_out(tmp_path):
     (tmp_path / "m.pt").touch()
-    found = {name: studies.study(name, tmp_path / "m.pt", None, {}).methods for name in ("metrics", "criteria")}
+    found = {name: study(name, tmp_path / "m.pt", None, {}).methods for name in ("metrics", "criteria")}
     assert {method.metric for method in found["metrics"]} == set(registry.names("similarity"))
     assert {method.criterion for method in found["criteria"]} == set(registry.names("criteria"))
 
 
 def test_an_unknown_study_is_answered_with_those_there_are(tmp_path):
     with pytest.raises(ConfigError, match="no study is named 'metric'") as error:
-        studies.study("metric", tmp_path / "m.pt", None, {})
+        study("metric", tmp_path / "m.pt", None, {})
     assert "Did you mean 'metrics'?" in error.value.hint

@@ -1,6 +1,6 @@
 from fake_run import document
 
-from edgeprune.report.pages import html, layers, markdown
+from edgeprune.report.pages import html, markdown, tables
 from edgeprune.report.schema.json import parse
 
 
@@ -14,7 +14,7 @@ def report(**both):
 
 
 def test_the_slowest_layers_of_both_networks_are_shown_and_the_others_summed():
-    before, after = layers.sections(report(baseline=timed(*range(10, 0, -1)), pruned=timed(0.03, 0.01)))
+    before, after = tables.slowest_layers(report(baseline=timed(*range(10, 0, -1)), pruned=timed(0.03, 0.01)))
     assert [row[1:] for row in before.rows[:2]] == [("18.2 %", "10.0 ms"), ("16.4 %", "9.00 ms")]  # of 55 ms
     assert before.rows[-1] == ("the other 2", "5.5 %", "3.00 ms")
     assert len(before.rows) == 9
@@ -25,7 +25,7 @@ def test_the_slowest_layers_of_both_networks_are_shown_and_the_others_summed():
 
 def test_long_names_keep_their_ends():
     name = "{ForeignNode[/first/Conv" + "." * 400 + "/last/Gemm]}"
-    (section,) = layers.sections(report(pruned=[{"name": name, "mean_ms": 1.0, "share": 1.0}]))
+    (section,) = tables.slowest_layers(report(pruned=[{"name": name, "mean_ms": 1.0, "share": 1.0}]))
     shown = section.rows[0][0]
     assert shown.startswith("{ForeignNode[/first/Conv")
     assert shown.endswith("/last/Gemm]}")
@@ -39,4 +39,4 @@ def test_both_pages_show_them_and_names_are_names():
 
 
 def test_without_them_nothing_is_said():
-    assert layers.sections(parse(document(), "test")) == []
+    assert tables.slowest_layers(parse(document(), "test")) == []

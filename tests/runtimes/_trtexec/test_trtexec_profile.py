@@ -1,6 +1,6 @@
 import pytest
 
-from edgeprune.runtimes._trtexec.profile import read_profile
+from edgeprune.runtimes._trtexec.outputs import read_profile
 
 # The rows of two files that trtexec 8.2 and 8.6 wrote on boards, as they were published.
 OLD = '{ "name" : "Conv_4 + PWN(Clip_7)", "timeMs" : 68.3092, "averageMs" : 0.109295, "percentage" : 2.24374 }'

@@ -1,7 +1,7 @@
 import psutil
 import pytest
 
-from edgeprune.tasks.data.memory import available_bytes
+from edgeprune.tasks.data.reading import available_bytes
 
 
 def test_without_a_bound_it_is_what_the_machine_has(tmp_path):

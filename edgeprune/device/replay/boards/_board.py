@@ -1,5 +1,6 @@
 """The board that a stand-in program plays, and how it speaks."""
 
+import hashlib
 import json
 import os
 import sys
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 FOLDER = "EDGEPRUNE_BOARD"
 """The variable that names the folder with `board.json`, and what is going on there."""
@@ -93,3 +96,9 @@ def say(level: str, text: str) -> None:
     stream = sys.stdout if level in "IV" else sys.stderr
     stream.write(f"[{stamp}] [{level}] {text}\n")
     stream.flush()
+
+
+def generator(*seeds: object) -> np.random.Generator:
+    """Random numbers that are the same for the same seeds."""
+    digest = hashlib.sha256(repr(seeds).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))

@@ -8,8 +8,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from edgeprune.device.replay.boards._board import Board, say
-from edgeprune.device.replay.boards._chance import generator
+from edgeprune.device.replay.boards._board import Board, generator, say
 from edgeprune.device.replay.boards._engines import Header, TrtError
 
 _LATER = {

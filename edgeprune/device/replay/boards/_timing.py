@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.device.replay.boards._board import Board, say
-from edgeprune.device.replay.boards._chance import generator
+from edgeprune.device.replay.boards._board import Board, generator, say
 from edgeprune.device.replay.boards._engines import Header
 from edgeprune.device.replay.boards._options import Options
 
