@@ -327,7 +327,8 @@ class TestFields:
 
 
 def test_a_network_is_loaded_without_the_compiler(tmp_path):
-    read = "import sys; from pathlib import Path; from edgeprune import checkpoint; checkpoint.load(Path(sys.argv[1]))"
+    names = "import sys; from pathlib import Path; from edgeprune.network import checkpoint"
+    read = f"{names}; checkpoint.load(Path(sys.argv[1]))"
     for name in ("resnet56", "iq-transformer", "ulcnn"):
         arch = Arch(name, {"classes": 3, "channels": 2, "length": 128})
         path = tmp_path / f"{name}.pt"
