@@ -117,6 +117,7 @@ def training(compute: Compute, sizes: Sizes) -> list[dict[str, object]]:
         for batch in sizes.batches:
             count = batch * sizes.steps
             iq, labels = (each.to(device) for each in signals(count))
+            way = precision.Way(mixed := precision.mixed(device), channels_last=mixed != "no")
             few = max(2, count // 10)
             data = TrainingData(iq, labels, iq[:few], labels[:few])
             loop = partial(bare, iq=iq, labels=labels, batch=batch, epochs=sizes.epochs)
@@ -129,7 +130,7 @@ def training(compute: Compute, sizes: Sizes) -> list[dict[str, object]]:
             seconds: dict[str, list[float]] = {work: [] for work in works}
             for turn in range(sizes.rounds + 1):
                 for work, learn in works.items():
-                    with compute.lent(model := network(name)), precision.fast_layout(model):
+                    with compute.lent(model := network(name)), precision.laid_out({model: way}):
                         began = time.perf_counter()
                         learn(model)
                         wait(device)

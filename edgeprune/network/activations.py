@@ -236,7 +236,7 @@ def _hear(
         for position in next(waiting, []):
             version = -1 if tensor is None else tensor._version  # an operation in place counts it up
             if not (last and last[0][0] is tensor and last[0][1] == version):
-                reduced = reduce(_frames_first(taps[position], tensor, len(batch))[:frames])
+                reduced = reduce(_as_real(_frames_first(taps[position], tensor, len(batch))[:frames]))
                 last[:] = [(tensor, version, reduced)]
             keep(position, last[0][2])
 
@@ -326,6 +326,13 @@ def _frames_first(tap: Tap, output: Tensor | None, frames: int) -> Tensor:
         f"{tuple(tap.probe_shape)}, {frames} give {None if output is None else tuple(output.shape)}",
         "Keep the frames apart along one axis of every layer's output",
     )
+
+
+def _as_real(values: Tensor) -> Tensor:
+    """The same numbers as floats; complex ones as their two parts along a new last axis, which keeps their geometry."""
+    if values.is_complex():
+        return torch.view_as_real(values.resolve_conj())
+    return values if values.is_floating_point() else values.float()
 
 
 def _tensor(output: Any) -> Tensor | None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from edgeprune.errors import DeviceError, EdgepruneError, reason_of
 from edgeprune.network.misplaced import explained
@@ -143,7 +144,9 @@ class _Home:
         self._device = device_of(network)
         self._modes = [(module, module.training) for module in network.modules()]
         self._gradients = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-        self._layouts = [(parameter, _layout(parameter)) for parameter in network.parameters() if parameter.dim() == 4]
+        self._layouts = [
+            (parameter, layout_of(parameter)) for parameter in network.parameters() if parameter.dim() == 4
+        ]
 
     def restore(self) -> None:
         self._network.to(self._device)
@@ -152,11 +155,11 @@ class _Home:
         for parameter, wanted in self._gradients:
             parameter.requires_grad_(wanted)
         for parameter, layout in self._layouts:
-            if _layout(parameter) != layout:
+            if layout_of(parameter) != layout:
                 parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def _layout(weight: Tensor) -> torch.memory_format:
+def layout_of(weight: Tensor) -> torch.memory_format:
     """How the weights of a 2-D convolution lie in memory."""
     last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
@@ -221,14 +224,25 @@ def put_beside(network: nn.Module, other: nn.Module) -> nn.Module:
     return other.to(device_of(network))
 
 
+def copied(network: nn.Module) -> nn.Module:
+    """Copy a network where it is.
+
+    Tensors that its code computed and keeps, as the hooks of weight norm do, are copied as numbers: the operations that
+    made them cannot be copied along.
+    """
+    kept = [leaf for module in network.modules() for leaf in tree_leaves(list(vars(module).values()))]
+    computed = {id(leaf): leaf.detach().clone() for leaf in kept if isinstance(leaf, Tensor) and not leaf.is_leaf}
+    return deepcopy(network, computed)
+
+
 def host_copy(network: nn.Module) -> nn.Module:
     """A copy of a network in main memory; the network is left where it is."""
-    return deepcopy(network).cpu()
+    return copied(network).cpu()
 
 
 def shapes_copy(network: nn.Module) -> nn.Module:
     """A copy of a network on PyTorch's meta device, where tensors have a shape and no numbers."""
-    return deepcopy(network).to("meta")
+    return copied(network).to("meta")
 
 
 def brought_home(network: nn.Module) -> nn.Module:

@@ -7,7 +7,6 @@ expanded to the shape the addition had. `adapter` puts nothing in the place of a
 layers after it are rebuilt for the shape that now arrives.
 """
 
-import copy
 import operator
 from collections.abc import Sequence
 from itertools import groupby
@@ -16,6 +15,7 @@ import torch
 from torch import fx, nn
 
 from edgeprune.errors import ModelError, reason_of
+from edgeprune.network.compute import copied
 from edgeprune.network.refitting import refit
 from edgeprune.network.tracing import graph_of, traced_code
 from edgeprune.network.unfold import stand_in, unfolded
@@ -37,7 +37,7 @@ def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int])
     Raises:
         ModelError: An edit names a module that is not there, or one without a skip branch; or nothing fits any more.
     """
-    edited = copy.deepcopy(model)
+    edited = copied(model)
     if not edits:
         return edited
     edited = unfolded(edited)
@@ -57,8 +57,7 @@ def lost_parameters(model: nn.Module, unit: Unit) -> list[nn.Parameter]:
     edit = unit.edit or Edit(unit.path, unit.drop or "identity")
     if edit.span is not None:
         whole, left = (
-            {name for name, _ in _cut(copy.deepcopy(model), edit.path, cuts).named_parameters()}
-            for cuts in ([], [edit])
+            {name for name, _ in _cut(copied(model), edit.path, cuts).named_parameters()} for cuts in ([], [edit])
         )
         return [parameter for name, parameter in model.named_parameters() if name in whole - left]
     paths = edit.path.split("+")

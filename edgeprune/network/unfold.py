@@ -4,13 +4,14 @@ A stack of recurrent layers is one module with one kernel, and a transformer enc
 as they are, no layer of them can be dropped. Unfolded, they compute the same with the same weights, one module a layer.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
+
+from edgeprune.network.compute import copied
 
 
 class Skipped(nn.Identity):
@@ -233,16 +234,16 @@ def unfolded(model: nn.Module) -> nn.Module:
     """
     if not any(_parts_of(module) for module in model.modules()):
         return model
-    copied = copy.deepcopy(model)
+    parted = copied(model)
     made: dict[nn.Module, nn.Module] = {}
-    for path, module in list(copied.named_modules(remove_duplicate=False)):
+    for path, module in list(parted.named_modules(remove_duplicate=False)):
         parts = _parts_of(module)
         if parts is None:
             continue
         if module not in made:
             made[module] = parts(module).train(module.training)
         if path:
-            copied.set_submodule(path, made[module])
+            parted.set_submodule(path, made[module])
         else:
-            copied = made[module]
-    return copied
+            parted = made[module]
+    return parted

@@ -1,6 +1,5 @@
 """How a model comes to be in a lower precision: what it is calibrated on, what it may lose, and training for it."""
 
-import copy
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from edgeprune.export import Bound, Calibration, Method
 from edgeprune.frames.duplicates import fingerprints
 from edgeprune.frames.labelled import fit_to, table_of, take
 from edgeprune.network.checkpoint import Checkpoint
-from edgeprune.network.compute import CPU, Compute
+from edgeprune.network.compute import CPU, Compute, copied
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
@@ -141,7 +140,7 @@ def train_for_int8(
         The trained model, in float32, and how that went.
     """
     recipe = Recipe(epochs=epochs, learning_rate=_LEARNING_RATE, seed=seed)
-    learner = replace(model, model=copy.deepcopy(model.model))
+    learner = replace(model, model=copied(model.model))
     key = f"int8 {model.sha256} {parts['train'].sha256}"
     with fake_quantised(learner.model):
         return training.fit(learner, parts, recipe, model, state, key, progress, compute)

@@ -6,8 +6,9 @@ behind a convolution scales its output channels and so changes nothing of that w
 rounding as if it were not there (Bengio et al. 2013).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -56,24 +57,37 @@ def rounded_input(values: Tensor) -> Tensor:
 def fake_quantised(model: nn.Module) -> Iterator[None]:
     """Let a network compute as in int8 until the end; its weights are then float32 again, with what they have learnt.
 
+    A weight that the network computes itself (a parametrization, weight norm by hooks) is rounded after that, and is
+    computed by the network as before when this ends.
+
     Raises:
         ModelError: It has neither a convolution nor a linear layer.
     """
     modules = [module for module in model.modules() if isinstance(module, _QUANTISED)]
     if not modules:
         raise ModelError("the network has no convolution or linear layer to train for int8")
-    hooks = []
-    for module in modules:
-        axis = 1 if isinstance(module, _TRANSPOSED) else 0
-        parametrize.register_parametrization(module, "weight", RoundedWeight(axis))
-        hooks.append(module.register_forward_pre_hook(_round_inputs))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as stack:
         for module in modules:
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+            rounding = RoundedWeight(1 if isinstance(module, _TRANSPOSED) else 0)
+            stack.callback(_round_weight(module, rounding))
+            stack.callback(module.register_forward_pre_hook(_round_inputs).remove)
+        yield
+
+
+def _round_weight(module: nn.Module, rounding: RoundedWeight) -> Callable[[], object]:
+    """Round a weight whenever it is used; gives what ends that and leaves the network's own parametrizations."""
+    if parametrize.is_parametrized(module, "weight"):
+        own: Any = module.parametrizations["weight"]  # type: ignore[index]
+        own.append(rounding)
+        return partial(own.__delitem__, len(own) - 1)
+    if "weight" in module._parameters:
+        parametrize.register_parametrization(module, "weight", rounding)
+        return partial(parametrize.remove_parametrizations, module, "weight", leave_parametrized=False)
+
+    def round_computed(_: nn.Module, __: object) -> None:
+        module.weight = rounding(module.weight)
+
+    return module.register_forward_pre_hook(round_computed).remove
 
 
 def _round_inputs(_module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

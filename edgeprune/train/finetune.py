@@ -29,12 +29,14 @@ from edgeprune.train.augment import QUARTERS, mix, rotate
 from edgeprune.train.feed import Feed
 from edgeprune.train.lessons import Lesson, draw, steps_of
 from edgeprune.train.parallel import ALONE, Processes, here, send, together
+from edgeprune.train.precision import Mixed, Way
 from edgeprune.train.shared_norm import shared_norms
 from edgeprune.train.state import State, restore, save
 from edgeprune.train.step import CapturedStep, EagerStep, Inputs, Learner, recorder_on
 from edgeprune.train.teacher import table_of
 
 _SAY_EVERY = 20
+_TRIED = 8  # frames to find out how a network can be trained
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,12 @@ def _trained(
     """Train in every process alike; the first keeps the state."""
     model, recipe, teacher = task.model, task.recipe, task.teacher
     device = device_of(model)
-    loop = _prepared(model, task.data.on(device), recipe, teacher, progress, processes)
+    feed = task.data.on(device)
+    ways = _ways(feed, progress, model, teacher)
+    loop = _prepared(model, feed, recipe, teacher, progress, processes, ways)
     parts = loop.parts
     with ExitStack() as stack:
-        stack.enter_context(precision.fast_layout(*(model,) if teacher is None else (model, teacher)))
+        stack.enter_context(precision.laid_out(ways))
         for path in stack.enter_context(shared_norms(model, processes)):
             progress.note(f"{path} is no batch norm of PyTorch's: its statistics are of each process's own frames")
         if teacher is not None:
@@ -166,7 +170,7 @@ def _trained(
     if processes.rank == 0:
         model.load_state_dict(state.best_weights)
     model.eval()
-    how = precision.mixed(device)
+    how = ways[model].mixed
     return TrainingResult(
         best_epoch=state.best_epoch,
         best_validation_top1=state.best_top1,
@@ -189,8 +193,27 @@ def _reached(path: Path | None, key: str, parts: dict[str, Any], processes: Proc
     return state
 
 
+def _ways(feed: Feed, progress: Progress, model: nn.Module, teacher: nn.Module | None) -> dict[nn.Module, Way]:
+    """How each network computes; what keeps one from the fastest way is said."""
+    frames = next(iter(feed.validation()))[0][:_TRIED]
+    frames = frames if len(frames) > 1 else frames.repeat(2, 1, 1)
+    ways = {}
+    for name, network in (("the teacher", teacher), ("the network", model)):
+        if network is not None:
+            ways[network], problem = precision.way_of(network, frames, learns=network is model)
+            if problem:
+                progress.note(f"{name} is {problem}")
+    return ways
+
+
 def _prepared(
-    model: nn.Module, feed: Feed, recipe: Recipe, teacher: nn.Module | None, progress: Progress, processes: Processes
+    model: nn.Module,
+    feed: Feed,
+    recipe: Recipe,
+    teacher: nn.Module | None,
+    progress: Progress,
+    processes: Processes,
+    ways: dict[nn.Module, Way],
 ) -> "_Loop":
     """What takes the steps: the optimizer with its schedule, and how a step is launched."""
     device = device_of(model)
@@ -210,11 +233,13 @@ def _prepared(
         model,
         optimizer,
         schedule,
-        torch.amp.GradScaler(device.type, enabled=precision.mixed(device) == "fp16"),
+        torch.amp.GradScaler(device.type, enabled=ways[model].mixed == "fp16"),
         teacher,
         weight=1.0 if recipe.mix else recipe.distill_weight,
         temperature=recipe.temperature,
         clip=not any(isinstance(module, _BatchNorm) for module in model.modules()),
+        mixed=ways[model].mixed,
+        teacher_mixed=None if teacher is None else ways[teacher].mixed,
     )
     recorder = recorder_on(device) if processes.count == 1 else None
     if recorder is None:
@@ -244,7 +269,9 @@ class _Loop:
     def ask_teacher(self, teacher: nn.Module, progress: Progress) -> None:
         """Show it the frames on the device once, in every turn; it sees all others whenever they are learnt from."""
         if self.feed.resident is not None and not self.recipe.mix:
-            self.answers = table_of(teacher, self.feed.resident, QUARTERS if self.recipe.rotate else 1, progress)
+            self.answers = table_of(
+                teacher, self.feed.resident, QUARTERS if self.recipe.rotate else 1, progress, self.learner.teacher_mixed
+            )
 
     def epoch(self, epoch: int, after_epoch: Callable[[nn.Module], None] | None, advance: Advance) -> EpochMetrics:
         """Pass over the training frames, then over those for validation.
@@ -263,7 +290,7 @@ class _Loop:
                 ) from error
             if after_epoch is not None:
                 after_epoch(model)
-            validation_loss, top1 = _validate(model, self.feed, self.processes)
+            validation_loss, top1 = _validate(model, self.feed, self.processes, self.learner.mixed)
         self.processes.add(trained)
         loss = float(trained) / steps_of(self.feed.frames, size, self.processes.count)
         if not np.isfinite([loss, validation_loss]).all():
@@ -307,13 +334,13 @@ def _seed_of(seed: int, epoch: int, rank: int) -> int:
 
 
 @torch.no_grad()
-def _validate(model: nn.Module, feed: Feed, processes: Processes) -> tuple[float, float]:
+def _validate(model: nn.Module, feed: Feed, processes: Processes, mixed: Mixed | None) -> tuple[float, float]:
     """Mean loss and top-1 on the validation frames; waits for the device once."""
     model.eval()
     device = device_of(model)
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # of losses, frames named rightly, frames
     for iq, expected in feed.validation(processes.rank, processes.count):
-        with precision.autocast(device):
+        with precision.autocast(device, mixed):
             logits = model(iq).float()
         right = (logits.argmax(1) == expected).sum()
         loss = functional.cross_entropy(logits, expected, reduction="sum")

@@ -1,45 +1,121 @@
-"""Mixed precision for training, and the layout of weights that goes with it."""
+"""Mixed precision for training, and the layout of weights that goes with it, as far as a network can take them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from edgeprune.network.compute import device_of, training_precision
+from edgeprune.errors import ModelError, reason_of
+from edgeprune.network.compute import device_of, layout_of, out_of_memory, training_precision
+from edgeprune.network.running import seeded
+
+Mixed: TypeAlias = Literal["no", "fp16", "bf16"]
 
 
-def mixed(device: torch.device) -> Literal["no", "fp16", "bf16"]:
+@dataclass(frozen=True)
+class Way:
+    """How a network is trained, or asked as a teacher.
+
+    Attributes:
+        mixed: Its mixed precision, as accelerate names it.
+        channels_last: Whether weights of 2-D convolutions lie channels last, as kernels for bf16 and fp16 want them;
+            without it every layer turns its input around.
+    """
+
+    mixed: Mixed
+    channels_last: bool
+
+
+def mixed(device: torch.device) -> Mixed:
     """Mixed precision for training on a device, as accelerate names it."""
     how = training_precision(device)
     return "no" if how == "fp32" else how
 
 
-def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for forward passes on a device."""
-    how = mixed(device)
+def autocast(device: torch.device, how: Mixed | None = None) -> AbstractContextManager[object]:
+    """Mixed precision for forward passes on a device; what is fast there unless it is said."""
+    how = how or mixed(device)
     if how == "no":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16 if how == "bf16" else torch.float16)
 
 
-@contextmanager
-def fast_layout(*models: nn.Module) -> Iterator[None]:
-    """Keep the weights of 2-D convolutions as mixed precision wants them, channels last; as usual afterwards.
+def way_of(model: nn.Module, frames: Tensor, *, learns: bool = True) -> tuple[Way, str]:
+    """Find the fastest way to train a network or to ask it, by trying one forward and backward pass of each.
 
-    Kernels for bf16 and fp16 work on channels that lie side by side; without this every layer turns its input around.
+    Code may depend on the layout of memory, as `.view` after a convolution does, and some operations exist in float32
+    alone, as those on complex numbers do. Weights, statistics, gradients and generators are left as they are.
+
+    Args:
+        model: Where it will be trained, in any mode.
+        frames: Normalised frames (n, channels, length), at least two, where the model is.
+        learns: Whether it is trained; a teacher only answers.
+
+    Returns:
+        The way, and why it is not the fastest of the device, or nothing.
+
+    Raises:
+        ModelError: The network cannot be run in any way.
     """
-    if all(mixed(device_of(model)) == "no" for model in models):
-        yield
-        return
+    fast = mixed(device_of(model))
+    if fast == "no":
+        return Way("no", channels_last=False), ""
+    ways = (Way(fast, channels_last=True), Way(fast, channels_last=False), Way("no", channels_last=False))
+    problem = ""
+    for way in ways:
+        try:
+            _try(model, frames, way, learns)
+        except Exception as error:  # the network's own code
+            if out_of_memory(error):
+                raise
+            problem = reason_of(error)
+            last = error
+        else:
+            lost = "channels last" if way.mixed == fast else fast
+            return way, f"computed without {lost}: {problem}" if problem else ""
+    what = "a step of training" if learns else "the teacher"
+    raise ModelError(f"{what} fails: {problem}") from last
+
+
+def _try(model: nn.Module, frames: Tensor, way: Way, learns: bool) -> None:
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        _lay(models, torch.channels_last)
+        model.train(learns)
+        with laid_out({model: way}), seeded(0, frames.device), torch.set_grad_enabled(learns):
+            with autocast(frames.device, way.mixed):
+                answers = model(frames)
+            if learns:
+                answers.float().square().sum().backward()
+    finally:
+        model.zero_grad(set_to_none=True)
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+
+@contextmanager
+def laid_out(ways: dict[nn.Module, Way]) -> Iterator[None]:
+    """Lay the weights of 2-D convolutions as the way of each network wants them; afterwards as they were."""
+    weights = [
+        weight
+        for model, way in ways.items()
+        if way.channels_last
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d)
+        for weight in module.parameters()
+        if weight.dim() == 4
+    ]
+    before = [(weight, layout_of(weight)) for weight in weights]
+    try:
+        for weight in weights:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
         yield
     finally:
-        _lay(models, torch.contiguous_format)
-
-
-def _lay(models: Iterable[nn.Module], layout: torch.memory_format) -> None:
-    for weight in (weight for model in models for weight in model.parameters() if weight.dim() == 4):
-        weight.data = weight.data.contiguous(memory_format=layout)
+        for weight, layout in before:
+            weight.data = weight.data.contiguous(memory_format=layout)

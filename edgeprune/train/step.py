@@ -19,6 +19,7 @@ from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.running import drawn_by_python, seeded
 from edgeprune.train import precision
 from edgeprune.train.parallel import ALONE, Processes
+from edgeprune.train.precision import Mixed
 from edgeprune.train.teacher import answers_to, distillation
 
 _LARGEST_GRADIENT = 1.0
@@ -44,6 +45,8 @@ class Learner:
         weight: Of the teacher in the loss, 0 to 1; the labels have the rest.
         temperature: Of the distillation.
         clip: Whether to bound the norm of the gradients.
+        mixed: What the forward pass computes in; None for what is fast on the device.
+        teacher_mixed: What the teacher's computes in.
     """
 
     model: nn.Module
@@ -54,15 +57,17 @@ class Learner:
     weight: float
     temperature: float
     clip: bool
+    mixed: Mixed | None = None
+    teacher_mixed: Mixed | None = None
 
     def backward(self, inputs: Inputs, share: float = 1.0) -> Tensor:
         """Compute the loss, detached, and the gradients; both of the share of a step that the frames are."""
         frames, labels = inputs[:2]
-        with precision.autocast(frames.device):
+        with precision.autocast(frames.device, self.mixed):
             logits = self.model(frames).float()
         loss = functional.cross_entropy(logits, labels)
         if self.teacher is not None:
-            answers = inputs[2] if len(inputs) > 2 else answers_to(self.teacher, frames)
+            answers = inputs[2] if len(inputs) > 2 else answers_to(self.teacher, frames, self.teacher_mixed)
             taught = distillation(logits, answers, self.temperature)
             loss = (1 - self.weight) * loss + self.weight * taught
         if share != 1:

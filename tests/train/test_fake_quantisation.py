@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, parametrize
 
 from edgeprune.errors import ModelError
+from edgeprune.network.compute import copied
 from edgeprune.train.fake_quantisation import fake_quantised, rounded_input
 
 
@@ -64,6 +66,48 @@ def test_an_error_meanwhile_leaves_a_plain_network():
         raise RuntimeError
     assert sorted(layer.state_dict()) == sorted(names)
     assert not layer._forward_pre_hooks
+
+
+class Halved(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+    def right_inverse(self, weight):
+        return 2 * weight
+
+
+def halved(layer):
+    parametrize.register_parametrization(layer, "weight", Halved())
+    return layer
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated")
+@pytest.mark.parametrize(
+    "compute",
+    [
+        halved,
+        parametrizations.weight_norm,
+        parametrizations.spectral_norm,
+        nn.utils.weight_norm,  # by hooks
+        nn.utils.spectral_norm,
+    ],
+)
+def test_weights_that_a_network_computes_are_rounded_after_that_and_computed_as_before_in_the_end(compute):
+    torch.manual_seed(0)
+    layer, x = compute(nn.Linear(6, 3)).eval(), torch.randn(5, 6)
+    before, names = layer(x).detach(), list(layer.state_dict())
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    step = np.abs(weight).max(axis=1, keepdims=True) / 127
+    by_hand = rounded(x.numpy(), np.abs(x.numpy()).max() / 127) @ rounded(weight, step).T + bias
+    with fake_quantised(layer):
+        assert np.allclose(layer(x).detach().numpy(), by_hand, atol=1e-5)
+        layer(x).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in layer.parameters())
+    assert list(layer.state_dict()) == names
+    assert torch.allclose(layer(x), before, atol=1e-6)
+    copy_of_it = copied(layer)
+    assert torch.allclose(copy_of_it(x), before, atol=1e-6)
+    copy_of_it.load_state_dict(layer.state_dict())
 
 
 def test_silence_is_rounded_to_silence():

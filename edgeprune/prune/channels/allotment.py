@@ -4,7 +4,6 @@ Channels are taken one after the other: of methods that treat every layer alike 
 smallest share of its own, of the others wherever the score is lowest.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from edgeprune.errors import ModelError
-from edgeprune.network.compute import shapes_copy
+from edgeprune.network.compute import copied, shapes_copy
 from edgeprune.network.widths import Size, is_channelwise, resize, sizes_of
 from edgeprune.prune.channels.dependencies import Group, makers
 from edgeprune.prune.channels.macs import macs_by_module, macs_of, macs_resized
@@ -113,7 +112,7 @@ def _costing(
     shapes = shapes_copy(network)
 
     def counted(taken: Sequence[_Step]) -> int:
-        narrowed = copy.deepcopy(shapes)
+        narrowed = copied(shapes)
         resize(narrowed, _sizes(shapes, groups, _removed(groups, taken)))
         return macs_of(narrowed, shape)
 

@@ -4,7 +4,6 @@ Torch-Pruning's dependency graph says which do (Fang et al. 2023, "DepGraph"). I
 wrongly, so what it says must be tried (`removal.groups_of`).
 """
 
-import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError, ModelError, reason_of
-from edgeprune.network.compute import beside, put_beside
+from edgeprune.network.compute import beside, copied, put_beside
 from edgeprune.network.widths import Resizable, can_pick, sizes_of
 from edgeprune.records.pruning import InputSpec
 
@@ -77,7 +76,7 @@ def coupled_groups(model: nn.Module, shape: InputSpec) -> list[Group]:
         ConfigError: Torch-Pruning is not installed.
         ModelError: The network cannot be traced.
     """
-    fed = _Fed(copy.deepcopy(model).requires_grad_(True), shape.channels)
+    fed = _Fed(copied(model).requires_grad_(True), shape.channels)
     graph = _graph(fed, shape)
     sizes = sizes_of(model)
     names = {module: path for path, module in fed.network.named_modules()}

@@ -4,7 +4,6 @@ Channels are taken out one after the other in the order that a method gives them
 for. Methods that treat every layer alike remove the same share of each; the others compare channels over the network.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError, ModelError, unknown_name
+from edgeprune.network.compute import copied
 from edgeprune.network.widths import Size, sizes_of
 from edgeprune.prune.channels.allotment import Wanted, allot
 from edgeprune.prune.channels.dependencies import Group
@@ -64,7 +64,7 @@ def narrow(
         ConfigError: An unknown method, a number out of range, or Torch-Pruning is not installed.
         ModelError: The channels that can go do not save as much, or every choice is more than 5 % cheaper.
     """
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     choice = _choice(network, shape, method, keep_macs, protect, round_to, seed)
     removed = [order[:count] for order, count in zip(choice.orders, choice.counts, strict=True)]
     narrowed = without(network, list(zip(choice.groups, removed, strict=True)))
@@ -100,7 +100,7 @@ def soften(
         ConfigError: A number out of range, or Torch-Pruning is not installed.
         ModelError: As for `narrow`.
     """
-    network = copy.deepcopy(model).eval()
+    network = copied(model).eval()
     choice = _choice(network, shape, _SOFT, keep_macs, protect, round_to, 0)
 
     @torch.no_grad()

@@ -4,14 +4,13 @@ A group of channels can go when removing some of them gives the same answer as r
 tried: then nothing else reads them, and every layer loses the channels that are meant.
 """
 
-import copy
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from edgeprune.errors import ConfigError
-from edgeprune.network.compute import beside
+from edgeprune.network.compute import beside, copied
 from edgeprune.network.widths import picked, replace, sizes_of
 from edgeprune.prune.channels.dependencies import Group, coupled_groups, makers
 from edgeprune.records.pruning import InputSpec
@@ -55,7 +54,7 @@ def without(model: nn.Module, removed: Sequence[tuple[Group, Sequence[int]]]) ->
             if member.side != "inputs":
                 outputs |= indices
     sizes = sizes_of(model)
-    narrowed = copy.deepcopy(model)
+    narrowed = copied(model)
     kept = {
         path: [[k for k in range(size) if k not in side] for size, side in zip(sizes[path], gone[path], strict=True)]
         for path in gone
@@ -101,7 +100,7 @@ def _is_exact(model: nn.Module, shape: InputSpec, groups: Sequence[Group]) -> bo
 
 
 def _disturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    trial = copy.deepcopy(model)
+    trial = copied(model)
     for parameter in trial.parameters():
         scale = parameter.abs().mean().clamp(min=0.1).expand_as(parameter)
         noise = torch.randn(parameter.shape, generator=generator).to(parameter)
@@ -111,7 +110,7 @@ def _disturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
 
 def _precisely(model: nn.Module, frames: Tensor) -> tuple[Tensor, nn.Module, Tensor]:
     """Frames, network and its answer in float64, or as they are where its code asks for another type."""
-    double = copy.deepcopy(model).double()
+    double = copied(model).double()
     try:
         return frames.double(), double, double(frames.double())
     except Exception:  # whatever the network's own code says of float64
