@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from edgeprune.network.edits import apply_edits, lost_parameters
+from edgeprune.network.tracing import Code
 from edgeprune.protocols import Subject
 from edgeprune.records.pruning import Unit
 
@@ -21,20 +22,25 @@ def without(subject: Subject, indices: Collection[int]) -> nn.Module:
     return apply_edits(subject.model, edits, (subject.shape.channels, subject.shape.length))
 
 
-def lost_names(model: nn.Module, unit: Unit) -> list[str]:
+def code_of(subject: Subject) -> Code:
+    """The code of the network, traced where a unit is code."""
+    return Code(subject.model, (subject.shape.channels, subject.shape.length))
+
+
+def lost_names(code: Code, unit: Unit) -> list[str]:
     """Names of the parameters that a network loses with a unit; a shortcut that stays keeps its own."""
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    return [names[parameter] for parameter in lost_parameters(model, unit)]
+    names = {parameter: name for name, parameter in code.model.named_parameters()}
+    return [names[parameter] for parameter in lost_parameters(code, unit)]
 
 
-def lost_state(model: nn.Module, unit: Unit) -> list[str]:
+def lost_state(code: Code, unit: Unit) -> list[str]:
     """Names of the parameters that a network loses with a unit, and of the buffers of the modules that hold them."""
-    parameters = lost_names(model, unit)
+    parameters = lost_names(code, unit)
     holders = {name.rpartition(".")[0] for name in parameters}
-    return parameters + [name for name, _ in model.named_buffers() if name.rpartition(".")[0] in holders]
+    return parameters + [name for name, _ in code.model.named_buffers() if name.rpartition(".")[0] in holders]
 
 
-def whole_state(model: nn.Module, unit: Unit) -> list[str]:
+def whole_state(code: Code, unit: Unit) -> list[str]:
     """Names of all parameters and buffers of a unit, those of its shortcut included."""
     assert unit.edit is not None
-    return lost_state(model, replace(unit, edit=replace(unit.edit, drop="identity", expand=None)))
+    return lost_state(code, replace(unit, edit=replace(unit.edit, drop="identity", expand=None)))

@@ -8,7 +8,7 @@ all else stays. The score is the accuracy on validation frames before, minus the
 import torch
 from torch import Tensor, nn
 
-from edgeprune.criteria._dropping import droppable, lost_state
+from edgeprune.criteria._dropping import code_of, droppable, lost_state
 from edgeprune.criteria._frames import accuracy, answers, spread
 from edgeprune.criteria._fresh import fresh
 from edgeprune.protocols import Subject
@@ -27,9 +27,10 @@ class Reinit:
         before = accuracy(answers(model, frames), frames)
         renewed = [_state(fresh(model, subject.seed + repeat)) for repeat in range(REPEATS)]
         scores: dict[int, float] = {}
+        code = code_of(subject)
         with subject.progress.track("reinit", len(units)) as advance:
             for unit in units:
-                names = lost_state(model, unit)
+                names = lost_state(code, unit)
                 found = [
                     accuracy(answers(_Partly(model, {name: state[name] for name in names}), frames), frames)
                     for state in renewed

@@ -5,7 +5,7 @@ A unit's score is the sum of |∂R/∂w · w| over the parameters that dropping 
 by its body and not by the shortcut that stays. One forward and one backward pass.
 """
 
-from edgeprune.criteria._dropping import droppable, lost_names
+from edgeprune.criteria._dropping import code_of, droppable, lost_names
 from edgeprune.criteria._synflow.flow import magnitudes, synaptic_flow
 from edgeprune.protocols import Subject
 
@@ -21,7 +21,8 @@ class SynFlow:
         """
         model = subject.model
         flows = synaptic_flow(model, magnitudes(model), subject.shape)
-        return {unit.index: sum(flows[name] for name in lost_names(model, unit)) for unit in droppable(subject)}
+        code = code_of(subject)
+        return {unit.index: sum(flows[name] for name in lost_names(code, unit)) for unit in droppable(subject)}
 
 
 criterion = SynFlow()

@@ -16,7 +16,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from edgeprune.criteria._dropping import droppable, whole_state
+from edgeprune.criteria._dropping import code_of, droppable, whole_state
 from edgeprune.criteria._fresh import fresh
 from edgeprune.criteria._synflow.flow import magnitudes, ones, synaptic_flow
 from edgeprune.criteria._synflow.fronts import least
@@ -43,8 +43,9 @@ class Probe:
         self.model = subject.model
         self.fresh = _without_means(self.model, magnitudes(fresh(self.model, subject.seed)))
         trained = _without_means(self.model, magnitudes(self.model))
+        code = code_of(subject)
         self.trained = {
-            unit.index: {name: trained[name] for name in whole_state(self.model, unit)} for unit in droppable(subject)
+            unit.index: {name: trained[name] for name in whole_state(code, unit)} for unit in droppable(subject)
         }
 
     def score(self, units: Collection[int]) -> float:

@@ -9,7 +9,7 @@ whole unit is no small change, so the sum ranks units rather than telling what t
 import torch
 from torch.nn.functional import cross_entropy
 
-from edgeprune.criteria._dropping import droppable, lost_names
+from edgeprune.criteria._dropping import code_of, droppable, lost_names
 from edgeprune.criteria._frames import batches, not_finite, spread
 from edgeprune.network.compute import beside
 from edgeprune.network.running import evaluating
@@ -41,8 +41,9 @@ class Taylor:
                     if gradient is not None:
                         changes[name] += float((gradient * weight.detach()).abs().sum(dtype=torch.float64))
                 advance(1, f"{len(batch.labels)} frames")
+        code = code_of(subject)
         scores = {
-            unit.index: sum(changes[name] for name in lost_names(model, unit)) / len(parts)
+            unit.index: sum(changes[name] for name in lost_names(code, unit)) / len(parts)
             for unit in droppable(subject)
         }
         if not torch.tensor(list(scores.values())).isfinite().all():

@@ -14,25 +14,26 @@ from itertools import groupby
 import torch
 from torch import fx, nn
 
-from edgeprune.errors import ModelError, reason_of
+from edgeprune.errors import ModelError
 from edgeprune.network.compute import copied
 from edgeprune.network.refitting import refit
-from edgeprune.network.tracing import graph_of, traced_code
+from edgeprune.network.tracing import Code
 from edgeprune.network.unfold import stand_in, unfolded
-from edgeprune.network.widths import Resizable
 from edgeprune.records.pruning import Edit, Unit
 
 _aten = torch.ops.aten
+_COPIES = (torch.clone, "clone", "contiguous", _aten.clone.default)
 _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_", _aten.add.Tensor, _aten.add_.Tensor)
 
 
-def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int]) -> nn.Module:
+def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int], code: Code | None = None) -> nn.Module:
     """A copy of the model with the edits made; the model itself is untouched.
 
     Args:
         model: The network, unfolded or not.
         edits: What to drop. None leaves a plain copy.
         shape: (channels, length) of a frame, for the layers that must be rebuilt.
+        code: Of the model, if some of it was traced already; it must be unfolded then.
 
     Raises:
         ModelError: An edit names a module that is not there, or one without a skip branch; or nothing fits any more.
@@ -41,50 +42,59 @@ def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int])
     if not edits:
         return edited
     edited = unfolded(edited)
+    code = code or Code(unfolded(model), shape)
     for edit in edits:
         if edit.span is None:
-            _replace(edited, edit)
+            _replace(edited, edit, code)
     spans = sorted((edit for edit in edits if edit.span is not None), key=lambda edit: edit.path)
     for path, cuts in groupby(spans, key=lambda edit: edit.path):
-        edited = _cut(edited, path, list(cuts))
+        edited = _cut(edited, path, list(cuts), code)
     if any(edit.drop == "adapter" for edit in edits):
         refit(edited, shape)
     return edited
 
 
-def lost_parameters(model: nn.Module, unit: Unit) -> list[nn.Parameter]:
-    """The parameters that a network loses with a unit; a shortcut that stays keeps its own."""
+def lost_parameters(code: Code, unit: Unit) -> list[nn.Parameter]:
+    """The parameters that a network loses with a unit; a shortcut that stays keeps its own.
+
+    Args:
+        code: Of the network, unfolded.
+        unit: A droppable unit of it.
+    """
+    model = code.model
     edit = unit.edit or Edit(unit.path, unit.drop or "identity")
     if edit.span is not None:
         whole, left = (
-            {name for name, _ in _cut(copied(model), edit.path, cuts).named_parameters()} for cuts in ([], [edit])
+            {name for name, _ in _cut(copied(model), edit.path, cuts, code).named_parameters()} for cuts in ([], [edit])
         )
         return [parameter for name, parameter in model.named_parameters() if name in whole - left]
     paths = edit.path.split("+")
     kept: set[nn.Parameter] = set()
     if edit.drop == "shortcut":
-        kept = set(shortcut_of(model.get_submodule(edit.path), edit.path, None).parameters())
+        kept = set(shortcut_of(code, edit.path, None).parameters())
     lost = dict.fromkeys(parameter for path in paths for parameter in model.get_submodule(path).parameters())
     return [parameter for parameter in lost if parameter not in kept]
 
 
-def _replace(edited: nn.Module, edit: Edit) -> None:
-    for path in edit.path.split("+"):
+def _replace(edited: nn.Module, edit: Edit, code: Code) -> None:
+    paths = edit.path.split("+")
+    for path, returns in zip(paths, edit.returns or ("",) * len(paths), strict=True):
         try:
             module = edited.get_submodule(path)
         except AttributeError as error:
             raise ModelError(f"the plan drops {path!r}, which the network does not have") from error
         if module is edited:
             raise ModelError("the plan drops the whole network")
-        replacement = shortcut_of(module, path, edit.expand) if edit.drop == "shortcut" else stand_in(module)
+        shortcut = edit.drop == "shortcut"
+        replacement = shortcut_of(code, path, edit.expand, module) if shortcut else stand_in(module, returns)
         replacement.train(module.training)
         edited.set_submodule(path, replacement)
 
 
-def _cut(edited: nn.Module, path: str, cuts: list[Edit]) -> nn.Module:
+def _cut(edited: nn.Module, path: str, cuts: list[Edit], code: Code) -> nn.Module:
     """The network without spans of the code of one of its modules."""
     module = edited.get_submodule(path)
-    traced = traced_code(module, path)
+    traced = code.changeable(path, module)
     nodes = {node.name: (position, node) for position, node in enumerate(traced.graph.nodes)}
     missing = [name for edit in cuts for name in edit.span or () if name not in nodes]
     if missing:
@@ -107,18 +117,19 @@ def _cut(edited: nn.Module, path: str, cuts: list[Edit]) -> nn.Module:
     return edited
 
 
-def shortcut_of(module: nn.Module, path: str, expand: tuple[int, ...] | None) -> nn.Module:
+def shortcut_of(code: Code, path: str, expand: tuple[int, ...] | None, module: nn.Module | None = None) -> nn.Module:
     """What is left of a residual module without its body.
 
     Args:
-        module: The residual module; not changed, its skip branch is shared with the result.
-        path: Its name, for messages.
+        code: Of the network.
+        path: Of the residual module; it is not changed, its skip branch is shared with the result.
         expand: Shape (without batch) to broadcast the skip branch to, or None when it has that shape.
+        module: A copy of the module whose skip branch is taken instead.
 
     Raises:
         ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
     """
-    traced = _traced(module, path)
+    traced = _changeable(code, path, module)
     addition, skip = residual_addition(traced, set(traced.graph.nodes), path)
     _substitute(traced.graph, addition, skip, expand)
     return _tidied(traced)
@@ -138,24 +149,24 @@ def _tidied(traced: fx.GraphModule) -> fx.GraphModule:
     return fx.GraphModule(traced, traced.graph)
 
 
-def skip_is_input(module: nn.Module, path: str) -> bool:
+def skip_is_input(code: Code, path: str) -> bool:
     """Whether a residual module adds its body to nothing but its input.
 
     Raises:
         ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
     """
-    traced = _traced(module, path)
+    traced = code.of(path, whole=True)
     _, skip = residual_addition(traced, set(traced.graph.nodes), path)
     return all(node.op == "placeholder" or is_identity(traced, node) for node in _ancestors(skip))
 
 
-def skip_is_begin(module: nn.Module, path: str, span: tuple[str, str]) -> bool:
+def skip_is_begin(code: Code, path: str, span: tuple[str, str]) -> bool:
     """Whether a span of a module's code adds its body to nothing but what goes into it.
 
     Raises:
         ModelError: The code cannot be traced, or the span does not end in the addition of a body and a skip branch.
     """
-    traced = traced_code(module, path)
+    traced = code.of(path)
     begin, end = (next(node for node in traced.graph.nodes if node.name == name) for name in span)
     inside = between(begin, end)
     _, skip = residual_addition(traced, inside, path)
@@ -163,22 +174,17 @@ def skip_is_begin(module: nn.Module, path: str, span: tuple[str, str]) -> bool:
 
 
 def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a step of traced code is a module that does nothing."""
-    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), nn.Identity)
+    """Whether a step of traced code hands on what it is given, or a copy of it."""
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), nn.Identity)
+    return node.target in _COPIES
 
 
-class _KeepsWidths(fx.Tracer):
-    """Traces into modules, but not into one that knows its widths: written into the code they could not change."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Resizable) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _traced(module: nn.Module, path: str) -> fx.GraphModule:
+def _changeable(code: Code, path: str, module: nn.Module | None) -> fx.GraphModule:
     try:
-        return graph_of(module, _KeepsWidths())
-    except Exception as error:  # tracing runs the module's own code
-        raise ModelError(f"{path} cannot be traced, so its shortcut is not found: {reason_of(error)}") from error
+        return code.changeable(path, module, whole=True)
+    except ModelError as error:
+        raise ModelError(f"its shortcut is not found: {error.message}") from error
 
 
 def residual_addition(traced: fx.GraphModule, inside: set[fx.Node], path: str) -> tuple[fx.Node, fx.Node]:

@@ -3,13 +3,21 @@
 import contextlib
 import copy
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from edgeprune.errors import ModelError, reason_of
-from edgeprune.network.running import evaluating
+from edgeprune.network.compute import beside
+from edgeprune.network.example_tracer import ExampleTracer, Given
+from edgeprune.network.running import evaluating, probe
+from edgeprune.network.widths import Resizable
+
+_EXAMPLES = (2, 3)  # frames
 
 _DROPOUTS: dict[Any, type[nn.Module]] = {
     nn.functional.dropout: nn.Dropout,
@@ -21,17 +29,118 @@ _DROPOUTS: dict[Any, type[nn.Module]] = {
 }
 
 
-class _OneLevel(fx.Tracer):
-    """Traces the code of one module and enters none of its submodules."""
+class Code:
+    """The code of a network's modules as graphs of their steps, each traced once.
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 (fx's signature)
-        return True
+    Where `torch.fx` cannot follow code, it is traced with what the network hands it (`network.example_tracer`).
+
+    Args:
+        model: The network; must stay as it is.
+        shape: (channels, length) of its frames.
+    """
+
+    def __init__(self, model: nn.Module, shape: tuple[int, int]) -> None:
+        self.model, self.shape = model, shape
+        self._found: dict[tuple[str, bool], fx.GraphModule | ModelError] = {}
+        self._given: dict[str, list[Given]] | None = None
+
+    def of(self, path: str, *, whole: bool = False) -> fx.GraphModule:
+        """The code of one module: its submodules, and what is computed between them; not to be changed.
+
+        The submodules are the module's own, not copies. A module that is such a graph keeps the names of its steps.
+
+        Args:
+            path: Of the module, '' for the network.
+            whole: Follow the code of the modules in it as well, down to those of PyTorch.
+
+        Raises:
+            ModelError: It cannot be traced.
+        """
+        if (path, whole) not in self._found:
+            try:
+                module = self.model.get_submodule(path)
+                self._found[path, whole] = _finished(module, self._graph(path, whole))
+            except ModelError as error:
+                self._found[path, whole] = error
+        found = self._found[path, whole]
+        if isinstance(found, ModelError):
+            raise found
+        return found
+
+    def changeable(self, path: str, module: nn.Module | None = None, *, whole: bool = False) -> fx.GraphModule:
+        """The same to be changed, with the submodules of a copy of the module if that is given.
+
+        Raises:
+            ModelError: It cannot be traced.
+        """
+        traced = self.of(path, whole=whole)
+        root = self.model.get_submodule(path) if module is None else module
+        changed = nn.Module() if root is not traced else root
+        if root is not traced:
+            changed.__dict__.update(vars(root))
+            changed._modules = {**traced._modules, **root._modules}
+        return fx.GraphModule(changed, copy.deepcopy(traced.graph)).train(root.training)
+
+    def _graph(self, path: str, whole: bool) -> fx.Graph:
+        module = self.model.get_submodule(path)
+        if isinstance(module, fx.GraphModule) and not whole:
+            return copy.deepcopy(module.graph)
+        tracer: fx.Tracer = _KeepsWidths() if whole else _OneLevel()
+        try:
+            graph = _traced(module, tracer)
+        except Exception as error:  # tracing runs the module's own code
+            problem = error
+        else:
+            if not any(map(_is_optional, graph.nodes)):
+                return graph
+            problem = ModelError("its code looks at what it may be handed besides")
+        try:
+            return _traced(module, ExampleTracer(tracer.is_leaf_module, self._given_to(path)))
+        except ModelError as error:
+            reason = error.message
+        except Exception:  # what went wrong first says more
+            reason = reason_of(problem)
+        where = path or "the network's own code"
+        raise ModelError(f"{where} cannot be traced, so no part of it can be cut out: {reason}") from problem
+
+    def _given_to(self, path: str) -> tuple[Given, Given]:
+        """What a module is handed in two runs of the network, with different numbers of frames."""
+        if self._given is None:
+            self._given = {}
+            for frames in _EXAMPLES:
+                self._watch(probe(*self.shape)[:frames])
+        first, second = self._given[path]
+        return first, second
+
+    def _watch(self, frames: Tensor) -> None:
+        """Run the network and keep what each of its modules with modules in it is first handed."""
+        given = self._given
+        assert given is not None
+        seen: dict[str, Given] = {}
+
+        def keep(module: nn.Module, args: Any, kwargs: Any, path: str) -> None:
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            bound.apply_defaults()
+            seen.setdefault(path, bound.arguments)
+
+        with contextlib.ExitStack() as hooks, torch.no_grad():
+            hooks.enter_context(evaluating(self.model))
+            for path, module in self.model.named_modules(remove_duplicate=False):
+                if next(module.children(), None) is not None or not path:
+                    hook = module.register_forward_pre_hook(partial(keep, path=path), with_kwargs=True)
+                    hooks.enter_context(hook)
+            self.model(beside(self.model, frames))
+        for path, bound in seen.items():
+            given.setdefault(path, []).append(bound)
+
+
+def _is_optional(node: fx.Node) -> bool:
+    """Whether it is an input that the code does without: to a symbol, `if mask is not None` is always true."""
+    return node.op == "placeholder" and node.args == (None,) and bool(node.users)
 
 
 def traced_code(module: nn.Module, path: str) -> fx.GraphModule:
-    """The code of one module as a graph whose steps are its submodules and what is computed between them.
-
-    The submodules are the module's own, not copies. A module that is such a graph already keeps the names of its steps.
+    """The code of one module alone, as `Code` gives it, but without what the network hands it.
 
     Raises:
         ModelError: It cannot be traced.
@@ -45,6 +154,20 @@ def traced_code(module: nn.Module, path: str) -> fx.GraphModule:
         raise ModelError(f"{where} cannot be traced, so no part of it can be cut out: {reason_of(error)}") from error
 
 
+class _OneLevel(fx.Tracer):
+    """Traces the code of one module and enters none of its submodules."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 (fx's signature)
+        return True
+
+
+class _KeepsWidths(fx.Tracer):
+    """Traces into modules, but not into one that knows its widths: written into the code they could not change."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Resizable) or super().is_leaf_module(m, module_qualified_name)
+
+
 def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
     """A module as what its code does in evaluation mode; dropout written as a function becomes a module, and stays.
 
@@ -52,12 +175,28 @@ def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
         ModelError: The code changes a tensor in place without using the result, which a graph does not show.
         Exception: Whatever the code raises.
     """
+    return _finished(module, _traced(module, tracer))
+
+
+def _traced(module: nn.Module, tracer: fx.Tracer) -> fx.Graph:
+    """The code of a module as a graph that keeps to what the code does.
+
+    Raises:
+        ModelError: The code changes a tensor in place without using the result, which a graph does not show.
+        Exception: Whatever the code raises.
+    """
     with evaluating(module):
         graph = tracer.trace(module)
-    traced = fx.GraphModule(module, graph)
+    graph.lint()  # a copy of a symbol belongs to another graph
     for node in graph.nodes:
-        if _in_place(traced, node) and not node.users:
+        if _in_place(module, node) and not node.users:
             raise ModelError(f"{node.name} changes a tensor in place")
+    return graph
+
+
+def _finished(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    traced = fx.GraphModule(module, graph)
+    for node in traced.graph.nodes:
         if node.op == "call_function" and node.target in _DROPOUTS:
             _as_module(traced, node, _DROPOUTS[node.target])
     traced.recompile()
@@ -65,10 +204,10 @@ def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
     return traced
 
 
-def _in_place(traced: fx.GraphModule, node: fx.Node) -> bool:
+def _in_place(module: nn.Module, node: fx.Node) -> bool:
     """Whether a step overwrites what it is given, by the conventions of torch."""
     if node.op == "call_module":
-        return bool(getattr(traced.get_submodule(str(node.target)), "inplace", False))
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     name = str(getattr(node.target, "__name__", node.target))
     return node.kwargs.get("inplace") is True or (name.endswith("_") and not name.endswith("__"))
 
@@ -81,24 +220,29 @@ def _as_module(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> 
 
 
 @contextlib.contextmanager
-def overheard(module: nn.Module, hear: Mapping[str, Callable[[Any], None]]) -> Iterator[None]:
+def overheard(
+    module: nn.Module, hear: Mapping[str, Callable[[Any], None]], traced: fx.GraphModule | None = None
+) -> Iterator[None]:
     """Within it, functions are handed what steps in a module's code give, each time the module runs.
 
     A module whose code cannot be traced is not overheard. It must be in evaluation mode.
 
     Args:
-        module: Its steps are named as in `traced_code`.
+        module: Its steps are named as in `Code.of`.
         hear: Functions by the name of the step.
+        traced: The module's code, if it was traced before.
     """
     try:
-        steps = _Overheard(traced_code(module, ""), hear)
+        steps = _Overheard(traced or traced_code(module, ""), module, hear)
     except ModelError:
         yield
         return
     signature = inspect.signature(module.forward)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        return steps.run(*signature.bind(*args, **kwargs).args)
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return steps.run(*bound.args)
 
     own = vars(module).get("forward")
     object.__setattr__(module, "forward", forward)
@@ -113,9 +257,16 @@ def overheard(module: nn.Module, hear: Mapping[str, Callable[[Any], None]]) -> I
 class _Overheard(fx.Interpreter):
     """Runs a graph and tells of some of its steps."""
 
-    def __init__(self, traced: fx.GraphModule, hear: Mapping[str, Callable[[Any], None]]) -> None:
+    def __init__(self, traced: fx.GraphModule, module: nn.Module, hear: Mapping[str, Callable[[Any], None]]) -> None:
         super().__init__(traced)
-        self.hear = hear
+        self.hear, self.own = hear, module
+
+    def fetch_attr(self, target: str) -> Any:
+        """A weight or module where it is now: the network may have been moved since it was traced."""
+        try:
+            return operator.attrgetter(target)(self.own)
+        except AttributeError:
+            return super().fetch_attr(target)
 
     def run_node(self, n: fx.Node) -> Any:
         """Take a step, and tell what came of it."""

@@ -4,13 +4,16 @@ A stack of recurrent layers is one module with one kernel, and a transformer enc
 as they are, no layer of them can be dropped. Unfolded, they compute the same with the same weights, one module a layer.
 """
 
-from collections.abc import Callable, Sequence
+import json
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
+from edgeprune.errors import ModelError
 from edgeprune.network.compute import copied
 
 
@@ -30,10 +33,92 @@ class SkippedPair(nn.Module):
         return input, None
 
 
-def stand_in(module: nn.Module) -> nn.Module:
-    """What takes the place of a module that is dropped."""
-    pair = isinstance(module, nn.RNNBase | nn.MultiheadAttention | RecurrentStack)
-    return SkippedPair() if pair else Skipped()
+class SkippedBundle(nn.Module):
+    """What is left of a module that returns a list, tuple, dict or named tuple: the same with its input in it.
+
+    Args:
+        returns: What it returned, as `returned_by` describes it.
+    """
+
+    def __init__(self, returns: str) -> None:
+        super().__init__()
+        self.returns = returns
+
+    def forward(self, *args: object, **kwargs: object) -> Any:
+        """Hand on what was given, in the places where the module returned something of its shape."""
+        given = tree_leaves((args, kwargs))
+
+        def made(what: Any) -> Any:
+            if not isinstance(what, dict):
+                return what
+            (kind, content), *_ = what.items()
+            if kind == "input":
+                return given[content]
+            if kind == "dict":
+                return {name: made(value) for name, value in content.items()}
+            items = [made(value) for value in content]
+            if kind == "named":
+                return namedtuple("Skipped", what["fields"])(*items)
+            return items if kind == "list" else tuple(items)
+
+        return made(json.loads(self.returns))
+
+
+def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, frames: int) -> str:
+    """Describe what a module returned so that its input can take the place of it, as JSON; nothing for one tensor.
+
+    A tensor is described by the input of the same shape, or by null; the first by the first input if none has it.
+
+    Args:
+        args: What it was called with.
+        kwargs: By name.
+        output: What it returned.
+        frames: How many it was called with.
+
+    Raises:
+        ModelError: It returns their number, and would be described for that alone.
+    """
+    if isinstance(output, Tensor):
+        return ""
+    given = tree_leaves((args, dict(kwargs)))
+    main = next((place for place, leaf in enumerate(given) if isinstance(leaf, Tensor)), None)
+    made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    if main is None or not made:
+        return ""
+    alike = [leaf for leaf in made if leaf.shape == given[main].shape and leaf.dtype == given[main].dtype] or made[:1]
+
+    def place_of(leaf: Tensor) -> int | None:
+        same = next((place for place, each in enumerate(given) if each is leaf), None)
+        return main if same is None and any(leaf is each for each in alike) else same
+
+    def described(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            place = place_of(value)
+            return None if place is None else {"input": place}
+        if isinstance(value, dict):
+            return {"dict": {str(name): described(each) for name, each in value.items()}}
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return {"named": [described(each) for each in value], "fields": list(value._fields)}
+        if isinstance(value, list | tuple):
+            return {"list" if isinstance(value, list) else "tuple": [described(each) for each in value]}
+        if isinstance(value, int) and not isinstance(value, bool) and value == frames:
+            raise ModelError("it returns the number of frames as a plain number")
+        return value if isinstance(value, bool | int | float | str) else None
+
+    text: str = json.dumps(described(output))
+    return text
+
+
+def stand_in(module: nn.Module, returns: str = "") -> nn.Module:
+    """What takes the place of a module that is dropped.
+
+    Args:
+        module: It.
+        returns: What it returned, as `returned_by` describes it; nothing for one tensor.
+    """
+    if isinstance(module, PAIRS):
+        return SkippedPair()
+    return SkippedBundle(returns) if returns else Skipped()
 
 
 class FinalStates:
@@ -206,6 +291,9 @@ class EncoderStack(nn.Module):
             src = layer(src, src_mask=mask, src_key_padding_mask=src_key_padding_mask, is_causal=bool(is_causal))
         return src if self.norm is None else self.norm(src)
 
+
+PAIRS = (nn.RNNBase, nn.MultiheadAttention, RecurrentStack)
+"""Modules that return a tensor and something beside it."""
 
 _UNFOLDED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.LSTM: RecurrentStack,

@@ -45,12 +45,15 @@ class Edit:
         expand: Shape (without batch) that a shortcut is broadcast to, when it has a smaller one.
         span: Names of two nodes in the traced code of `path`: all that is computed from the first on the way to the
             second is left out, the second included.
+        returns: What each dropped module of `path` returned, where that was not one tensor, as `unfold.returned_by`
+            describes it, else an empty text; None where all returned one.
     """
 
     path: str
     drop: Drop
     expand: tuple[int, ...] | None = None
     span: tuple[str, str] | None = None
+    returns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from torch.nn import functional
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.network.edits import apply_edits, lost_parameters, shortcut_of, skip_is_begin, skip_is_input
+from edgeprune.network.tracing import Code
 from edgeprune.records.pruning import Edit, Unit
 
 SHAPE = (2, synthetic.LENGTH)
@@ -23,7 +24,7 @@ class TestShortcut:
     def test_over_time_is_the_projection_and_what_follows_the_addition(self, small):
         state = small.state_dict()
         x = synthetic.signals(3, 20).repeat(1, 8, 1)
-        left = shortcut_of(small.blocks[2], "blocks.2", None)
+        left = shortcut_of(Code(small, SHAPE), "blocks.2", None)
         projected = functional.conv1d(x, state["blocks.2.shortcut.0.weight"], stride=2)
         expected = functional.batch_norm(
             projected,
@@ -36,7 +37,7 @@ class TestShortcut:
     def test_over_the_map_is_the_mean_padded_with_zeros_and_broadcast(self):
         small = synthetic.shaken(ResNet(2, 2, 3))
         x = torch.randn(3, 16, 2, 20)
-        left = shortcut_of(small.blocks[2], "blocks.2", (32, 1, 10))(x)
+        left = shortcut_of(Code(small, SHAPE), "blocks.2", (32, 1, 10))(x)
         expected = torch.zeros(3, 32, 1, 10)
         expected[:, :16] = (x.sum((2, 3)) / 40)[:, :, None, None]
         torch.testing.assert_close(left, expected.relu())
@@ -44,10 +45,10 @@ class TestShortcut:
     @torch.no_grad()
     def test_of_a_block_without_a_transition_is_its_input(self, small):
         x = synthetic.signals(2).repeat(1, 8, 1).abs()
-        assert torch.equal(shortcut_of(small.blocks[0], "blocks.0", None)(x), x)
+        assert torch.equal(shortcut_of(Code(small, SHAPE), "blocks.0", None)(x), x)
 
     def test_holds_the_weights_of_the_shortcut_and_no_others(self, small):
-        left = shortcut_of(small.blocks[2], "blocks.2", None)
+        left = shortcut_of(Code(small, SHAPE), "blocks.2", None)
         assert sorted(left.state_dict()) == sorted(
             name for name in small.blocks[2].state_dict() if name.startswith("shortcut.")
         )
@@ -74,11 +75,11 @@ class TestShortcut:
                 return body + skip
 
         block, x = Block(), torch.randn(2, 4, 8)
-        torch.testing.assert_close(shortcut_of(block, "block", None)(x), block.skip(x))
+        torch.testing.assert_close(shortcut_of(Code(block, (4, 8)), "", None)(x), block.skip(x))
 
     def test_a_module_without_an_addition_is_named(self, small):
         with pytest.raises(ModelError, match=r"stem does not add a body to a skip branch"):
-            shortcut_of(small.stem, "stem", None)
+            shortcut_of(Code(small, SHAPE), "stem", None)
 
     def test_an_addition_of_a_bias_is_not_one_of_branches(self):
         class Shifted(nn.Module):
@@ -91,15 +92,15 @@ class TestShortcut:
                 return self.body(x) + self.bias
 
         with pytest.raises(ModelError, match="does not add a body to a skip branch"):
-            shortcut_of(Shifted(), "block", None)
+            shortcut_of(Code(Shifted(), (4, 8)), "", None)
 
     def test_a_module_that_cannot_be_traced_is_named_with_the_reason(self):
         class Looking(nn.Module):
             def forward(self, x):
                 return x + 1 if x.sum() > 0 else x
 
-        with pytest.raises(ModelError, match="block cannot be traced, so its shortcut is not found: ") as caught:
-            shortcut_of(Looking(), "block", None)
+        with pytest.raises(ModelError, match="its shortcut is not found: the network's own code cannot be") as caught:
+            shortcut_of(Code(Looking(), SHAPE), "", None)
         assert "\n" not in str(caught.value)
 
 
@@ -234,18 +235,20 @@ class TestCode:
     )
     def test_lost_parameters_are_those_of_the_unit_alone(self, model, edit, names):
         own = dict(model.named_parameters())
-        assert [id(parameter) for parameter in lost_parameters(model, unit(edit))] == [id(own[name]) for name in names]
+        assert [id(parameter) for parameter in lost_parameters(Code(model, SHAPE), unit(edit))] == [
+            id(own[name]) for name in names
+        ]
 
     def test_of_a_shortcut_that_stays_nothing_is_lost(self, small):
-        lost = set(map(id, lost_parameters(small, unit(Edit("blocks.2", "shortcut")))))
+        lost = set(map(id, lost_parameters(Code(small, SHAPE), unit(Edit("blocks.2", "shortcut")))))
         block = small.blocks[2]
         assert lost == {id(p) for name, p in block.named_parameters() if not name.startswith("shortcut.")}
 
     def test_whether_the_shortcut_is_the_input(self, model, small):
-        assert skip_is_begin(model, "", ("relu", "add"))
-        assert not skip_is_begin(model, "", ("add", "add_1"))
-        assert skip_is_input(small.blocks[0], "blocks.0")
-        assert not skip_is_input(small.blocks[2], "blocks.2")
+        assert skip_is_begin(Code(model, SHAPE), "", ("relu", "add"))
+        assert not skip_is_begin(Code(model, SHAPE), "", ("add", "add_1"))
+        assert skip_is_input(Code(small, SHAPE), "blocks.0")
+        assert not skip_is_input(Code(small, SHAPE), "blocks.2")
 
     def test_several_modules_go_as_one(self, small):
         edited = apply_edits(small, (Edit("blocks.0+blocks.1", "identity"),), SHAPE)
@@ -263,7 +266,7 @@ class TestCode:
 
         x = torch.randn(2, 4, 8)
         expected = x.mean(2, keepdim=True).expand(-1, -1, 8)
-        assert torch.equal(shortcut_of(Pooled(), "block", None)(x), expected)
+        assert torch.equal(shortcut_of(Code(Pooled(), (4, 8)), "", None)(x), expected)
 
 
 class TestCodeThatCannotBeCut:

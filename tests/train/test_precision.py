@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from edgeprune.errors import ModelError
+from edgeprune.protocols import NullProgress
 from edgeprune.train import precision
 from edgeprune.train.feed import TrainingData
 from edgeprune.train.finetune import Recipe, train

@@ -14,6 +14,7 @@ from torch import nn
 from edgeprune.errors import ModelError
 from edgeprune.network.compute import host_copy
 from edgeprune.network.running import probe
+from edgeprune.network.tracing import Code
 from edgeprune.network.unfold import unfolded
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dropping import Dropper
@@ -38,23 +39,23 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     _require_deterministic(model, shape)
     groups = grouped(_pieces(model, shape))
     everywhere = _module_nodes(groups)
-    dropper = Dropper(model, shape)
+    users = _users(groups)
+    frame = (shape.channels, shape.length)
+    in_shapes = [frame, *(group[-1].out_shape for group in groups[:-1])]
+    cores = [_core(groups, index, given, everywhere, users) for index, given in enumerate(in_shapes)]
+    dropper = Dropper(Code(model, frame))
     units = []
-    in_shape: tuple[int, ...] = (shape.channels, shape.length)
-    for index, group in enumerate(groups):
+    for index, (group, core, verdict) in enumerate(zip(groups, cores, dropper.verdicts(cores), strict=True)):
         nodes = nodes_of(group)
         paths, _ = _paths(nodes, everywhere)
-        core = _core(groups, index, in_shape, everywhere)
-        verdict = dropper.verdict(core)
         edit, kind = verdict.edit, kind_of(group, nodes)
-        out_shape = group[-1].out_shape
         units.append(
             Unit(
                 index=index,
                 path="+".join(paths) or _place(nodes),
                 kind="residual" if edit and edit.drop == "shortcut" else kind,
-                in_shape=in_shape,
-                out_shape=out_shape,
+                in_shape=in_shapes[index],
+                out_shape=group[-1].out_shape,
                 params=sum(dict(pair for node in nodes for pair in node.parameters).values()),
                 macs=sum(node.macs for node in nodes),
                 drop=edit.drop if edit else None,
@@ -64,7 +65,6 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
                 step=(edit.path, edit.span[1]) if edit and edit.span else dropper.last_step(core),
             )
         )
-        in_shape = out_shape
     return LayerChain(
         model_sha256=model_sha256,
         units=tuple(units),
@@ -115,12 +115,13 @@ def _core(
     index: int,
     in_shape: tuple[int, ...],
     everywhere: dict[str, set[str]],
+    users: dict[str, list[tuple[int, str]]],
 ) -> Core:
-    """What dropping a unit removes: all of it from its first layer or norm on."""
+    """What dropping a unit removes: all of it from its first layer or norm on, but not the end of a long shortcut."""
     group = groups[index]
     begins = [place for place, piece in enumerate(group) if begins_unit(piece) or is_norm(piece)]
     leading = begins[0] if begins else 0
-    pieces = group[leading:]
+    pieces = list(takewhile(lambda piece: not piece.closes, group[leading:]))
     nodes = nodes_of(pieces)
     paths, covered = _paths(nodes, everywhere)
     position: Literal["first", "inner", "last"] = "inner"
@@ -132,11 +133,11 @@ def _core(
         covered=covered,
         holders=(*reversed(common([node.modules for node in nodes])), ""),
         in_shape=group[leading - 1].out_shape if leading else in_shape,
-        out_shape=group[-1].out_shape,
+        out_shape=pieces[-1].out_shape,
         residual=kind_of(pieces, nodes) == "residual",
         branched=any(is_branched(piece) and begins_unit(piece) for piece in pieces),
         trailing=_trailing(pieces),
-        shared_with=_shared_with(groups, index),
+        shared_with=_shared_with(nodes_of(groups[index]), index, users),
         position=position,
     )
 
@@ -151,14 +152,21 @@ def _has_weights(piece: Piece) -> bool:
     return begins_unit(piece) or any(node.parameters for node in piece.nodes)
 
 
-def _shared_with(groups: list[list[Piece]], index: int) -> str | None:
-    """Another unit that uses the same weights, by the name of the module or operation that does, or None."""
-    own = {name for node in nodes_of(groups[index]) for name, _ in node.parameters}
-    for other, group in enumerate(groups):
+def _users(groups: list[list[Piece]]) -> dict[str, list[tuple[int, str]]]:
+    """Which units use each weight, each with the name of the module or operation that does."""
+    users: dict[str, list[tuple[int, str]]] = {}
+    for index, group in enumerate(groups):
         for node in nodes_of(group):
-            if other != index and own & {name for name, _ in node.parameters}:
-                return f"unit {other} ({node.modules[-1] if node.modules else node.name})"
-    return None
+            for name, _ in node.parameters:
+                users.setdefault(name, []).append((index, node.modules[-1] if node.modules else node.name))
+    return users
+
+
+def _shared_with(nodes: list[Node], index: int, users: dict[str, list[tuple[int, str]]]) -> str | None:
+    """Another unit that uses the same weights, by the name of the module or operation that does, or None."""
+    names = {name for node in nodes for name, _ in node.parameters}
+    others = [user for name in names for user in users[name] if user[0] != index]
+    return "unit {} ({})".format(*min(others, key=lambda user: user[0])) if others else None
 
 
 def _module_nodes(groups: list[list[Piece]]) -> dict[str, set[str]]:

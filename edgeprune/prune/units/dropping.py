@@ -5,19 +5,24 @@ and still gives answers of the same shape.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.edits import apply_edits, shortcut_of, skip_is_begin, skip_is_input
-from edgeprune.network.running import probe, quiet_torch
-from edgeprune.network.unfold import stand_in
+from edgeprune.network.running import PROBE_FRAMES, probe, quiet_torch
+from edgeprune.network.tracing import Code
+from edgeprune.network.unfold import PAIRS, returned_by, stand_in
 from edgeprune.prune.units.core import Core
-from edgeprune.prune.units.spans import place_of
-from edgeprune.records.pruning import Edit, InputSpec
+from edgeprune.prune.units.spans import Places
+from edgeprune.records.names import Drop
+from edgeprune.records.pruning import Edit
 
 
 @dataclass(frozen=True)
@@ -28,136 +33,188 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Proposal:
+    """Ways to drop a unit, the best first, each with its reason in words; or why there is none.
+
+    Attributes:
+        ways: What could be done.
+        problem: Why there is no way, or what to say if none works, followed by what went wrong.
+        keeps_shape: Whether the layers after it are given the same shape, so that it can be tried with others.
+    """
+
+    ways: tuple[tuple[Edit, str], ...]
+    problem: str = ""
+    keeps_shape: bool = True
+
+
 class Dropper:
     """Decides for the units of one network."""
 
-    def __init__(self, model: nn.Module, shape: InputSpec) -> None:
-        self.model = model
-        self.shape = (shape.channels, shape.length)
-        self.answers = self._run(model)
+    def __init__(self, code: Code) -> None:
+        self.code, self.model, self.shape = code, code.model, code.shape
+        self.places = Places(code)
+        self.returns: dict[str, str] = {}
+        with _noting_bundles(self.model, self.returns):
+            self.answers = self._run(self.model)
 
-    def verdict(self, core: Core) -> Verdict:
-        """How a unit can be dropped."""
-        if core.shared_with is not None:
-            return Verdict(None, f"shares its weights with {core.shared_with}: one cannot go without the other")
-        if core.residual and core.covered and len(core.paths) == 1:
-            return self._residual(core)
-        if core.residual:
-            return self._residual_in_code(core)
-        return self._without(core) if core.in_shape == core.out_shape else self._adapter(core)
+    def verdicts(self, cores: Sequence[Core]) -> list[Verdict]:
+        """How each unit can be dropped.
+
+        Those that keep the shape for the layers after them are tried together, every other one of them at a time, so
+        that each is followed by a unit that stays; only where that fails is it found out which of them cannot go.
+        """
+        proposals = [self._proposal(core) for core in cores]
+        firsts = [
+            (index, proposal.ways[0][0])
+            for index, proposal in enumerate(proposals)
+            if proposal.ways and proposal.keeps_shape
+        ]
+        sound = {index for half in (firsts[::2], firsts[1::2]) for index in self._sound(half)}
+        return [
+            Verdict(*proposal.ways[0]) if index in sound else self._tried(proposal)
+            for index, proposal in enumerate(proposals)
+        ]
 
     def last_step(self, core: Core) -> tuple[str, str] | None:
         """Where the output of a unit that is code can be read: the module whose code it is, and a step there."""
         if core.covered or core.shared_with is not None:
             return None
         try:
-            holder, (_, end) = place_of(self.model, core)
+            holder, (_, end) = self.places.of(core)
         except ModelError:
             return None
         return holder, end
 
-    def _residual(self, core: Core) -> Verdict:
+    def _proposal(self, core: Core) -> _Proposal:
+        if core.shared_with is not None:
+            return _Proposal((), f"shares its weights with {core.shared_with}: one cannot go without the other")
+        if core.residual and core.covered and len(core.paths) == 1:
+            return self._residual(core)
+        if core.residual:
+            return self._residual_in_code(core)
+        return self._without(core) if core.in_shape == core.out_shape else self._adapter(core)
+
+    def _residual(self, core: Core) -> _Proposal:
         path, same = core.paths[0], core.in_shape == core.out_shape
         change = f"{_text(core.in_shape)} to {_text(core.out_shape)}"
-        module = self.model.get_submodule(path)
         try:
-            left = _made(shortcut_of(module, path, None), core.in_shape)
-            passes_on = skip_is_input(module, path)
+            passes_on = skip_is_input(self.code, path)
+            if same and passes_on:
+                edit = (self._whole([path], "identity"), "its shortcut is its input: nothing takes its place")
+                return _Proposal((edit,))
+            left = _made(shortcut_of(self.code, path, None), core.in_shape)
         except ModelError as error:
             if same:
                 return self._without(core)
             return self._adapter(core, f"changes the shape from {change}: {error.message}")
-        if same and passes_on:
-            return self._tried((Edit(path, "identity"), "its shortcut is its input: nothing takes its place"))
         if left == core.out_shape:
             what = "computes something" if same else f"changes the shape from {change}"
-            return self._tried((Edit(path, "shortcut"), f"its shortcut stays and {what}"))
+            return _Proposal(((Edit(path, "shortcut"), f"its shortcut stays and {what}"),))
         reason = f"its shortcut {_text(left)} stays, broadcast to {_text(core.out_shape)}"
-        return self._tried((Edit(path, "shortcut", _broadcast(left, core.out_shape)), reason))
+        return _Proposal(((Edit(path, "shortcut", _broadcast(left, core.out_shape)), reason),))
 
-    def _residual_in_code(self, core: Core) -> Verdict:
+    def _residual_in_code(self, core: Core) -> _Proposal:
         """A body added to a skip branch in the code of a larger module."""
         try:
-            holder, span = place_of(self.model, core)
-            passes_on = skip_is_begin(self.model.get_submodule(holder), holder, span)
+            holder, span = self.places.of(core)
+            passes_on = skip_is_begin(self.code, holder, span)
         except ModelError as error:
-            return Verdict(None, f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}")
+            return _Proposal((), f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}")
         where = f"its body is cut out of the code of {holder or 'the network'}"
         if passes_on and core.in_shape == core.out_shape:
-            return self._tried((Edit(holder, "identity", None, span), f"its shortcut is its input; {where}"))
+            return _Proposal(((Edit(holder, "identity", None, span), f"its shortcut is its input; {where}"),))
         shapes = (None, (-1, *core.out_shape[1:]), core.out_shape)
         whole, same_width, spread = (Edit(holder, "shortcut", expand, span) for expand in shapes)
         if self._alike(whole, spread):
-            return Verdict(whole, f"its shortcut stays; {where}")
+            return _Proposal(((whole, f"its shortcut stays; {where}"),))
         spread = same_width if self._alike(same_width, spread) else spread
-        return self._tried((spread, f"its shortcut stays, broadcast to {_text(core.out_shape)}; {where}"))
+        return _Proposal(((spread, f"its shortcut stays, broadcast to {_text(core.out_shape)}; {where}"),))
 
     def _alike(self, one: Edit, other: Edit) -> bool:
         """Whether two edits work and lead to the same answers."""
         try:
-            first, second = (self._run(apply_edits(self.model, [edit], self.shape)) for edit in (one, other))
+            first, second = (self._run(self._edited([edit])) for edit in (one, other))
         except ModelError:
             return False
         return torch.equal(first, second) and first.shape == self.answers.shape
 
-    def _without(self, core: Core) -> Verdict:
+    def _without(self, core: Core) -> _Proposal:
         """Something of the same shape in and out."""
         same = "same shape in and out"
-        modules = Edit("+".join(core.paths), "identity")
-        candidates = [(modules, f"{same}: nothing takes its place")] if core.covered else []
+        modules = self._whole(core.paths, "identity")
+        ways = [(modules, f"{same}: nothing takes its place")] if core.covered else []
+        problem = ""
         try:
-            holder, span = place_of(self.model, core)
+            holder, span = self.places.of(core)
             where = f"cut out of the code of {holder or 'the network'}"
-            candidates.append((Edit(holder, "identity", None, span), f"{same}: {where}"))
+            ways.append((Edit(holder, "identity", None, span), f"{same}: {where}"))
         except ModelError as error:
             problem = error.message
         if not core.covered and core.paths and not core.branched:
-            candidates.append((modules, f"{same}: its modules go, the code around them stays"))
-        return self._tried(*candidates) if candidates else Verdict(None, problem)
+            ways.append((modules, f"{same}: its modules go, the code around them stays"))
+        return _Proposal(tuple(ways), "" if ways else problem)
 
-    def _adapter(self, core: Core, otherwise: str = "") -> Verdict:
+    def _adapter(self, core: Core, otherwise: str = "") -> _Proposal:
         """Something that changes the shape: the layers after it are rebuilt."""
         change = f"changes the shape from {_text(core.in_shape)} to {_text(core.out_shape)}"
         if core.position == "first":
-            return Verdict(None, otherwise or f"{change} and has no shortcut; it takes the signal in")
+            return _Proposal((), otherwise or f"{change} and has no shortcut; it takes the signal in")
         if core.position == "last":
-            return Verdict(None, otherwise or f"{change} and has no shortcut; it gives the answer")
+            return _Proposal((), otherwise or f"{change} and has no shortcut; it gives the answer")
         edits = []
         if core.paths and (not core.branched or (core.covered and len(core.paths) == 1)):
-            edits.append(Edit("+".join(core.paths), "adapter"))
+            edits.append(self._whole(core.paths, "adapter"))
         try:
-            holder, span = place_of(self.model, core)
+            holder, span = self.places.of(core)
             edits.append(Edit(holder, "adapter", None, span))
         except ModelError as error:
             if not edits:
-                return Verdict(None, otherwise or f"{change} in code: {error.message}")
+                return _Proposal((), otherwise or f"{change} in code: {error.message}")
         reason = f"{change}: the layers after it are rebuilt for {_text(core.in_shape)}"
-        tried = self._tried(*((edit, reason) for edit in edits))
-        return tried if tried.edit else Verdict(None, f"{change}, and {tried.reason}")
+        return _Proposal(tuple((edit, reason) for edit in edits), f"{change}, and ", keeps_shape=False)
 
-    def _tried(self, *candidates: tuple[Edit, str]) -> Verdict:
-        """The first of these ways that works, or what is wrong with the first."""
+    def _whole(self, paths: Sequence[str], drop: Drop) -> Edit:
+        """The edit that drops whole modules."""
+        returns = tuple(self.returns.get(path, "") for path in paths)
+        return Edit("+".join(paths), drop, returns=returns if any(returns) else None)
+
+    def _tried(self, proposal: _Proposal) -> Verdict:
+        """The first of the ways that works, or what is wrong with the first."""
         problems = []
-        for edit, reason in candidates:
-            problem = self._problem(edit)
+        for edit, reason in proposal.ways:
+            problem = self._problem([edit])
             if problem is None:
                 return Verdict(edit, reason)
             problems.append(problem)
-        return Verdict(None, problems[0])
+        return Verdict(None, proposal.problem + (problems[0] if problems else ""))
 
-    def _problem(self, edit: Edit) -> str | None:
-        """What goes wrong without the unit, or None."""
+    def _sound(self, edits: list[tuple[int, Edit]]) -> set[int]:
+        """Which of some units can go, found by halves; one alone is left to be tried in all its ways."""
+        if len(edits) < 2:
+            return set()
+        if self._problem([edit for _, edit in edits]) is None:
+            return {index for index, _ in edits}
+        middle = len(edits) // 2
+        return self._sound(edits[:middle]) | self._sound(edits[middle:])
+
+    def _problem(self, edits: list[Edit]) -> str | None:
+        """What goes wrong without some units, or None."""
         try:
-            if edit.drop == "identity" and edit.span is None:
-                with _left_out(self.model, edit.path.split("+")):
+            if all(edit.drop == "identity" and edit.span is None for edit in edits):
+                paths = [path for edit in edits for path in edit.path.split("+")]
+                with _left_out(self.model, {path: self.returns.get(path, "") for path in paths}):
                     answers = self._run(self.model)
             else:
-                answers = self._run(apply_edits(self.model, [edit], self.shape))
+                answers = self._run(self._edited(edits))
         except ModelError as error:
             return error.message
         if answers.shape != self.answers.shape:
             return f"without it the network answers {tuple(answers.shape)}, not {tuple(self.answers.shape)}"
         return None
+
+    def _edited(self, edits: list[Edit]) -> nn.Module:
+        return apply_edits(self.model, edits, self.shape, self.code)
 
     @torch.no_grad()
     def _run(self, model: nn.Module) -> torch.Tensor:
@@ -173,12 +230,28 @@ class Dropper:
 
 
 @contextlib.contextmanager
-def _left_out(model: nn.Module, paths: Sequence[str]) -> Iterator[None]:
+def _noting_bundles(model: nn.Module, returns: dict[str, str]) -> Iterator[None]:
+    """Within it, what modules return that is not one tensor is noted by their paths."""
+
+    def note(_: nn.Module, args: Any, kwargs: Any, output: Any, path: str) -> None:
+        if not isinstance(output, torch.Tensor):
+            with contextlib.suppress(ModelError):  # it is cut out of the code around it, or stays
+                returns.setdefault(path, returned_by(args, kwargs, output, PROBE_FRAMES))
+
+    with contextlib.ExitStack() as hooks:
+        for path, module in model.named_modules(remove_duplicate=False):
+            if not isinstance(module, (torch.jit.ScriptModule, *PAIRS)):
+                hooks.enter_context(module.register_forward_hook(partial(note, path=path), with_kwargs=True))
+        yield
+
+
+@contextlib.contextmanager
+def _left_out(model: nn.Module, returns: Mapping[str, str]) -> Iterator[None]:
     """The network without some modules for a while, which is faster than a copy of it."""
-    modules = {path: model.get_submodule(path) for path in paths}
+    modules = {path: model.get_submodule(path) for path in returns}
     try:
         for path, module in modules.items():
-            model.set_submodule(path, stand_in(module))
+            model.set_submodule(path, stand_in(module, returns[path]))
         yield
     finally:
         for path, module in modules.items():
@@ -194,13 +267,14 @@ def _broadcast(left: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...
 
 @torch.no_grad()
 def _made(module: nn.Module, in_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what a module makes of one frame of zeros.
+    """Shape of what a module makes of one frame of zeros, of the first if it returns several tensors.
 
     Raises:
-        ModelError: Not a tensor, or it fails.
+        ModelError: It returns none, or fails.
     """
     try:
-        return tuple(module(torch.zeros(1, *in_shape)).shape[1:])
+        made = tree_leaves(module(torch.zeros(1, *in_shape)))
+        return tuple(next(leaf for leaf in made if isinstance(leaf, torch.Tensor)).shape[1:])
     except Exception as error:  # the network's own code
         raise ModelError(f"what is left of it cannot run: {reason_of(error)}") from error
 

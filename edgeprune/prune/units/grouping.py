@@ -23,7 +23,7 @@ def grouped(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
         if begins_unit(piece):
             groups.append([*waiting, piece])
             waiting = []
-        elif groups and not waiting and piece.out_shape == shape:
+        elif groups and not waiting and not piece.closes and piece.out_shape == shape:
             groups[-1].append(piece)
         else:
             waiting.append(piece)
@@ -74,7 +74,7 @@ def begins_unit(piece: Piece) -> bool:
 
 def is_branched(piece: Piece) -> bool:
     """Whether the flow divides in it; an activation that is computed in several steps does so too."""
-    return len(piece.nodes) > 1
+    return len(piece.nodes) > 1 and not piece.closes
 
 
 def is_norm(piece: Piece) -> bool:

@@ -4,71 +4,136 @@ import operator
 
 import networkx as nx
 import torch
-from torch import fx, nn
+from torch import fx
 
 from edgeprune.errors import ModelError
-from edgeprune.network.tracing import traced_code
+from edgeprune.network.tracing import Code
 from edgeprune.prune.units.core import Core
-from edgeprune.prune.units.dominators import cut
+from edgeprune.prune.units.dominators import cut, opened
+
+Part = tuple[fx.Node, set[fx.Node]]
+"""The step that all data pass through, and all steps since the one before."""
 
 
-def place_of(model: nn.Module, core: Core) -> tuple[str, tuple[str, str]]:
-    """The innermost module whose code a unit can be cut out of, and between which of its steps.
-
-    Raises:
-        ModelError: There is none; it tells of the module that holds the unit.
-    """
-    problem: ModelError | None = None
-    for holder in core.holders:
-        try:
-            return holder, span_of(model, holder, core.weights, core.trailing_steps(holder))
-        except ModelError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
-
-
-def span_of(model: nn.Module, path: str, weights: frozenset[str], trailing: int) -> tuple[str, str]:
-    """The step whose result goes into a unit, and the step that gives the unit's own result.
+class Places:
+    """Where the units of a network lie in the code of its modules.
 
     Args:
-        model: The whole network.
-        path: Of the module whose code holds the unit, '' for the whole network.
-        weights: Names of the unit's parameters in the network.
-        trailing: How many pieces without weights after the last with weights may belong to it, at most.
-
-    Raises:
-        ModelError: The code cannot be traced, or the unit's weights are not used in a place of their own.
+        code: Of the network.
     """
-    where = path or "the network's own code"
-    traced = traced_code(model.get_submodule(path), path)
-    pieces = _pieces(traced, where)
-    names = _weights(traced)
-    same = {name: id(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
-    wanted = {same[name] for name in weights}
-    own = []
-    for position, (_, inside) in enumerate(pieces):
-        paths = {f"{path}.{name}" if path else name for node in inside for name in names[node]}
-        used = {same[name] for name in paths if name in same}
-        if used & wanted and used - wanted:
-            raise ModelError(f"{where} mixes it with other layers in one step")
-        if used & wanted:
-            own.append(position)
-        elif used and own:
-            break
-    if not own:
-        raise ModelError(f"{where} does not use its weights")
-    last = own[-1]
-    for _, inside in pieces[last + 1 : last + 1 + trailing]:
-        if any(names[node] for node in inside):
-            break
-        last += 1
-    begin = pieces[own[0] - 1][0] if own[0] else _source(traced, where)
-    return begin.name, pieces[last][0].name
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._same = {name: id(weight) for name, weight in code.model.named_parameters(remove_duplicate=False)}
+        self._holders: dict[str, _Holder | ModelError] = {}
+
+    def of(self, core: Core) -> tuple[str, tuple[str, str]]:
+        """The innermost module whose code a unit can be cut out of, and between which of its steps.
+
+        Raises:
+            ModelError: There is none; it tells of the module that holds the unit.
+        """
+        problem: ModelError | None = None
+        for holder in core.holders:
+            try:
+                return holder, self.span_of(holder, core.weights, core.trailing_steps(holder))
+            except ModelError as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
+
+    def span_of(self, path: str, weights: frozenset[str], trailing: int) -> tuple[str, str]:
+        """The step whose result goes into a unit, and the step that gives the unit's own result.
+
+        Args:
+            path: Of the module whose code holds the unit, '' for the whole network.
+            weights: Names of the unit's parameters in the network.
+            trailing: How many pieces without weights after the last with weights may belong to it, at most.
+
+        Raises:
+            ModelError: The code cannot be traced, or the unit's weights are not used in a place of their own.
+        """
+        holder = self._holder(path)
+        own = holder.own({self._same[name] for name in weights})
+        last = own[-1]
+        for _, inside in holder.parts[last + 1 : last + 1 + trailing]:
+            if any(holder.used[node] for node in inside):
+                break
+            last += 1
+        begin = holder.parts[own[0] - 1][0] if own[0] else holder.source
+        return begin.name, holder.parts[last][0].name
+
+    def _holder(self, path: str) -> "_Holder":
+        if path not in self._holders:
+            try:
+                self._holders[path] = _Holder(self._code.of(path), path, self._same)
+            except ModelError as error:
+                self._holders[path] = error
+        found = self._holders[path]
+        if isinstance(found, ModelError):
+            raise found
+        return found
 
 
-def _pieces(traced: fx.GraphModule, where: str) -> list[tuple[fx.Node, set[fx.Node]]]:
-    """The code cut where all data pass through one step: that step, and all steps since the one before."""
+class _Holder:
+    """The code of one module, cut where all data pass through one step.
+
+    Attributes:
+        source: Its input.
+        parts: In order.
+        used: Which weights each step uses, by their ids, also where they are computed first.
+    """
+
+    def __init__(self, traced: fx.GraphModule, path: str, same: dict[str, int]) -> None:
+        self._where = path or "the network's own code"
+        self._flow = _flow(traced)
+        self.source = _source(traced, self._where)
+        self.parts = _pieces(traced, self._where)
+        names = _weights(traced)
+        self.used = {
+            node: {same[full] for name in names[node] if (full := f"{path}.{name}" if path else name) in same}
+            for node in traced.graph.nodes
+        }
+        self._index()
+
+    def _index(self) -> None:
+        self._weights = [set().union(*(self.used[node] for node in inside)) for _, inside in self.parts]
+        self._users: dict[int, list[int]] = {}
+        for place, weights in enumerate(self._weights):
+            for weight in weights:
+                self._users.setdefault(weight, []).append(place)
+
+    def own(self, wanted: set[int]) -> list[int]:
+        """Places of the parts that use some weights: those from the first on without others between them.
+
+        Raises:
+            ModelError: There are none, or one uses others too.
+        """
+        while True:
+            places = sorted({place for weight in wanted for place in self._users.get(weight, ())})
+            mixed = next((place for place in places if self._weights[place] - wanted), None)
+            if mixed is None:
+                break
+            if not self._open(mixed):
+                raise ModelError(f"{self._where} mixes it with other layers in one step")
+        if not places:
+            raise ModelError(f"{self._where} does not use its weights")
+        return [place for place in places if all(self._weights[other] <= wanted for other in range(places[0], place))]
+
+    def _open(self, place: int) -> bool:
+        """Cut a part at its only branch with weights, if it has such."""
+        end, inside = self.parts[place]
+        begin = self.parts[place - 1][0] if place else self.source
+        parts = opened(self._flow, begin, end, inside, lambda node: bool(self.used[node]), _is_whole)
+        if parts is None or len(parts) < 3:
+            return False
+        self.parts[place : place + 1] = parts
+        self._index()
+        return True
+
+
+def _pieces(traced: fx.GraphModule, where: str) -> list[Part]:
+    """The code cut where all data pass through one step."""
     source = _source(traced, where)
     output = next(node for node in traced.graph.nodes if node.op == "output")
     sink = output.args[0]
@@ -77,7 +142,7 @@ def _pieces(traced: fx.GraphModule, where: str) -> list[tuple[fx.Node, set[fx.No
     flow = _flow(traced)
     if source is sink or sink not in nx.descendants(flow, source):
         raise ModelError(f"{where} does nothing with its input")
-    return cut(flow, source, sink, lambda node: not _is_bundle(node))
+    return cut(flow, source, sink, _is_whole)
 
 
 def _flow(traced: fx.GraphModule) -> nx.DiGraph:
@@ -92,6 +157,10 @@ def _is_size(node: fx.Node) -> bool:
     if node.target is getattr:
         return node.args[1] in ("shape", "ndim", "dtype", "device")
     return node.target in ("size", "dim", "numel", len, torch.ops.aten.sym_size.int)
+
+
+def _is_whole(node: fx.Node) -> bool:
+    return not _is_bundle(node)
 
 
 def _is_bundle(node: fx.Node) -> bool:

@@ -4,7 +4,9 @@ The network is a chain of pieces, from one tensor that the whole flow passes thr
 """
 
 import inspect
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import networkx as nx
 import torch
@@ -13,9 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.running import countable, quiet_torch
-from edgeprune.prune.units.dominators import cut
+from edgeprune.prune.units.dominators import cut, opened
 
 _BATCH = 2
+_LONG = 4  # layers that a shortcut leads over which are cut one by one
+
+T = TypeVar("T", bound=Hashable)
 
 
 class NotExportedError(ModelError):
@@ -36,9 +41,15 @@ class Node:
 
 @dataclass(frozen=True)
 class Piece:
-    """The operations between two nodes that all data pass through, the second included, in order of execution."""
+    """The operations between two nodes that all data pass through, the second included, in order of execution.
+
+    Attributes:
+        nodes: The operations.
+        closes: Whether it is the end of a long shortcut, which is no unit's own.
+    """
 
     nodes: tuple[Node, ...]
+    closes: bool = False
 
     @property
     def out_shape(self) -> tuple[int, ...]:
@@ -80,24 +91,63 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     flow = nx.DiGraph((user, node) for node in nodes.values() for user in node.all_input_nodes)
     if source not in flow or sink not in nx.descendants(flow, source):
         raise ModelError("the network's output does not depend on its input")
-    parts = cut(flow, source, sink, lambda node: isinstance(node.meta.get("val"), torch.Tensor))
-    between = {source}.union(*(inside for _, inside in parts))
-    costs = _macs(program, example)
+    between = {source, sink} | (nx.descendants(flow, source) & nx.ancestors(flow, sink))
+    costs = _macs(program)
     parameters = {
         name: (target, program.state_dict[target].numel())
         for name, target in program.graph_signature.inputs_to_parameters.items()
     }
     callable_paths = {path for path, module in model.named_modules() if path and type(module) is not nn.Module}
-    order = {node: position for position, node in enumerate(nodes.values())}
-    return tuple(
-        Piece(
-            tuple(
-                _node(node, between, parameters, costs, callable_paths)
-                for node in sorted(inside, key=order.__getitem__)
-            )
-        )
-        for _, inside in parts
-    )
+    described = {
+        node: _node(node, between, parameters, costs, callable_paths) for node in nodes.values() if node in between
+    }
+    return cut_into_pieces(flow, source, sink, described, _is_tensor)
+
+
+def cut_into_pieces(
+    flow: nx.DiGraph, source: T, sink: T, described: Mapping[T, Node], passes: Callable[[T], bool]
+) -> tuple[Piece, ...]:
+    """Cut a data flow into pieces, within one long shortcut over several blocks too.
+
+    Args:
+        flow: Edges from what is used to what uses it.
+        source: Where it begins.
+        sink: Where it ends.
+        described: The operations between, in order of execution.
+        passes: Whether to cut at an operation.
+    """
+    order = {node: position for position, node in enumerate(described)}
+
+    def pieces(begin: T, end: T, inside: set[T], closes: bool) -> list[Piece]:
+        if len(inside) > 1 and not closes:
+            parts = opened(flow, begin, end, inside, lambda node: bool(described[node].parameters), passes)
+            if parts is not None and _is_long(parts, described, end):
+                return walk(begin, parts, opened_part=True)
+        nodes = (described[node] for node in sorted(inside, key=order.__getitem__))
+        return [Piece(tuple(nodes), closes)]
+
+    def walk(begin: T, parts: list[tuple[T, set[T]]], opened_part: bool) -> list[Piece]:
+        found = []
+        for place, (end, inside) in enumerate(parts):
+            found += pieces(begin, end, inside, opened_part and place == len(parts) - 1)
+            begin = end
+        return found
+
+    return tuple(walk(source, cut(flow, source, sink, passes), opened_part=False))
+
+
+def _is_long(parts: list[tuple[T, set[T]]], described: Mapping[T, Node], joint: T) -> bool:
+    """Whether a shortcut leads over several blocks, and not over the body of one."""
+    blocks = [
+        end for end, inside in parts[:-1]
+        if len(inside) > 1 and "add" in described[end].operation and any(described[node].parameters for node in inside)
+    ]  # fmt: skip
+    layers = [end for end, inside in parts[:-1] if any(described[node].macs for node in inside)]
+    return len(blocks) > 1 or ("add" not in described[joint].operation and len(layers) >= _LONG)
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), torch.Tensor)
 
 
 def _require_one_input(model: nn.Module) -> None:
@@ -145,33 +195,27 @@ def _read_by(node: fx.Node, between: set[fx.Node]) -> list[str]:
 
 
 class _Counter(fx.Interpreter):
-    """Runs a graph and counts the multiply-accumulates of every node."""
+    """Runs a graph and notes the multiply-accumulates of every node."""
 
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
+    def __init__(self, module: fx.GraphModule, counter: FlopCounterMode) -> None:
+        super().__init__(module, garbage_collect_values=True)
         self.macs: dict[str, int] = {}
+        self._counter = counter
 
     def run_node(self, n: fx.Node) -> object:
         if n.op != "call_function":
             return super().run_node(n)
-        with FlopCounterMode(display=False) as counter:
-            result = super().run_node(n)
-        self.macs[n.name] = counter.get_total_flops() // (2 * _BATCH)
+        before = self._counter.get_total_flops()
+        result = super().run_node(n)
+        self.macs[n.name] = (self._counter.get_total_flops() - before) // (2 * _BATCH)
         return result
 
 
 @torch.no_grad()
-def _macs(program: torch.export.ExportedProgram, example: torch.Tensor) -> dict[str, int]:
-    """Multiply-accumulates of each node for one frame, by PyTorch's own formulas."""
-    counter = _Counter(program.graph_module)
-    signature = program.graph_signature
-    weights = {**program.state_dict, **program.constants}
-    lifted = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
-    }
-    placeholders = [node.name for node in program.graph_module.graph.nodes if node.op == "placeholder"]
-    with countable():
-        counter.run(*(weights[lifted[name]] if name in lifted else example for name in placeholders))
+def _macs(program: torch.export.ExportedProgram) -> dict[str, int]:
+    """Multiply-accumulates of each node for one frame, by PyTorch's own formulas, from the shapes alone."""
+    placeholders = [node for node in program.graph_module.graph.nodes if node.op == "placeholder"]
+    with FlopCounterMode(display=False) as flops, countable():
+        counter = _Counter(program.graph_module, flops)
+        counter.run(*(node.meta["val"] for node in placeholders))
     return counter.macs

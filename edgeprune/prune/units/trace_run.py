@@ -19,8 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from edgeprune.errors import ModelError
 from edgeprune.network.running import PROBE_FRAMES, countable, probe
 from edgeprune.network.unfold import FinalStates
-from edgeprune.prune.units.dominators import cut
-from edgeprune.prune.units.trace import Node, Piece
+from edgeprune.prune.units.trace import Node, Piece, cut_into_pieces
 
 _INPUT = "input"
 _FROM_OUTSIDE = ("from_numpy", "from_dlpack", "frombuffer", "as_tensor", "tensor")
@@ -47,11 +46,7 @@ def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece,
     sink = watcher.made.get(id(answers))
     if sink is None or sink == _INPUT:
         return ()
-    parts = cut(watcher.flow, _INPUT, sink, lambda name: name not in watcher.bundles)
-    order = {name: position for position, name in enumerate(watcher.nodes)}
-    return tuple(
-        Piece(tuple(watcher.nodes[name] for name in sorted(inside, key=order.__getitem__))) for _, inside in parts
-    )
+    return cut_into_pieces(watcher.flow, _INPUT, sink, watcher.nodes, lambda name: name not in watcher.bundles)
 
 
 class _Watcher(TorchFunctionMode):

@@ -22,6 +22,7 @@ from edgeprune.network.activations import read, taps_of
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.edits import apply_edits, lost_parameters
 from edgeprune.network.model_file import ModelOptions
+from edgeprune.network.tracing import Code
 from edgeprune.network.unfold import unfolded
 from edgeprune.prune.planning import units_to_keep
 from edgeprune.prune.surgery import apply
@@ -129,7 +130,7 @@ def test_any_droppable_unit_can_be_dropped(drawn):
     names = {parameter: name for name, parameter in whole.named_parameters()}
     for unit in (chain.units[index] for index in chain.droppable):
         pruned = without(model, [unit])
-        lost = {names[parameter] for parameter in lost_parameters(whole, unit)}
+        lost = {names[parameter] for parameter in lost_parameters(Code(whole, (CHANNELS, LENGTH)), unit)}
         assert lost
         assert {name for name, _ in pruned.named_parameters()} == set(names.values()) - lost
         with torch.no_grad():

@@ -189,7 +189,7 @@ class TestPlainChains:
         ]
         assert chain.units[1].edit == Edit("", "identity", None, ("mul", "mul_1"))
 
-    def test_a_module_that_gives_two_things_is_cut_out_of_the_code_that_takes_one(self):
+    def test_a_module_that_gives_two_things_gives_its_input_for_the_one_that_is_taken(self):
         pair = Doing(lambda self, x: (torch.relu(self.conv(x)), x.mean()), conv=conv())
 
         def forward(self, x):
@@ -197,7 +197,7 @@ class TestPlainChains:
             return self.fc(x.mean(-1))
 
         unit = chain_of(Doing(forward, first=conv(2, 4), pair=pair, fc=nn.Linear(4, 3))).units[1]
-        assert unit.edit == Edit("", "identity", None, ("first", "getitem"))
+        assert unit.edit == Edit("pair", "identity", returns=('{"tuple": [{"input": 0}, null]}',))
 
     def test_code_that_looks_at_shapes_is_cut_all_the_same(self):
         def forward(self, x):

@@ -1,5 +1,7 @@
 """How each unit can be dropped: what was tried, and the reason in words."""
 
+from collections import namedtuple
+
 import pytest
 import synthetic
 import torch
@@ -14,6 +16,7 @@ from edgeprune.prune.units.trace import Node
 from edgeprune.records.pruning import Edit, InputSpec
 
 LENGTH = 16
+Both = namedtuple("Both", "mean result")
 
 
 class Network(nn.Module):
@@ -28,6 +31,17 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.fc(self.code(self, functional.relu(self.stem(x))).flatten(1))
+
+
+class Named(nn.Module):
+    """A block that is called by the names of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv()
+
+    def forward(self, x, scale):
+        return {"made": functional.relu(self.conv(x) * scale)}
 
 
 def conv(width=4, out=4, **options):
@@ -69,6 +83,36 @@ class TestModules:
         block = Doing(lambda self, x: (x + functional.relu(self.conv(x)),), conv=conv())
         (unit,) = middle(lambda self, x: self.block(x)[0], block=block)
         assert (unit.drop, unit.kind) == ("identity", "residual")
+
+    @pytest.mark.parametrize(
+        ("bundle", "taken"),
+        [
+            (lambda x, other: (other, x), lambda given: given[1]),
+            (lambda x, other: [other.mean(), x], lambda given: given[-1]),
+            (lambda x, other: {"hidden": x, "weights": other.mean(), "length": 16}, lambda given: given["hidden"]),
+            (lambda x, other: Both(other.mean(1), x), lambda given: given.result),
+            (lambda x, other: (None, {"layers": [x]}), lambda given: given[1]["layers"][0]),
+        ],
+        ids=["tuple", "list", "dict", "named tuple", "nested"],
+    )
+    @pytest.mark.parametrize("residual", [True, False])
+    def test_a_module_that_returns_several_things_of_which_one_is_used(self, bundle, taken, residual):
+        def inside(self, x):
+            made = functional.relu(self.conv(x))
+            return bundle(x + made if residual else made, x)
+
+        (unit,) = middle(lambda self, x: taken(self.block(x)), block=Doing(inside, conv=conv()))
+        assert unit.drop == "identity"
+        model = Network(lambda self, x: taken(self.block(x)), block=Doing(inside, conv=conv()))
+        edited, x = apply_edits(model, [unit.edit], (2, LENGTH)), synthetic.signals(3, LENGTH)
+        torch.testing.assert_close(edited(x), model.fc(functional.relu(model.stem(x)).flatten(1)))
+
+    def test_a_module_that_is_called_by_name(self):
+        (unit,) = middle(
+            lambda self, x: self.block(scale=2, x=x)["made"],
+            block=Named(),
+        )
+        assert unit.edit == Edit("block", "identity", returns=('{"dict": {"made": {"input": 1}}}',))
 
     @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
     def test_a_recurrent_layer_gives_its_input_for_its_output(self, kind):

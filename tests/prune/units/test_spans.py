@@ -6,11 +6,11 @@ from torch import nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
-from edgeprune.network.tracing import traced_code
-from edgeprune.prune.units.spans import span_of
+from edgeprune.network.tracing import Code, traced_code
+from edgeprune.prune.units.spans import Places
 
 
-class Code(nn.Module):
+class Written(nn.Module):
     """A module with weights of every kind whose code is given."""
 
     def __init__(self, code):
@@ -24,8 +24,12 @@ class Code(nn.Module):
         return self.code(self, x)
 
 
+def span_of(model, path, weights, trailing):
+    return Places(Code(model, (4, 8))).span_of(path, weights, trailing)
+
+
 def span(code, *weights, trailing=0, path=""):
-    model = Code(code)
+    model = Written(code)
     if path:
         model = nn.Sequential(nn.Identity(), model)
     return span_of(model, path, frozenset(weights), trailing)
@@ -92,19 +96,19 @@ class TestFound:
             x, _ = self.rnn(self.a(x))
             return self.b(x)
 
-        names = [name for name, _ in Code(None).named_parameters() if name.startswith("rnn.")]
+        names = [name for name, _ in Written(None).named_parameters() if name.startswith("rnn.")]
         assert span(code, *names) == ("a", "getitem")
 
     def test_a_layer_used_twice_in_a_row_is_one_place(self):
         assert span(lambda self, x: self.c(self.b(self.b(self.a(x)))), *B) == ("a", "b_1")
 
     def test_weights_under_another_name(self):
-        model = Code(lambda self, x: self.c(self.b(self.a(x))))
+        model = Written(lambda self, x: self.c(self.b(self.a(x))))
         model.alias = model.b
         assert span_of(model, "", frozenset({"alias.weight", "alias.bias"}), 0) == ("a", "b")
 
     def test_in_a_graph_that_was_cut_before_the_names_are_the_same(self):
-        model = Code(lambda self, x: self.c(torch.relu(self.b(self.a(x)))))
+        model = Written(lambda self, x: self.c(torch.relu(self.b(self.a(x)))))
         traced = traced_code(model, "")
         assert span_of(traced, "", frozenset(B), 1) == span_of(model, "", frozenset(B), 1) == ("a", "relu")
 
