@@ -1,16 +1,19 @@
 """`eval`: accuracy of a model file or an exported model, of frames that may be more than memory holds."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeprune import datasets, registry
-from edgeprune.errors import ConfigError
+from edgeprune.errors import ConfigError, ModelError, unknown_name
+from edgeprune.files.bounds import claimed
+from edgeprune.files.plain import parse_json
 from edgeprune.files.store import from_plain
-from edgeprune.frames.labelled import fit_to
-from edgeprune.frames.splits import AUTO
+from edgeprune.frames.labelled import fit_to, refuse_class_name
+from edgeprune.frames.splits import AUTO, METHODS
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
@@ -76,30 +79,54 @@ def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: 
     """
     runtime = registry.get("runtimes", "onnxruntime")
     with runtime.open(path, 1) as session:
-        about = session.metadata
-        if not {"classes", "split_seed"} <= about.keys():
-            raise ConfigError(f"{path} does not name its classes and split", "Export it with: edgeprune export")
-        classes = tuple(json.loads(about["classes"]))
+        about = _Exported.read(session.metadata, path)
         channels, length = session.frame_shape
-        handling = _exported(about, length, asked, str(path))
+        handling = Handling(
+            seed=about.split_seed,
+            method=asked.split or about.split,
+            reading=reading_of(about.reading, length, asked),
+            stream=asked.stream,
+        )
         raw = datasets.read_or_keep(data, handling.reading, handling.stays)
-        fitted = fit_to(raw, classes, InputSpec(channels, length))
+        fitted = fit_to(raw, about.classes, InputSpec(channels, length))
         frames = splits_of(fitted, handling.seed, handling.method)[split]
         tell_skipped(frames, progress)
         progress.stage(f"{path.name} on {len(frames)} {split} frames of {frames.source}")
-        found = accuracy(_logits(session, frames, progress), frames, split)
+        logits = _logits(session, frames, progress)
+        if logits.shape[1:] != (len(about.classes),):
+            raise ModelError(f"{path} names {len(about.classes)} classes and has outputs of shape {logits.shape[1:]}")
+        found = accuracy(logits, frames, split)
     return found, data_ref(str(data), frames, handling)
 
 
-def _exported(about: dict[str, str], length: int, asked: Asked, path: str) -> Handling:
-    """As when the model was trained, as far as its metadata tell, but for what is asked."""
-    before = from_plain(Reading, json.loads(about["reading"]), path) if "reading" in about else None
-    return Handling(
-        seed=int(about["split_seed"]),
-        method=asked.split or about.get("split", AUTO),
-        reading=reading_of(before, length, asked),
-        stream=asked.stream,
-    )
+@dataclass(frozen=True)
+class _Exported:
+    """What an exported model says of itself, in its metadata."""
+
+    classes: tuple[str, ...]
+    split_seed: int
+    split: str = AUTO
+    reading: Reading | None = None
+
+    @classmethod
+    def read(cls, about: dict[str, str], path: Path) -> Self:
+        """Read the metadata of a model.
+
+        Raises:
+            ConfigError: The model does not name its classes and split, or in another way than edgeprune writes them.
+            ModelError: A value is not JSON.
+        """
+        if not {"classes", "split_seed"} <= about.keys():
+            raise ConfigError(f"{path} does not name its classes and split", "Export it with: edgeprune export")
+        texts = {name: about[name] for name in ("classes", "split_seed", "reading") if name in about}
+        with claimed(path, "a model that edgeprune exported", ModelError):
+            plain = {name: parse_json(text.encode()) for name, text in texts.items()}
+        read = from_plain(cls, {**plain, "split": about.get("split", AUTO)}, str(path))
+        for name in read.classes:
+            refuse_class_name(name, str(path))
+        if read.split not in METHODS:
+            raise unknown_name("split", read.split, METHODS)
+        return read
 
 
 def _logits(session: Session, frames: Frames, progress: Progress) -> npt.NDArray[np.float32]:

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import onnx.helper
+import onnx.parser
 import pytest
 import synthetic
 
 from edgeprune import datasets
 from edgeprune.datasets import _source, arrays
-from edgeprune.errors import ConfigError, DataError
+from edgeprune.errors import ConfigError, DataError, ModelError
 from edgeprune.files.store import file_sha256
 from edgeprune.records.frames import DataRef, Reading
 from edgeprune.tasks import evaluate
@@ -88,3 +90,33 @@ def test_a_model_that_names_no_data_takes_a_shipped_set(silent, monkeypatch, npz
     model = replace(trained_on(npz), data=None)
     _, used = evaluate.evaluate_checkpoint(model, None, Asked(), "test", silent)
     assert used.source == str(npz)
+
+
+GRAPH = """<ir_version: 8, opset_import: ["" : 16]>
+g (float[N,2,32] iq) => (float[N,64] logits) { logits = Flatten(iq) }"""
+ABOUT = {"classes": '["BPSK", "CW", "QPSK"]', "split_seed": "7"}
+
+
+@pytest.mark.parametrize(
+    ("about", "kind", "words"),
+    [
+        ({"classes": "BPSK, CW"}, ModelError, "line 1, column 1"),
+        ({"classes": "[" * 5000}, ModelError, "nested"),
+        ({"classes": "3"}, ConfigError, "classes"),
+        ({"classes": '["BPSK", 4]'}, ConfigError, "classes.1"),
+        ({"classes": f'["{"A" * 300}"]'}, DataError, "of 300 letters"),
+        ({"split_seed": "seven"}, ModelError, "line 1"),
+        ({"split_seed": str(10**30)}, ModelError, "64 bits"),
+        ({"split": "by hand"}, ConfigError, "no split is named 'by hand'"),
+        ({"reading": "{"}, ModelError, "line 1"),
+        ({"reading": '{"length": "long"}'}, ConfigError, "reading.length"),
+        ({}, ModelError, "names 3 classes and has outputs of shape (64,)"),
+    ],
+)
+def test_what_an_onnx_file_says_of_itself_is_checked(about, kind, words, npz, tmp_path, silent):
+    model = onnx.parser.parse_model(GRAPH)
+    onnx.helper.set_model_props(model, {**ABOUT, **about})
+    onnx.save(model, tmp_path / "a.onnx")
+    with pytest.raises(kind) as caught:
+        evaluate.evaluate_onnx(tmp_path / "a.onnx", npz, Asked(), "test", silent)
+    assert words in str(caught.value)
