@@ -159,6 +159,12 @@ def _trained(
             stack.enter_context(evaluating(teacher))
             loop.ask_teacher(teacher, progress)
         state = _reached(state_path, state_key, parts, processes)
+        if state.device not in ("", device.type):
+            progress.note(
+                f"the training began on {state.device} and continues on {device.type}: expect small differences "
+                "from a run on one of them"
+            )
+        state.device = device.type
         advance = stack.enter_context(progress.track("training", recipe.epochs))
         advance(state.epoch, f"continued after epoch {state.epoch}" if state.epoch else "")
         for epoch in range(state.epoch + 1, recipe.epochs + 1):

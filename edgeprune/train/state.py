@@ -8,6 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from edgeprune.files.bounds import MalformedError
+from edgeprune.files.weights import check
 from edgeprune.network.checkpoint import write_tensors
 from edgeprune.records.pruning import EpochMetrics
 
@@ -21,6 +23,7 @@ class State:
     best_weights: dict[str, Tensor]
     best_epoch: int
     best_top1: float
+    device: str = ""
 
     def add(self, metrics: EpochMetrics, model: nn.Module) -> None:
         """Note an epoch, and keep its weights if it is the best so far."""
@@ -43,6 +46,7 @@ def save(path: Path, key: str, state: State, parts: dict[str, Any]) -> None:
             "key": key,
             "epoch": state.epoch,
             "curve": [vars(metrics) for metrics in state.curve],
+            "device": state.device,
             "best": (state.best_weights, state.best_epoch, state.best_top1),
             "parts": {name: part.state_dict() for name, part in parts.items()},
         },
@@ -53,15 +57,22 @@ def restore(path: Path, key: str, parts: dict[str, Any]) -> State | None:
     """The state in a file, loaded into the parts; or None, and the parts as they were."""
     before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
+        check(path)
         saved = cast(dict[str, Any], torch.load(path, weights_only=True, map_location="cpu"))
         if saved["key"] != key:
             return None
         for name, part in parts.items():
             part.load_state_dict(saved["parts"][name])
         weights, best_epoch, best_top1 = saved["best"]
+        if {name: value.shape for name, value in weights.items()} != _shapes(parts):
+            raise MalformedError("its best weights are of another network")
         curve = [EpochMetrics(**metrics) for metrics in saved["curve"]]
-        return State(saved["epoch"], curve, weights, best_epoch, best_top1)
+        return State(saved["epoch"], curve, weights, best_epoch, best_top1, str(saved.get("device", "")))
     except Exception:  # a damaged state only costs the epochs it held
         for name, part in parts.items():
             part.load_state_dict(before[name])
         return None
+
+
+def _shapes(parts: dict[str, Any]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in parts["model"].state_dict().items()}

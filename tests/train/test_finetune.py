@@ -288,6 +288,17 @@ class TestInterruption:
         assert result.best_epoch == whole[2].best_epoch
         assert torch.equal(model.fc.weight, whole[0].fc.weight)
 
+    def test_a_training_that_continues_on_another_device_says_so(self, data, tmp_path, monkeypatch):
+        trained(data, state_path=tmp_path / "state")
+        state = torch.load(tmp_path / "state", weights_only=True)
+        assert state["device"] == "cpu"
+        torch.save({**state, "device": "cuda"}, tmp_path / "state")
+        notes = []
+        progress = synthetic.Silent()
+        monkeypatch.setattr(progress, "note", notes.append)
+        trained(data, state_path=tmp_path / "state", progress=progress)
+        assert [note for note in notes if "began on cuda and continues on cpu" in note]
+
     def test_a_state_of_another_training_is_ignored(self, data, tmp_path):
         whole = trained(data)
         trained(data, dataclasses.replace(RECIPE, seed=3), state_path=tmp_path / "state", state_key="another")
@@ -295,16 +306,18 @@ class TestInterruption:
         assert_same(whole, trained(data, state_path=tmp_path / "state", state_key="this one", progress=progress))
         assert not [text for _, text in progress.said if text.startswith("continued")]
 
-    @pytest.mark.parametrize("damage", ["empty", "cut", "text", "trap", "no curve", "other network"])
+    @pytest.mark.parametrize("damage", ["empty", "cut", "text", "trap", "no curve", "other network", "other best"])
     def test_a_damaged_state_only_costs_the_epochs_it_held(self, data, tmp_path, damage):
         whole = trained(data)
         path = tmp_path / "state"
         with pytest.raises(KeyboardInterrupt):
             trained(data, state_path=path, progress=synthetic.Silent("epoch 3, step 1"))
-        if damage in ("no curve", "other network"):
+        if damage in ("no curve", "other network", "other best"):
             state = torch.load(path, weights_only=True)
             if damage == "no curve":
                 del state["curve"]
+            elif damage == "other best":
+                state["best"][0]["fc.weight"] = torch.zeros(5, 64)
             else:
                 state["parts"]["model"]["fc.weight"] = torch.zeros(5, 64)
             torch.save(state, path)
