@@ -67,7 +67,7 @@ class FrameSource(Protocol):
         ...
 
     def sha256(self) -> str:
-        """Of the file, or of the names and hashes of several."""
+        """SHA-256 of the file, or of the names and hashes of several."""
         ...
 
 
@@ -122,10 +122,10 @@ class Subject:
     Attributes:
         model: The network the chain was found in, in eval mode, where it is to be computed. To be left as it was.
         chain: Its units.
-        shape: Of its frames.
+        shape: Shape of its frames.
         train: Frames to learn from, in main memory: `network.compute.beside` brings a batch of them to the network.
         validation: Frames to choose by, in main memory; never the test split.
-        seed: Of everything random.
+        seed: Random seed.
         progress: Told of long work.
     """
 

@@ -122,3 +122,14 @@ def test_networks_are_moved_in_one_place():
 def test_no_file_is_named_for_nothing():
     vague = re.compile(r"(utils?|helpers?|managers?|common|misc|base)\.py$")
     assert [file.name for file in SOURCES if vague.search(file.name)] == []
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=[file.relative_to(ROOT).as_posix() for file in SOURCES])
+def test_no_docstring_and_no_field_begins_with_of(file):
+    begins_with_of = re.compile(r"(?:\A|^ *(?:[\w*, ]+(?: \([^)]*\))?: ))Of\b", re.MULTILINE)
+    docstrings = (
+        node.value.value.strip()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+    assert [found[0] for text in docstrings for found in begins_with_of.finditer(text)] == []

@@ -33,7 +33,7 @@ class Observation:
 
     Attributes:
         work: For each kind, how many of its units the network has; one that computes half as much counts half.
-        latency: Of the network, in units of the unpruned one's.
+        latency: Latency of the network, in units of the unpruned network's.
     """
 
     work: tuple[float, ...]
@@ -57,10 +57,10 @@ class CostModel:
     """Costs, and by what factor networks like those measured differ from them.
 
     Attributes:
-        costs: Of each kind.
+        costs: Fixed latency and latency of one unit of each kind.
         measured: Networks, one a row, as `_place` sees them.
         pull: What each adds to the logarithm of the factor of networks where it is.
-        covariance: Of their left-over with each other, timing errors included.
+        covariance: Covariance of the measured networks' residuals, timing errors included.
         spread: Standard deviation of what the costs left over of the logarithms of their latencies.
     """
 

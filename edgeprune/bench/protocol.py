@@ -38,7 +38,7 @@ class Settings:
     """How to measure.
 
     Attributes:
-        precision: Of the models' weights and arithmetic, for the report.
+        precision: Precision of the models' weights and arithmetic, for the report.
         batch: Frames in one inference.
         threads: Threads of one inference.
         rounds: Rounds of each model; even, to balance the order, and at least 6 to compare two.
@@ -192,7 +192,7 @@ def conclude(
 
     Args:
         rounds: Milliseconds of each inference, one array a round, of the baseline and, if measured, the pruned model.
-        sha256: Of each measured model or engine.
+        sha256: SHA-256 of each measured model or engine.
         setup: What they were measured on.
         warnings: What is known to have disturbed it.
         out_dir: Where `samples-baseline.npz` and `samples-pruned.npz` go.

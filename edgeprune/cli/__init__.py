@@ -82,7 +82,7 @@ def app() -> None:
 def main() -> None:
     """Run the command line and exit with the code of docs/cli.md.
 
-    Of several processes that were launched together the first runs it, and the others take part in its trainings.
+    The first of several processes that were launched together runs it; the others take part in its trainings.
     """
     try:
         code = _launched() if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() else _run()

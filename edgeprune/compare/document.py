@@ -82,16 +82,16 @@ class CellFigures:
         kind: What was done.
         method: Its name; that of the subject for a reference network.
         ratio: Share of the droppable units that was removed, or absent.
-        seed: Of everything random.
+        seed: Random seed.
         cost: What the network takes.
-        frames: Of the test split.
+        frames: Number of test frames.
         top1: Accuracy on them.
         ci95: Its interval (Wilson; of frames in groups at their effective number).
         by_snr: Accuracy at each SNR in dB.
         curve: The epochs of its training.
         best_epoch: The one whose weights were kept; absent without training.
         loss: Against the unpruned network; absent for a reference network.
-        units: Of the unpruned chain; absent where no layers were chosen.
+        units: Units of the unpruned chain; absent where no layers were chosen.
         kept: Those that stayed.
         fixed: Those that cannot be dropped.
         segments: First and last unit of each segment.
@@ -151,8 +151,8 @@ class Row:
         params, macs, flops: What the network takes; FLOPs as the paper counts.
         params_change, flops_change: After minus before; absent for a reference network.
         params_removed, macs_removed, flops_removed: Shares of the unpruned network's; absent for a reference network.
-        latency_ms: Of an inference, over the seeds: the unpruned network's median over all cells, divided by the
-            speed-up, so that a machine that drifts does not count; of a network measured alone its own median.
+        latency_ms: Latency of one inference over the seeds: the unpruned network's median over all cells, divided by
+            the speed-up, so that a machine that drifts does not count. For a network measured alone, its own median.
         speedup: Against the unpruned network measured in turns; absent where there is none.
         on_front: No other row of the same panel is both as accurate and as fast.
         cells: Ids of its cells.

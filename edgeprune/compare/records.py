@@ -34,7 +34,7 @@ class Cell:
         data: The frames.
         method: What is done to the model, or None when it is taken as it is.
         ratio: Share of the droppable units that is removed, or None where nothing is.
-        seed: Of everything random.
+        seed: Random seed.
     """
 
     id: str
@@ -60,11 +60,11 @@ class Job:
 
     Attributes:
         cell: Which cell.
-        folder: Of the cell.
+        folder: Folder of the cell.
         shelf: Folder of what cells of the same model and data share.
         training: How to train.
         bench: How it will be measured, which says how to export.
-        split_seed: Of the data's split.
+        split_seed: Seed of the data split.
         options: What the command line said of the model files.
         reference: The cell whose MACs a channel method is to match, or None.
         asked: How frames are read and split otherwise than when the model was trained.

@@ -47,8 +47,8 @@ class Crew:
 
     Attributes:
         workers: How many at a time; 0 is this process, None as many as the machine or cluster has cores.
-        address: Of a Ray cluster, or None for this machine.
-        threads: Of PyTorch in each of Ray's workers; None shares the cores of this machine out, and is 1 on a cluster.
+        address: Address of a Ray cluster, or None for this machine.
+        threads: PyTorch threads of each Ray worker; None divides the cores of this machine, and is 1 on a cluster.
         compute: Where networks run: 'auto', 'cpu' or 'cuda', of which Ray gives each worker its share; 'cuda:N' without
             Ray.
     """

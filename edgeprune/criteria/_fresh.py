@@ -18,7 +18,7 @@ def fresh(model: nn.Module, seed: int) -> nn.Module:
 
     Args:
         model: The network; left as it is.
-        seed: Of the new weights.
+        seed: Seed of the new weights.
     """
     renewed = host_copy(model)
     with seeded(seed):

@@ -26,7 +26,7 @@ class Uniform:
         return scores
 
     def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
-        """Of each segment's n droppable units keep m: those in the middle of m stretches of equal length."""
+        """Keep m of each segment's n droppable units: those in the middle of m stretches of equal length."""
         can_go = {unit.index for unit in droppable(subject)}
         kept: set[int] = set()
         for segment, count in zip(segments, counts, strict=True):

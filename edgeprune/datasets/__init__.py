@@ -29,7 +29,7 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
     """Read all frames of a file or folder into memory.
 
     Args:
-        path: Of the file or folder.
+        path: Path of the file or folder.
         reading: How frames are cut from recordings.
 
     Raises:
@@ -52,7 +52,7 @@ def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTabl
     Formats that are read whole are in memory whatever it says.
 
     Args:
-        path: Of the file or folder.
+        path: Path of the file or folder.
         reading: How frames are cut from recordings.
         stays: Told of the frames, whether to leave their samples where they are.
 
@@ -85,7 +85,7 @@ def _reopened(path: Path, reading: Reading | None, rows: npt.NDArray[np.int64]) 
 
 
 def sha256_of(path: Path, reading: Reading | None = None) -> str:
-    """Of the frames of a file or folder, as reading them gives it, without reading the samples.
+    """Hash the frames of a file or folder as `read` gives them, without reading the samples.
 
     Raises:
         ConfigError: No such file, or it cannot be read.

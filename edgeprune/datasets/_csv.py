@@ -19,7 +19,7 @@ class ComplexRows:
     """Rows of equally many complex numbers "a+bi", separated by commas.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         file: Opened.
         count: Number of its rows.
         length: Numbers in the first of them.

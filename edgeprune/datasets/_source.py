@@ -25,7 +25,7 @@ class Source:
     """A `FrameSource` of a format.
 
     Attributes:
-        table: Of the frames.
+        table: Table of the frames.
         files: That they are in; their bytes are the identity of the source.
         block: Samples of the frames start to stop as they are in the file, (stop - start, 2, L), of any real type.
         notes: What was done or assumed in reading.
@@ -50,7 +50,7 @@ class Source:
             return checked_samples(self.block(start, stop), self.table.source, start)
 
     def sha256(self) -> str:
-        """Of the file, or of the names and hashes of several."""
+        """SHA-256 of the file, or of the names and hashes of several."""
         if len(self.files) == 1:
             return file_sha256(self.files[0])
         listed = "".join(f"{file_sha256(file)}  {file.name}\n" for file in self.files)

@@ -23,7 +23,7 @@ class StoredSamples:
     What takes an array reads them all.
 
     Args:
-        source: Of all frames of the file.
+        source: Source of all frames of the file.
         rows: Which of them these are, in this order; None for all.
         held: What keeps the file open; closed when nobody can read from it any more.
         reopen: Opens the file again in another process, for some rows of it.

@@ -24,13 +24,13 @@ class Segment:
     """A stretch of a recording that holds one modulation.
 
     Attributes:
-        name: Of the file, for messages.
+        name: Name of the file, for messages.
         recording: Its number; segments of one number were recorded together.
         label: Name of the modulation.
         snr: In dB, or None.
         start: Its first sample in the recording.
         count: How many samples it has.
-        sample_rate_hz: Of the recording, or None when nobody knows.
+        sample_rate_hz: Sample rate of the recording, or None if unknown.
         read: Samples from the first to the second place in the recording, complex64.
     """
 

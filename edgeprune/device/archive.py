@@ -33,7 +33,7 @@ def unpack(archive: Path, folder: Path, bundle_id: str) -> None:
     Args:
         archive: The tar.
         folder: Where to; what an earlier result left there is replaced.
-        bundle_id: Of the bundle that it must be the result of.
+        bundle_id: Identifier of the bundle that the result must belong to.
 
     Raises:
         DeviceError: It is truncated, was tampered with, or is the result of another bundle.

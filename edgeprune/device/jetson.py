@@ -30,7 +30,7 @@ MODULES = {
 """Name of each module by its part number, or by the beginning of it that is the same for a whole series."""
 
 COMPUTE_CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
-"""Of the GPU in each SoC."""
+"""Compute capability of the GPU in each SoC."""
 
 _DLA_CORES = {"p2888": 2, "p3668": 2, "p3701": 2, "p3767-0000": 2, "p3767-0001": 1}
 _WITHOUT_DLA = ("p3448", "p3310", "p3489", "p3636", "p3767-0003", "p3767-0004", "p3767-0005", "p3834")

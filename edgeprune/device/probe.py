@@ -24,11 +24,11 @@ class Needs:
     Attributes:
         target: Name of the target that asks for it.
         tool: What it must have.
-        compute_capability: Of its GPU, or None for any.
+        compute_capability: Required compute capability of the GPU, or None for any.
         modules: Part numbers of the modules allowed, or their beginnings; none for any.
         lowest: The least version of the tool, counted like `Plan.since`.
         below: The first version that does not serve; 0 for no end.
-        architecture: Of its processor, as `uname -m` says it, or None for any.
+        architecture: Required processor architecture, as `uname -m` prints it, or None for any.
     """
 
     target: str
@@ -238,7 +238,7 @@ def _l4t(release: str, packages: dict[str, str]) -> str | None:
 
 
 def _tensorrt(packages: dict[str, str]) -> str | None:
-    """Of the library rather than of the samples; the newest where there are several."""
+    """Version of the library rather than of the samples; the newest where there are several."""
     versions = [
         _first(r"^([\d.]+)", version) for name, version in packages.items() if re.fullmatch(r"libnvinfer\d*", name)
     ]

@@ -31,7 +31,7 @@ def run_to_end(
         out: Its standard output; a file, since a pipe would stay open for as long as anything left in the background.
         errors: Its standard error.
         timeout_s: After which all of it is ended.
-        name: Of the device, for messages.
+        name: Name of the device, for messages.
         stop: How it is ended.
         folder: Where it starts; None for here.
         environment: Its variables; None for those of this process.

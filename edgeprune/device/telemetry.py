@@ -138,7 +138,7 @@ def disturbed(rounds: Sequence[Summary], hot_c: float) -> dict[int, str]:
     """Which of several rounds do not count, and why in words: too hot, or the clock moved or is not that of most.
 
     Args:
-        rounds: Of all models, in any order.
+        rounds: Rounds of all models, in any order.
         hot_c: Temperature of a sensor from which on the board may slow down.
     """
     highest = [summary.gpu_mhz[1] for summary in rounds if summary.gpu_mhz]

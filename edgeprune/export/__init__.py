@@ -70,7 +70,7 @@ def export(
         metadata: Goes into the file's `metadata_props`, beside `edgeprune_version`, `normalisation` and `exporter`.
         progress: Told of each step, of simplifiers that failed and of ties.
         batch_size: The fixed number of frames in a batch, for a target whose batch is static.
-        precision: Of weights and arithmetic; input and output are float32 in any.
+        precision: Precision of weights and arithmetic; input and output are always float32.
         calibration: What int8 finds its scales with; needed for that alone.
         bound: Most accuracy that a lower precision may cost. To hold it, int8 keeps its most sensitive operators in
             fp16 where the target runs that, else in float32. Whether it holds is in the record.

@@ -28,7 +28,7 @@ class Bound:
 
     Attributes:
         iq: Raw frames (N, C, L) of the validation split.
-        labels: Of them, (N,).
+        labels: Labels of the frames, (N,).
         max_drop: Most top-1 that may be lost on them to the file in float32, 0..1.
     """
 
@@ -57,7 +57,7 @@ class Search:
 
     Attributes:
         source: The float32 file.
-        ranges: Of its activations.
+        ranges: Ranges of its activations.
         bound: What must hold.
         write: Writes the file that keeps some operators, and returns where it is.
     """

@@ -116,7 +116,7 @@ def check_lower(source: Path, target: Path, iq: Floats, precision: str) -> tuple
         source: The float32 file.
         target: The other.
         iq: Raw frames (N, C, L), of which 256 are used.
-        precision: Of the other, for the message.
+        precision: Precision of the other file, for the message.
 
     Raises:
         ModelError: At some gain it does worse, or gives NaN or infinity.

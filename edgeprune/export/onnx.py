@@ -47,7 +47,7 @@ class Wanted:
     """What the file must be.
 
     Attributes:
-        opset: Of the default ONNX domain.
+        opset: Opset of the default ONNX domain.
         batch_size: Fixed number of frames N, or None for any number.
         frame: Channels and length of a frame.
         classes: Number of logits a frame.
@@ -90,7 +90,7 @@ def export_onnx(
         model: Takes normalised frames (N, C, L); left as it is.
         spec: What it is fed; its normalisation becomes part of the graph.
         path: The file to write.
-        opset: Of the default ONNX domain, exactly.
+        opset: Exact opset of the default ONNX domain.
         batch_size: Fixed N, or None for any number of frames.
         metadata: Goes into the file's `metadata_props`, beside `exporter`, the way it was made.
 

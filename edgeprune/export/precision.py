@@ -24,7 +24,7 @@ class Calibration:
         iq: Raw frames (N, C, L), never of the test split.
         method: How the range of an activation is chosen.
         source: Where the frames come from, for the record.
-        sha256: Of the frames or their file, for the record.
+        sha256: SHA-256 of the frames or their file, for the record.
         keep: Operators that are kept out of eight bits without a search, as one found for another batch.
     """
 
@@ -61,7 +61,7 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
         iq: Raw frames (N, C, L) to check it on.
         lowering: To which, and what it may cost; where the bound cannot be held, the file is the one that comes
             nearest, and its record tells.
-        record: Of the float32 file.
+        record: Record of the float32 file.
 
     Returns:
         The record of the new file, but for its path, hash and size.

@@ -113,7 +113,7 @@ def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
     """Write a graph with some operators in eight bits.
 
     Args:
-        ranges: Of the float32 graph.
+        ranges: Activation ranges of the float32 graph.
         target: The file to write.
         operators: Names of those to quantise, at least one.
 

@@ -36,7 +36,7 @@ def claimed(path: Path, what: str, kind: type[EdgepruneError], hint: str = "") -
         hint: What to do about it.
 
     Raises:
-        EdgepruneError: Of that kind.
+        EdgepruneError: An error of the given kind.
     """
     try:
         yield
@@ -106,7 +106,7 @@ class Bounded:
 
     Args:
         file: Open for reading, at any place.
-        size: Of the file in bytes.
+        size: Size of the file in bytes.
     """
 
     def __init__(self, file: IO[bytes], size: int) -> None:

@@ -66,7 +66,7 @@ def check_header(file: IO[bytes], size_bytes: int) -> None:
 
     Args:
         file: At the beginning of the .npy content; can be sought in.
-        size_bytes: Of that content.
+        size_bytes: Size of that content.
 
     Raises:
         MalformedError: It is.

@@ -24,7 +24,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
     """The tables and values of a file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         what: It is, for messages: 'target'.
 
     Raises:

@@ -147,7 +147,7 @@ def _opened(path: Path, make: bool = False) -> Iterator[_Place]:
     """The folder of a file. Below a run folder's own, every folder on the way is one and no link.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         make: Make what is missing of the folders.
 
     Raises:

@@ -48,7 +48,7 @@ def checked(
         starts: Place of its first sample there, (N,), or None.
         groups: Number of the group of frames that are not independent of it, (N,), or None.
         source: File name for messages.
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
 
     Raises:
         DataError: No frames, a wrong shape or type, a value that is not finite or whole, lengths that differ, a label
@@ -157,7 +157,7 @@ def checked_samples(iq: npt.NDArray[np.generic], source: str, first: int = 0) ->
     """Samples (N, 2, L) in float32, checked.
 
     Args:
-        iq: Of any real type.
+        iq: Samples of any real type.
         source: File name for messages.
         first: Place of the first of these frames in the file, for messages.
 
@@ -186,7 +186,7 @@ def refuse_silent_classes(table: FrameTable, heard: npt.NDArray[np.bool_]) -> No
     """Refuse a class of which no frame has a sample other than zero.
 
     Args:
-        table: Of the frames.
+        table: Table of the frames.
         heard: Whether a frame has such a sample, (N,).
 
     Raises:
@@ -250,7 +250,7 @@ def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[S
 
     Args:
         frames: The frames; with 'auto' their own split wins.
-        seed: Of everything random.
+        seed: Random seed.
         method: One of `splits.METHODS`.
 
     Raises:

@@ -20,7 +20,7 @@ def figures_of(
 
     Args:
         evidence: The report.
-        intervals: Of its figures, by name.
+        intervals: Intervals of its figures, by name.
         compared: The baseline report and what came of comparing them, if they can be compared.
         alpha: Probability of calling a difference what is none.
     """

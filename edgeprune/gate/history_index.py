@@ -23,7 +23,7 @@ class Verified:
     """The index of one folder, read when it is made.
 
     Args:
-        folder: Of the reports.
+        folder: Folder of the reports.
     """
 
     def __init__(self, folder: Path) -> None:

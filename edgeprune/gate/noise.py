@@ -54,7 +54,7 @@ class Noise:
         conditions: That all of them share.
         floors: By way to compare and value a round.
         days: On which each measurement was made; empty in files of older versions.
-        sha256: Of the unpruned and the pruned file.
+        sha256: SHA-256 of the unpruned and of the pruned file.
     """
 
     target: str
@@ -107,7 +107,7 @@ def calibrate(
     days and that of days together, with Satterthwaite's degrees of freedom.
 
     Args:
-        sessions: Of the same models under the same conditions.
+        sessions: Sessions of the same models under the same conditions.
         target: Name of the target.
         model: Name of the unpruned model.
         created: Date for the record.

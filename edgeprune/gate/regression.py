@@ -44,7 +44,7 @@ class Comparison:
         shift: How much slower the delivered model is.
         method: By its ratio to the same unpruned model, directly, or against the older one in one session.
         level: Which value of a round was compared.
-        rounds: Of the two reports.
+        rounds: Rounds of the two reports.
         spread: What of the noise between sessions is in the shift: what was calibrated, what is assumed, or none since
             both were measured in one.
         tests: How many comparisons there are in the same call, for all of which the p together holds.
@@ -119,7 +119,7 @@ def check_of(
 
     Args:
         found: What came of the comparison; None where there is nothing to compare with.
-        limits: Of the model.
+        limits: Limits of the model.
         waived: There is knowingly no baseline yet.
         older: What there is none of, in words.
     """
@@ -172,7 +172,7 @@ def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
 
     Args:
         found: The comparison.
-        limit: Of the shift, a share.
+        limit: Largest allowed shift, as a share.
         alpha: Its significance.
     """
     shift = found.shift

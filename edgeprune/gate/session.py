@@ -34,7 +34,7 @@ class Timing:
     """One model's rounds.
 
     Attributes:
-        sha256: Of the exported model.
+        sha256: SHA-256 of the exported model.
         medians_ms: Median of each round.
         fast_ms: The 5th percentile of each round, when every single time is known: where a machine has two speeds,
             the median of a round is of either, and its fast end is not.
@@ -90,7 +90,7 @@ def session_of(
         measured: How, and of which rounds.
         before: Every single time of the first model, one array a round.
         after: The same of the second.
-        sha256: Of both files.
+        sha256: SHA-256 of both files.
 
     Raises:
         DataError: Too few rounds.
@@ -162,7 +162,7 @@ def shift_between(
         before: The first measurement.
         after: The second.
         method: What is compared.
-        alpha: Of the shift's resolution.
+        alpha: Significance level of the shift's resolution.
         spread: What two sessions differ by when nothing changed; None where nothing is added for that.
     """
     level = level_of(before, after)

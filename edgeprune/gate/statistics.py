@@ -63,8 +63,8 @@ def across(whole: Shift, pairs: Sequence[Shift]) -> Shift:
     (Berger 1982, Technometrics 24:4: the largest p of all tests keeps the level).
 
     Args:
-        whole: Of all rounds.
-        pairs: Of the rounds of each build before and each build after.
+        whole: Shift over all rounds.
+        pairs: Shift of each pair of a build before and a build after.
     """
     return Shift(
         log=whole.log,

@@ -17,12 +17,12 @@ class Check:
     """One limit of the budget, judged.
 
     Attributes:
-        name: Of the limit, as in the budget file.
+        name: Name of the limit, as in the budget file.
         outcome: What came of it.
         text: Why, with the figures, one line.
         limit: What was allowed, when that is one number.
         value: What was measured.
-        interval: Of the value; its conservative end was judged.
+        interval: Interval of the value; its conservative end was judged.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Figure:
     Attributes:
         name: With its unit at the end: 'median_ms'.
         value: Now.
-        interval: Of the value, 95 %.
+        interval: 95 % interval of the value.
         before: In the baseline report, when there is one that can be compared.
         change: What to think of the difference: 'slower', 'within noise', ...
     """

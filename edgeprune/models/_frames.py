@@ -7,7 +7,7 @@ def require_iq(name: str, channels: int, length: int, shortest: int = 1) -> None
     """Check the frames that a network is to be built for.
 
     Args:
-        name: Of the network.
+        name: Name of the network.
         channels: Rows of a frame.
         length: Samples of a frame.
         shortest: Fewest samples that the network can read.

@@ -163,7 +163,7 @@ def read(model: nn.Module, taps: list[Tap], batch: Tensor, reduce: Callable[[Ten
 
     Args:
         model: The network of the taps, in eval mode.
-        taps: Of all units.
+        taps: Taps of all units.
         batch: Normalised frames (n, channels, length).
         reduce: Is handed each unit's output (n, ...).
 
@@ -189,7 +189,7 @@ def read_passing(
 
     Args:
         model: The network of the passages, in eval mode.
-        passages: Of all units.
+        passages: Passages of all units.
         batch: Normalised frames (n, channels, length).
         reduce: Is handed each unit's input and output (n, ...). It must copy what it keeps: later layers may work in
             place.

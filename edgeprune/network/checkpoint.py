@@ -53,7 +53,7 @@ class Checkpoint:
         widths: (inputs, outputs) of the modules that were narrowed, by path.
         embedded: The pickled module or exported program it is built from, or nothing.
         name: Short name for reports: the file's stem.
-        sha256: Of the file; empty for one that was not saved.
+        sha256: SHA-256 of the file; empty for a checkpoint that was not saved.
     """
 
     model: nn.Module
@@ -156,9 +156,9 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
     """Read a model file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         options: What it does not say itself, and what of it may run code.
-        sha256: Of the file that is meant; another is not loaded.
+        sha256: Expected SHA-256 of the file; any other file is refused.
 
     Raises:
         ConfigError: No such file, another than is meant, or an option is missing that a bare state dict needs, or that

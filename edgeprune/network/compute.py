@@ -26,11 +26,11 @@ class Compute:
 
     Attributes:
         device: As PyTorch names it: 'cpu' or 'cuda:0'.
-        name: Of the processor or card.
+        name: Name of the processor or card.
         torch: Version of PyTorch.
         precision: What training computes in; everything else is in float32.
         capability: Compute capability of the card, as in '9.0'.
-        memory_bytes: Of the card.
+        memory_bytes: Memory of the card.
         driver: Version of NVIDIA's driver.
         why: Why it is the CPU although there is a card.
     """

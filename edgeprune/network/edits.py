@@ -33,7 +33,7 @@ def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int],
         model: The network, unfolded or not.
         edits: What to drop. None leaves a plain copy.
         shape: (channels, length) of a frame, for the layers that must be rebuilt.
-        code: Of the model, if some of it was traced already; it must be unfolded then.
+        code: Code of the model, if some of it was traced already; it must be unfolded then.
 
     Raises:
         ModelError: An edit names a module that is not there, or one without a skip branch; or nothing fits any more.
@@ -58,7 +58,7 @@ def lost_parameters(code: Code, unit: Unit) -> list[nn.Parameter]:
     """The parameters that a network loses with a unit; a shortcut that stays keeps its own.
 
     Args:
-        code: Of the network, unfolded.
+        code: Code of the network, unfolded.
         unit: A droppable unit of it.
     """
     model = code.model
@@ -121,8 +121,8 @@ def shortcut_of(code: Code, path: str, expand: tuple[int, ...] | None, module: n
     """What is left of a residual module without its body.
 
     Args:
-        code: Of the network.
-        path: Of the residual module; it is not changed, its skip branch is shared with the result.
+        code: Code of the network.
+        path: Path of the residual module; it is not changed, and the result shares its skip branch.
         expand: Shape (without batch) to broadcast the skip branch to, or None when it has that shape.
         module: A copy of the module whose skip branch is taken instead.
 

@@ -49,7 +49,7 @@ def reestimate(
     Args:
         model: The modules to update normalise each batch by that batch alone, the others by what they remember.
         batches: Normalised frames (N, channels, length) of the train split; brought to the model one batch at a time.
-        paths: Of the modules to update; None for all that hold statistics.
+        paths: Paths of the modules to update; None for all that hold statistics.
         until: Path of a module at which each pass may end.
     """
     found = with_statistics(model)

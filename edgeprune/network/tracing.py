@@ -50,7 +50,7 @@ class Code:
         The submodules are the module's own, not copies. A module that is such a graph keeps the names of its steps.
 
         Args:
-            path: Of the module, '' for the network.
+            path: Path of the module, '' for the network.
             whole: Follow the code of the modules in it as well, down to those of PyTorch.
 
         Raises:

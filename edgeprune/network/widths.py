@@ -143,9 +143,9 @@ def is_channelwise(module: nn.Module) -> bool:
 
 
 def can_pick(module: nn.Module) -> bool:
-    """Whether any of its channels can be taken out without the others noticing.
+    """Whether any of its channels can be removed without changing the others.
 
-    Of a recurrent layer this holds for the inputs.
+    For a recurrent layer this holds for the inputs.
     """
     if _size(module) is None or isinstance(module, nn.GroupNorm):
         return False

@@ -98,7 +98,7 @@ class Proof:
         return replace(proven, bundle=bundle, outcome=there.measure(settings.host, bundle))
 
     def _accuracy(self, pair: ExportPair | None, delivery: Delivery) -> AccuracyComparison:
-        """Of the networks in PyTorch, or in a lower precision of their files."""
+        """Accuracy of the networks in PyTorch, or of their files in a lower precision."""
         work, ledger = self.branch.work, self.branch.ledger
         test = work.split("test")
 

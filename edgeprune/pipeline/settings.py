@@ -125,7 +125,7 @@ class Settings:
 
     @property
     def precision(self) -> Precision:
-        """Of the exported files."""
+        """Precision of the exported files."""
         return self.lowered.precision
 
     @property

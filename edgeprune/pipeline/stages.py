@@ -28,8 +28,8 @@ class Ledger:
     """The stages of a run in its folder: reused, taken over from another folder, or made.
 
     Attributes:
-        folder: Of the run.
-        model_sha256: Of the model; it counts for every stage.
+        folder: Folder of the run.
+        model_sha256: SHA-256 of the model; every stage depends on it.
         progress: Told of every stage.
         dry: Only find out what is there; the first stage that is not ends it.
         source: A folder in which a stage may be found too; its files are then copied.

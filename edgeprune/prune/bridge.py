@@ -43,7 +43,7 @@ def bridge(
         pruned: The network without the dropped units.
         batches: Normalised frames (n, channels, length) of the train split; brought to the networks in parts.
         how: The kind of bridge.
-        seed: Of fresh weights.
+        seed: Seed of the new weights.
 
     Returns:
         Paths of the layers that were bridged.

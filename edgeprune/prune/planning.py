@@ -84,7 +84,7 @@ def plan(
     Args:
         chain: The network.
         segmentation: Its segments.
-        scores: Of its droppable units.
+        scores: Scores of its droppable units.
         metric: Name of the similarity metric behind the segmentation, for the record.
         keep: Droppable units to keep.
         stay: The droppable units that stay, where they were chosen as a set; else those with the highest scores.

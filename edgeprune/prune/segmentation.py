@@ -96,7 +96,7 @@ def segment(
     what lies before joins the first segment, what comes after the last.
 
     Args:
-        similarity: Of the units of this chain.
+        similarity: Similarity of the units of this chain.
         chain: The units.
         segments: How many, or 'auto' for the limit, or fewer if those leave no difference within any.
         profile: The point of a unit: its row of the matrix, or (the paper) the sum of its column.

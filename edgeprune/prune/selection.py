@@ -36,7 +36,7 @@ def worths(members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> dic
 
     Args:
         members: The droppable units of each segment.
-        scores: Of each.
+        scores: Score of each droppable unit.
     """
     found: dict[int, float] = {}
     for units in members:
@@ -65,9 +65,9 @@ def select_within(
     Args:
         chain: The network.
         segmentation: Its segments.
-        scores: Of its droppable units.
+        scores: Scores of its droppable units.
         routes: What each unit computes, whatever was dropped before it.
-        costs: Of each droppable unit that computes what it does in the unpruned network.
+        costs: Cost of each droppable unit that computes what it does in the unpruned network.
         budget: What all kept units may cost together.
     """
     members = members_of(chain, segmentation)
@@ -86,10 +86,10 @@ def select(
     """The units to keep, or None when no set costs so little.
 
     Args:
-        routes: Of the network.
+        routes: Routes of the network.
         members: The droppable units of each segment.
-        worth: Of each droppable unit.
-        costs: Of each, at load 1; not negative.
+        worth: Worth of each droppable unit.
+        costs: Cost of each droppable unit at load 1; not negative.
         budget: What all kept units may cost together.
         first_to_stay: Units that stay before the others of their segment.
     """

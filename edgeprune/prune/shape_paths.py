@@ -94,7 +94,7 @@ def routes_of(model: nn.Module, chain: LayerChain, shape: InputSpec) -> Routes:
     Args:
         model: The network the chain was found in; left as it is.
         chain: Its units.
-        shape: Of its frames.
+        shape: Shape of its frames.
 
     Raises:
         ModelError: Units that change the shape can be combined in too many ways to look at.

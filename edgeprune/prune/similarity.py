@@ -40,7 +40,7 @@ def similarity_of(
             frames.
         metric: What compares them.
         metric_name: Its registered name, for the record.
-        data_sha256: Of what the frames came from, for the record.
+        data_sha256: SHA-256 of the data that the frames came from, for the record.
         progress: Told of every batch.
 
     Returns:

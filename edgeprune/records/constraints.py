@@ -35,7 +35,7 @@ class LatencyPlan:
         probes: Networks the costs were fitted to.
         candidates: Networks that were chosen and then measured, in their order; they count for the costs too.
         kept: The units of the network that was taken, by index.
-        predicted_ms: Of that network, before it was measured.
+        predicted_ms: Predicted latency of that network, before it was measured.
     """
 
     target: str
@@ -89,7 +89,7 @@ class Narrowing:
     Attributes:
         method: What chose them.
         channels: How many outputs of convolutions and linear layers went.
-        macs_before: Of the network whose layers were pruned.
+        macs_before: Multiply-accumulates of the network whose layers were pruned.
         sizes: (inputs, outputs) of each module that changed, before and after.
         chain: Units of the narrower network.
     """
@@ -107,9 +107,9 @@ class PrecisionTrial:
 
     Attributes:
         precision: Which.
-        median_ms: Of one inference on the target.
+        median_ms: Median latency of one inference on the target.
         validation_drop: Top-1 that the precision costs on the validation split.
-        size_bytes: Of the file.
+        size_bytes: Size of the file.
     """
 
     precision: str

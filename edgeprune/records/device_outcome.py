@@ -36,9 +36,9 @@ class Power:
 
     Attributes:
         power_w: Mean power of the board while it runs.
-        energy_mj: Of one inference, with the power of the idle board.
+        energy_mj: Energy of one inference, including the power of the idle board.
         net_energy_mj: The same without it; None where the idle power is not known.
-        round_energies_mj: Of one inference in each round in which the meters were read, as `energy_mj`.
+        round_energies_mj: Energy of one inference in each round in which the meters were read, as `energy_mj`.
     """
 
     power_w: float
@@ -69,7 +69,7 @@ class DeviceOutcome:
     """Everything that came back from a device.
 
     Attributes:
-        bundle_id: Of the bundle that was run.
+        bundle_id: Identifier of the bundle that was run.
         facts: What the device is.
         bench: Latency of both models.
         engines: The engines that were timed; they stay on the device.

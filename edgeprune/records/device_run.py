@@ -20,8 +20,8 @@ RESULT = "result"
 OUT = f"{RESULT}/out"
 """What the commands of steps write."""
 STEPS = f"{RESULT}/steps"
-"""Of each step NAME: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats lines
-`NAME.tegrastats`; `NAME.cached` is there if its engine was built earlier."""
+"""What each step NAME leaves: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats
+lines `NAME.tegrastats`; `NAME.cached` is there if its engine was built earlier."""
 ENGINES = f"{RESULT}/engines.txt"
 """A line for each engine, which stays on the device: sha256, bytes, file."""
 
@@ -47,11 +47,11 @@ class Assignment:
 
     Attributes:
         target: Name of the target.
-        precision: Of weights and arithmetic; the model files are already typed for it.
+        precision: Precision of weights and arithmetic; the model files are already typed for it.
         batch: Frames in one timed inference.
-        threads: Of one inference, where that can be chosen.
+        threads: Threads of one inference, where that can be chosen.
         roles: The models, in the order they are measured.
-        channels: Of a frame.
+        channels: Channels of a frame.
         length: Samples of a frame.
         classes: Number of outputs.
         rounds: Rounds of each model.
@@ -138,7 +138,7 @@ class DeviceFacts:
 
     Attributes:
         hostname: As it calls itself.
-        architecture: Of the processor: 'aarch64', 'x86_64'.
+        architecture: Architecture of the processor: 'aarch64', 'x86_64'.
         os: Name and version of the system.
         kernel: Its release.
         cpus: Usable processors.
@@ -151,7 +151,7 @@ class DeviceFacts:
         soc: 'tegra234'.
         l4t: Jetson Linux version: '36.4.3'.
         jetpack: '6.2'.
-        compute_capability: Of its GPU: '8.7'.
+        compute_capability: Compute capability of its GPU: '8.7'.
         dla_cores: Deep-learning accelerators.
         cuda: Version.
         tensorrt: Full version of the library: '10.3.0.30'.
@@ -225,10 +225,10 @@ class EngineFile:
     """An engine as it was built on the device.
 
     Attributes:
-        role: Of which model.
+        role: Role of the model in the comparison.
         build: Which build, from 1.
-        sha256: Of the file.
-        size_bytes: Of the file.
+        sha256: SHA-256 of the file.
+        size_bytes: Size of the file.
         build_s: Seconds that building took; None when it came from the device's cache.
         dla_share: Share of its layers that run on the DLA, 0..1; None where none was asked for.
     """
@@ -247,8 +247,8 @@ class LayerTime:
 
     Attributes:
         name: As the runtime calls it.
-        mean_ms: Of one inference, timed layer by layer.
-        share: Of the times of all layers, 0..1.
+        mean_ms: Mean time in one inference, timed layer by layer.
+        share: Share of the times of all layers, 0..1.
     """
 
     name: str
@@ -285,14 +285,14 @@ class BuiltEngine:
 
     Attributes:
         path: Name of the file.
-        sha256: Of the file.
-        size_bytes: Of the file.
-        model_sha256: Of the ONNX file it was built from.
+        sha256: SHA-256 of the file.
+        size_bytes: Size of the file.
+        model_sha256: SHA-256 of the ONNX file it was built from.
         runtime: 'tensorrt' or 'tensorrt-rtx'.
-        version: Of that library, which alone can load it.
-        compute_capability: Of the GPUs it runs on; None for this machine's.
+        version: Version of that library; no other can load the engine.
+        compute_capability: Compute capability of the GPUs it runs on; None for this machine's.
         batches: The least and the most frames it takes at once.
-        layers: Of the network that was parsed.
+        layers: Layers of the network that was parsed.
         build_s: Seconds that building took.
     """
 

@@ -20,10 +20,10 @@ class Frames:
         classes: Names of the modulations, sorted.
         split: Index into `SPLITS` for each frame, int8 (N,), when the source fixes the split itself, else None.
         source: Name of the file, for messages and reports.
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
         recordings: Which recording each frame was cut from, int64 (N,), or None when nobody knows.
         starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
-        split_sha256: Of the split that these frames are a part of, or None.
+        split_sha256: SHA-256 of the split that these frames are a part of, or None.
         skipped: Files that were left out in reading, each with the reason.
         groups: Number of the group of each frame, int64 (N,): frames of one group share a stream, a transmitter or a
             channel and are not independent; None when nobody knows.
@@ -90,10 +90,10 @@ class DataRef:
 
     Attributes:
         source: Path or name of the file or folder.
-        sha256: Of the file, or of the names and hashes of several.
-        split_seed: Of the split.
+        sha256: SHA-256 of the file, or of the names and hashes of several.
+        split_seed: Seed of the split.
         split: How they were split, a name in `splits.METHODS`.
-        split_sha256: Of the split itself (`splits.split_sha256`); None in model files that do not say.
+        split_sha256: SHA-256 of the split itself (`splits.split_sha256`); None in model files that do not record it.
         reading: How frames were cut from recordings; None for frames that were cut already.
     """
 

@@ -25,7 +25,7 @@ class Arch:
 
     Attributes:
         name: A registered name; with a factory, 'package.module:callable'; else the name of the file it came from.
-        arguments: Of the registered network.
+        arguments: Arguments of the registered network.
         source: What builds it: a registered family, a user's factory, a pickled module or an exported program.
     """
 
@@ -126,7 +126,7 @@ class Segmentation:
     """The chain cut into runs of similar units.
 
     Attributes:
-        similarity_sha256: Of the similarity it was made from.
+        similarity_sha256: SHA-256 of the similarity it was made from.
         segments: (first, last) unit index of each, together covering the chain.
         losses: Least within-segment sum of squares for 1, 2, ... segments.
         profile: What was segmented: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
@@ -202,7 +202,7 @@ class Sensitivity:
     """What it costs to quantise one operator and nothing else.
 
     Attributes:
-        name: Of the operator in the graph.
+        name: Name of the operator in the graph.
         kl: Mean Kullback-Leibler divergence of the answers from those in float32, in nats, on validation frames.
         top1_drop: Top-1 lost on the same frames; below 0 where some was won.
     """
@@ -219,12 +219,12 @@ class Quantisation:
     Attributes:
         method: How the range of an activation was found.
         calibration: Where the frames came from that it was found on.
-        calibration_sha256: Of those frames, or of their file.
+        calibration_sha256: SHA-256 of those frames, or of their file.
         calibration_frames: How many.
         quantised: Operators whose weights and inputs are in eight bits.
         kept: Operators that were kept out of it to hold the bound on accuracy, the most sensitive first.
         kept_in: The precision that they are in.
-        sensitivity: Of every operator that could be quantised, the most sensitive first; empty where none had to be
+        sensitivity: Sensitivity of every operator that could be quantised, highest first; empty where none had to be
             kept.
     """
 
@@ -252,22 +252,22 @@ class OnnxModel:
 
     Attributes:
         path: File name, relative to the record.
-        sha256: Of the file.
-        size_bytes: Of the file.
-        opset: Of the default ONNX domain.
+        sha256: SHA-256 of the file.
+        size_bytes: Size of the file.
+        opset: Opset of the default ONNX domain.
         nodes: Number of operators in the graph.
         simplifier: Which tool's output was kept: 'onnxsim', 'onnxslim' or 'none'.
         simplifier_notes: What the ones before it said when they failed.
         max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
         checked_frames: How many frames that was.
-        tied_frames: Of them, how many changed class where torch itself has a tie.
+        tied_frames: Number of them that changed class where torch itself has a tie.
         exporter: Which of torch's exporters made it, and how.
-        precision: Of its weights and arithmetic.
+        precision: Precision of its weights and arithmetic.
         float32_operators: Operators that stay in float32 in a file of lower precision.
         same_top1: Share of the frames it was checked on that get the class torch gives them; 1 in float32.
         validation_drop: Top-1 that a file of lower precision loses on validation frames to the one in float32, where a
             bound was set on it.
-        quantisation: Of an int8 file.
+        quantisation: How an int8 file was quantised.
         gains: How it answers as the gain changes.
     """
 

@@ -28,19 +28,19 @@ class Origin:
     Attributes:
         model: Name of the model, as the budget file may name it.
         target: Name of the target.
-        seed: Of everything random in the run.
+        seed: Random seed of the run.
         classes: Names of the classes, in the order of the logits.
-        baseline_sha256: Of the checkpoint that came in.
-        pruned_sha256: Of the checkpoint that goes out.
+        baseline_sha256: SHA-256 of the input checkpoint.
+        pruned_sha256: SHA-256 of the output checkpoint.
         pruned_path: Its file, relative to the report.
         created: UTC, ISO 8601.
-        edgeprune_version: Of the package that made the run.
+        edgeprune_version: Version of edgeprune that made the run.
         commands: What to type to run it again, quoted for a shell, one command each.
         packages: Version of each package that had a part in it.
-        git_commit: Of the working directory, if it is in a repository.
+        git_commit: Git commit of the working directory, if it is in a repository.
         data: The frames, if they are known by name.
         bundle: (path relative to the report, sha256) of what is to be measured on a device, if the target is one.
-        engines: Of both networks, where they are built on this machine.
+        engines: Engines of both networks, where they are built on this machine.
         warnings: What a reader must know; those of the measurement are added.
         compute: Facts of what the networks ran on.
     """

@@ -23,7 +23,7 @@ def write(folder: Path, document: dict[str, Any]) -> None:
     """Write report.json, report.md and report.html; each is whole or as it was.
 
     Args:
-        folder: Of the run; the raw samples are read from it, and the page says so when they are not there.
+        folder: Folder of the run; the raw samples are read from it, and the page says so if they are missing.
         document: What `build` made.
 
     Raises:

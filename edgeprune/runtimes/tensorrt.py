@@ -177,7 +177,7 @@ class TensorRt:
 
         Args:
             model: ONNX file.
-            threads: Of no use to a GPU.
+            threads: Not used: the model runs on a GPU.
 
         Raises:
             DeviceError: This machine has no GPU that can be used.

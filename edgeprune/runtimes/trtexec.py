@@ -63,7 +63,7 @@ class Trtexec:
         Args:
             work: What was asked for.
             bundle: The folder with the result, and with the models where they are for a DLA.
-            version: Of trtexec: major * 10000 + minor * 100 + patch.
+            version: Version of trtexec: major * 10000 + minor * 100 + patch.
 
         Raises:
             DeviceError: A step failed or was not run, or what it left is not what it should be.
@@ -97,7 +97,7 @@ class Trtexec:
         Args:
             work: What was asked for, of one model.
             bundle: The folder with the result.
-            version: Of trtexec: major * 10000 + minor * 100 + patch.
+            version: Version of trtexec: major * 10000 + minor * 100 + patch.
 
         Raises:
             DeviceError: It was not built; the message says why.

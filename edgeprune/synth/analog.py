@@ -20,7 +20,7 @@ class Amplitude:
         sideband: What is sent of the audio.
         carrier: Amplitude of the carrier; 0 suppresses it.
         depth: Root mean square of the audio.
-        sample_rate_hz: Of the signal.
+        sample_rate_hz: Sample rate of the signal.
     """
 
     sideband: Sideband
@@ -46,7 +46,7 @@ class Frequency:
 
     Attributes:
         deviation_hz: For audio at its root mean square.
-        sample_rate_hz: Of the signal.
+        sample_rate_hz: Sample rate of the signal.
     """
 
     deviation_hz: float

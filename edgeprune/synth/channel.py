@@ -56,8 +56,8 @@ class Fading:
     """Paths that each fade as a sum of sinusoids; the first may hold a line of sight.
 
     Attributes:
-        delays: Of each path, in samples.
-        amplitudes: Of each path.
+        delays: Delay of each path, in samples.
+        amplitudes: Amplitude of each path.
         doppler_hz: Largest Doppler shift.
         rician_k: Power of the line of sight over that of the rest of the first path; 0 is Rayleigh.
         fixed: All frames have the phases of one seed, as frames of one run do in the original.
@@ -128,8 +128,8 @@ def resampled(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: R
 
     Args:
         signal: (frames, samples + 8 or more).
-        offsets_hz: Of the sample rate, (frames, samples), or (frames, 1) where they do not change.
-        sample_rate_hz: Of the transmitter.
+        offsets_hz: Offset of the sample rate, (frames, samples), or (frames, 1) where it does not change.
+        sample_rate_hz: Sample rate of the transmitter.
         start: Fraction of a sample by which each frame is late, (frames, 1).
         samples: How many are wanted.
     """
@@ -160,7 +160,7 @@ def turned(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real
     Args:
         signal: (frames, samples).
         offsets_hz: (frames, samples), or (frames, 1) where they do not change.
-        sample_rate_hz: Of the signal.
+        sample_rate_hz: Sample rate of the signal.
         start: Phase in rad, (frames, 1).
     """
     return signal * on_circle(start / (2 * np.pi) + _summed(offsets_hz, signal.shape[1]) / sample_rate_hz)

@@ -15,7 +15,7 @@ class FrequencyShift:
     """A modulator of unit amplitude.
 
     Attributes:
-        levels: Of the frequency: -1 and 1 for two, evenly spaced by 2.
+        levels: Number of frequency levels: -1 and 1 for two, evenly spaced by 2.
         index: Modulation index: neighbouring levels differ by this over the symbol time, in cycles.
         sps: Samples a symbol.
         bt: Bandwidth times symbol time of the Gaussian filter; None for rectangular pulses.

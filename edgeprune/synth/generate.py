@@ -104,7 +104,7 @@ def _noise_power(recipe: Recipe, clean: Signals, received: Signals, snr: int) ->
 
 
 def _mean_power(signal: Signals) -> npt.NDArray[np.float64]:
-    """Of each frame, (frames, 1)."""
+    """Mean power of each frame, (frames, 1)."""
     parts = np.ascontiguousarray(signal).view(np.float32)
     power: npt.NDArray[np.float64] = np.einsum("ij,ij->i", parts, parts)[:, None] / np.float64(signal.shape[1])
     return power

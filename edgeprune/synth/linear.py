@@ -13,7 +13,7 @@ class Linear:
     """A modulator of independent, equally likely points.
 
     Attributes:
-        name: Of the constellation.
+        name: Name of the constellation.
         sps: Samples a symbol.
         rolloff: Lowest and highest; each frame has its own, uniform between them.
         span: Symbols that a pulse lasts.

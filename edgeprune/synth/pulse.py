@@ -45,7 +45,7 @@ def rrc_taps(timing: Real, rolloff: Real, sps: int, span: int) -> npt.NDArray[np
 
     Args:
         timing: By how many samples each frame is late, (n,), in 0..sps.
-        rolloff: Of each frame, (n,).
+        rolloff: Roll-off of each frame, (n,).
         sps: Samples a symbol.
         span: Symbols that a pulse lasts.
     """

@@ -28,14 +28,14 @@ class Recipe:
     """How frames are made.
 
     Attributes:
-        name: Of the recipe.
+        name: Name of the recipe.
         modulators: Class name to what makes its signals.
         snrs: In dB, when no others are asked for.
         length: Samples of a frame.
         sample_rate_hz: Nominal; only offsets and audio depend on it.
         clock: How far the receiver's sample rate is off.
         carrier: How far the carrier is off.
-        fading: Of the channel, or None.
+        fading: Fading of the channel, or None.
         turned: Whether each frame has a random carrier phase.
         scale: A frame is divided by the sum of its magnitudes, or by the root of its mean power.
         amplitude_noise: RadioML 2016.10A's mistake: 10^(-SNR/10) is the amplitude of the noise, whatever the signal's.

@@ -26,10 +26,10 @@ def spoken(generator: np.random.Generator, frames: int, samples: int, sample_rat
     """Speech with its Hilbert transform as imaginary part, (frames, samples); its real part has unit mean power.
 
     Args:
-        generator: Of all that is random.
+        generator: Random generator.
         frames: How many moments.
-        samples: Of each.
-        sample_rate_hz: Of the result.
+        samples: Samples of each frame.
+        sample_rate_hz: Sample rate of the result.
     """
     voice, scale = _voices(generator, frames), _scale()
     time_s = np.arange(samples) / sample_rate_hz

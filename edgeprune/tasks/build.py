@@ -22,7 +22,7 @@ def build_engine(
 
     Args:
         model: ONNX file, typed for the precision.
-        target: Of a runtime that builds on this machine.
+        target: Target whose runtime builds on this machine.
         out: The engine to write.
         progress: Told of the phases.
         timing_cache: File of measured tactics, read and written.

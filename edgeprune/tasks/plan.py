@@ -55,7 +55,7 @@ class PlanSettings:
         criterion: Scores layers.
         profile: What is segmented: 'rows' of the similarity matrix or its 'column-sums'.
         bridge: What layers rebuilt for another width start from (`prune.bridge`).
-        seed: Of everything random in a criterion.
+        seed: Random seed of the criterion.
     """
 
     keep: int | None = None

@@ -38,7 +38,7 @@ class Lowered:
     """The precision of an export and how it is reached.
 
     Attributes:
-        precision: Of the file.
+        precision: Precision of the file.
         method: How the ranges of activations are found for int8.
         calibration: File or folder of the frames they are found on; None for frames of the train split.
         max_drop: Most top-1 that the precision may cost on the validation split, or None.
@@ -131,7 +131,7 @@ def train_for_int8(
         model: Left as it is.
         parts: The frames of each split.
         epochs: How long.
-        seed: Of the order of the frames.
+        seed: Seed of the order of the frames.
         state: Where the training is kept after each epoch, to be continued from.
         progress: Told of every epoch.
         compute: Where.

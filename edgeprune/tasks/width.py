@@ -63,7 +63,7 @@ def narrow_model(
         before: Its units.
         width: How narrow it becomes.
         parts: The frames of each split.
-        seed: Of what a method draws.
+        seed: Seed of a method's random draws.
         out: The file to write.
         compute: Where networks run.
 

@@ -21,7 +21,7 @@ def rate(right: int, frames: int, share: float = 1.0) -> Rate:
 
     Args:
         right: Frames named rightly.
-        frames: Of so many.
+        frames: Number of frames in all.
         share: Effective over actual number of frames.
     """
     top1, square = right / frames, _Z95**2 / (frames * share)
@@ -31,7 +31,7 @@ def rate(right: int, frames: int, share: float = 1.0) -> Rate:
 
 
 def _rate_and_effect(right: npt.NDArray[np.bool_], grouping: Grouping | None) -> tuple[Rate, Effect | None]:
-    """Of frames of which these are named rightly, (N,)."""
+    """Rate of the frames that are classified correctly, (N,), with its design effect."""
     count, frames = int(right.sum()), len(right)
     if grouping is None:
         return rate(count, frames), None
@@ -113,7 +113,7 @@ def paired(
     Args:
         before: Which frames the unpruned network named rightly, (N,).
         after: And the other one.
-        grouping: Of the frames, if it is known.
+        grouping: Grouping of the frames, if it is known.
     """
     lost, gained, frames = int((before & ~after).sum()), int((~before & after).sum()), len(before)
     drop, share = (lost - gained) / frames, 1.0

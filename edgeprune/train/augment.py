@@ -31,8 +31,8 @@ def draw_mixing(frames: int, share: float, generator: torch.Generator) -> tuple[
     """Draw which frames of a batch get another on top, with what and how loud.
 
     Args:
-        frames: Of the batch, N.
-        share: Of the frames that get another on top.
+        frames: Frames of the batch, N.
+        share: Fraction of the frames that are mixed with another.
         generator: On the CPU.
 
     Returns:
@@ -50,7 +50,7 @@ def mix(iq: Tensor, other: Tensor, level: Tensor) -> Tensor:
     Args:
         iq: Frames (N, C, L).
         other: The frames that are put on top, (N, C, L).
-        level: Of each of `iq`, 0 to 1, (N,); the other frame has what is left to 1.
+        level: Level of each frame of `iq`, 0 to 1, (N,); the other frame has the rest, up to 1.
 
     Returns:
         Frames (N, C, L), each of the power of the one it came from, to within rounding.

@@ -59,7 +59,7 @@ class Grouping:
         Where it cannot be told, since no value differs or no stratum has two groups, a group counts as one frame.
 
         Args:
-            values: Of each frame, (N,).
+            values: Value of each frame, (N,).
             independent: Variance of a single value, were frames independent.
         """
         _, first, group = np.unique(self.groups, return_index=True, return_inverse=True)

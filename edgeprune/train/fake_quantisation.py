@@ -27,7 +27,7 @@ class RoundedWeight(nn.Module):
     """A weight as eight bits can say it.
 
     Args:
-        axis: Of its output channels.
+        axis: Axis of its output channels.
     """
 
     def __init__(self, axis: int) -> None:

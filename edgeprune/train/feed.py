@@ -18,7 +18,7 @@ INFERENCE_BATCH = 1024
 BLOCK_BYTES = 1 << 18
 WINDOW_BYTES = 1 << 26
 _LARGEST_SHARE = 0.5
-"""Of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
+"""Share of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Places (n,) int64 of frames among those for training, the normalised frames (n, C, L), and their labels (n,)."""
@@ -116,7 +116,7 @@ class Stored:
 
     Attributes:
         read: Raw frames (n, C, L) of places among these, in the order of the places.
-        labels: Of each, int64 (N,).
+        labels: Label of each frame, int64 (N,).
         frame_bytes: Size of one.
     """
 
@@ -139,10 +139,10 @@ class StreamedData:
     Attributes:
         train: For training.
         to_validate: To choose by.
-        normalisation: Of each frame.
+        normalisation: Normalisation of each frame.
         device: For the batches.
-        block_bytes: Of the frames of a block, which lie together.
-        window_bytes: Of the frames of a window; two of them are in memory.
+        block_bytes: Size of the frames of a block, which lie together.
+        window_bytes: Size of the frames of a window; two of them are in memory.
     """
 
     train: Stored

@@ -47,13 +47,13 @@ class Recipe:
         epochs: Passes over the training frames.
         batch_size: Frames a step.
         learning_rate: Peak of the one-cycle schedule.
-        weight_decay: Of SGD.
+        weight_decay: Weight decay of SGD.
         rotate: Turn every frame by a random quarter.
-        temperature: Of the distillation.
+        temperature: Temperature of the distillation.
         distill_weight: Share of the teacher in the loss; the labels have the rest.
         mix: Share of the frames that get another of the batch on top. Such have no label: where any do, the teacher
             alone is learnt from. Without a teacher none do.
-        seed: Of all that is random.
+        seed: Random seed.
     """
 
     epochs: int

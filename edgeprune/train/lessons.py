@@ -18,7 +18,7 @@ class Lesson:
     Attributes:
         places: Frames to read, among those for training, int64 (r,) on the CPU; the first `own` are learnt from.
         own: How many are learnt from.
-        share: Of the step's frames over all processes, 0 to 1.
+        share: Share of the step's frames over all processes, 0 to 1.
         level: How loud each of `own` is beside the other, float32 (own,); None where nothing is mixed.
         other: Which of those read is put on top of each, int64 (own,).
     """
@@ -58,7 +58,7 @@ def draw(
     Args:
         data: The frames.
         batch_size: Frames a step, over all processes.
-        seed: Of the epoch.
+        seed: Seed of the epoch.
         rotate: Turn every frame by a random quarter.
         mixed: Share of the frames that get another on top.
         device: Where the network learns.

@@ -38,12 +38,12 @@ class Learner:
 
     Attributes:
         model: The network, in training mode.
-        optimizer: Of its parameters.
-        schedule: Of the optimizer's learning rate.
+        optimizer: Optimizer of its parameters.
+        schedule: Schedule of the optimizer's learning rate.
         scaler: Scales gradients where they are computed in fp16; else does nothing.
         teacher: Asked for its answers where they are not given; None to learn from labels alone.
-        weight: Of the teacher in the loss, 0 to 1; the labels have the rest.
-        temperature: Of the distillation.
+        weight: Weight of the teacher in the loss, 0 to 1; the labels have the rest.
+        temperature: Temperature of the distillation.
         clip: Whether to bound the norm of the gradients.
         mixed: What the forward pass computes in; None for what is fast on the device.
         teacher_mixed: What the teacher's computes in.

@@ -13,7 +13,7 @@ FIVE = np.repeat(np.arange(1, 6), 13)
 
 
 def correlations(length, carried):
-    """Of the rounds of a first-order process, (length, length)."""
+    """Autocorrelations of a first-order process, (length, length)."""
     return carried ** np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
 
 

@@ -109,7 +109,7 @@ class TestAllot:
 
         ways = [way for way in itertools.product(*(range(1, size + 1) for size in sizes)) if sum(way) == total]
         nearest = min(map(distance, ways))
-        # Of the nearest ways the one that gives most to the earliest segment.
+        # The nearest way that gives most to the earliest segment.
         assert tuple(allot(sizes, total)) == max(way for way in ways if distance(way) == nearest)
 
 

@@ -83,7 +83,7 @@ def test_no_global_generator_is_changed_outside(few):
 
 
 def test_every_epoch_drops_other_features(few):
-    """Of one batch an epoch in one order, so that nothing but dropout can differ."""
+    """Train on one batch an epoch in one order, so that nothing but dropout can differ."""
     seen = []
 
     class Dropping(nn.Module):

@@ -18,7 +18,7 @@ def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
 
     Args:
         model: Takes normalised frames (N, channels, length).
-        shape: Of its frames.
+        shape: Shape of its frames.
 
     Raises:
         ModelError: Its multiply-accumulates cannot be counted.

@@ -14,7 +14,7 @@ def frames_of(source: Source, reading: Reading | None, stream: bool | None) -> F
     """The frames of a file or folder; a worker that does several cells reads them once.
 
     Args:
-        source: Of the frames.
+        source: Path and reading options of the frames.
         reading: How they are cut from recordings.
         stream: Leave samples in their file; None when they are too many for memory.
 

@@ -229,7 +229,7 @@ class Workshop:
         return replace(model, model=brought_home(narrow), widths={**model.widths, **sizes})
 
     def _share(self, keep_macs: int | None) -> float:
-        """Of the unpruned network's multiply-accumulates."""
+        """Share of the unpruned network's multiply-accumulates."""
         assert keep_macs is not None
         return keep_macs / cost_of(self.model.model, self.model.input).macs
 

@@ -33,7 +33,7 @@ def synaptic_flow(model: nn.Module, state: Mapping[str, Tensor], shape: InputSpe
     Args:
         model: The network; left as it is.
         state: Its parameters and buffers as magnitudes, by name, where the network is.
-        shape: Of its frames.
+        shape: Shape of its frames.
 
     Raises:
         ModelError: The flow is beyond double precision.

@@ -64,7 +64,7 @@ def least(
     Args:
         stages: The whole network.
         count: Units to choose, at most as many as stages have one.
-        frame: Of ones, (1, channels, length).
+        frame: Frame of ones, (1, channels, length).
         fresh: Parameters and buffers of the probe by name, magnitudes in double precision.
         trained: The same of the units that there is a choice for.
         advance: Told of every stage.

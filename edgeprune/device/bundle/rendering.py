@@ -54,7 +54,7 @@ def settings(bundle_id: str, needs: Needs, need_bytes: int, power_mode: str | No
     """The file `settings.sh`.
 
     Args:
-        bundle_id: Of the bundle.
+        bundle_id: Identifier of the bundle.
         needs: What the device must be.
         need_bytes: Room on its disk.
         power_mode: Name or number of the power mode to measure in, or None to leave it.

@@ -32,8 +32,8 @@ def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
     """Indices of the frames of each split, sorted.
 
     Args:
-        table: Of the frames.
-        seed: Of the seeded methods.
+        table: Table of the frames.
+        seed: Random seed, for the seeded methods.
         method: One of METHODS. 'auto' takes the split that the file names; else 'groups' where the file says which
             frames belong together; else, for frames of recordings, 'recordings' where every class is at every SNR in
             three or more of them, and 'spans' where not; else 'stratified'.
@@ -56,7 +56,7 @@ def groups_of(table: FrameTable, method: str = AUTO) -> Indices | None:
     neighbours for groups.
 
     Args:
-        table: Of the frames.
+        table: Table of the frames.
         method: How these were split, one of METHODS.
     """
     if table.groups is not None:

@@ -30,9 +30,9 @@ class OrderDependence:
     """What the order of frames shows.
 
     Attributes:
-        correlation: Of neighbours, the mean over what describes a frame and over cells.
-        p_value: Share of random orders with as large a one.
-        reach_frames: The first distance at which the correlation is below 0.1; 1 where it never is above.
+        correlation: Correlation of neighbours, averaged over the columns that describe a frame and over cells.
+        p_value: Share of random orders whose correlation is at least as large.
+        reach_frames: First distance at which the correlation is below 0.1; 1 where it never exceeds that.
     """
 
     correlation: float
@@ -70,7 +70,7 @@ def order_dependence(groups: list[Numbers], seed: int = 0, orders: int = _ORDERS
 
     Args:
         groups: What describes the frames of each cell, (frames, features), in their order.
-        seed: Of the random orders.
+        seed: Seed of the random orders.
         orders: How many of them.
 
     Returns:

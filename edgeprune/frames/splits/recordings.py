@@ -43,9 +43,9 @@ def whole_groups(table: FrameTable, groups: Indices, seed: int) -> Parts:
     """As `by_recording`, of any groups of frames.
 
     Args:
-        table: Of the frames.
+        table: Table of the frames.
         groups: Number of the group of each frame, (N,).
-        seed: Of the order in which groups of one size are shared out.
+        seed: Seed of the order in which groups of one size are distributed.
 
     Raises:
         DataError: A part is left without a class at an SNR.

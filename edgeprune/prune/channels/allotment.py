@@ -53,9 +53,9 @@ def allot(
 
     Args:
         network: On the CPU, in eval mode.
-        shape: Of its frames.
+        shape: Shape of its frames.
         groups: Channels that can be removed.
-        scores: Of every channel of each group, (channels,), more is better.
+        scores: Scores of every channel of each group, (channels,), more is better.
         wanted: How cheap, and how to get there.
 
     Raises:

@@ -26,7 +26,7 @@ class Member:
     """One module that has the channels of a group.
 
     Attributes:
-        path: Of the module.
+        path: Path of the module.
         side: Whether they are its inputs, its outputs, or both since it works on each channel alone.
         indices: For each channel of the group, which of the module's it is; several where a map was flattened.
     """
@@ -70,7 +70,7 @@ def coupled_groups(model: nn.Module, shape: InputSpec) -> list[Group]:
 
     Args:
         model: In eval mode; left as it is.
-        shape: Of its frames.
+        shape: Shape of its frames.
 
     Raises:
         ConfigError: Torch-Pruning is not installed.
@@ -156,7 +156,7 @@ class _PassesOn:
 
 
 def _leading(count: int) -> Any:
-    """Of the channels that leave a module, those that also entered it."""
+    """Those of the channels leaving a module that also entered it."""
     return lambda indices: [index for index in indices if index.idx < count]
 
 

@@ -49,12 +49,12 @@ def narrow(
 
     Args:
         model: Takes normalised frames (N, channels, length).
-        shape: Of its frames.
+        shape: Shape of its frames.
         method: One of `filters.METHODS`.
         keep_macs: Largest share of the multiply-accumulates that may be left, above 0 and below 1.
         protect: Paths of modules that keep the channels they make, with all that is in them.
         round_to: Widths that change become multiples of it.
-        seed: Of what a method draws (only `rfp` does).
+        seed: Seed of a method's random draws (only `rfp` has any).
 
     Returns:
         The narrowed network, and the sizes of the modules that changed: `widths.resize` with them and the state dict
@@ -88,7 +88,7 @@ def soften(
 
     Args:
         model: The network before training; left as it is.
-        shape: Of its frames.
+        shape: Shape of its frames.
         keep_macs: Largest share of the multiply-accumulates that `narrow` will leave.
         protect: As for `narrow`.
         round_to: As for `narrow`.

@@ -23,7 +23,7 @@ def groups_of(model: nn.Module, shape: InputSpec, protect: Sequence[str] = ()) -
 
     Args:
         model: In eval mode; left as it is.
-        shape: Of its frames.
+        shape: Shape of its frames.
         protect: Paths of modules that keep the channels they make, with all that is in them.
 
     Raises:

@@ -24,7 +24,7 @@ class Method:
     """A published way to choose channels.
 
     Attributes:
-        score: Of every channel of a group, (channels,) float64, more is better; None where it says nothing.
+        score: Scores every channel of a group, (channels,) float64, more is better; None where it cannot say.
         scope: 'layer' when every layer loses the same share of its channels, 'network' when one threshold is for all.
     """
 

@@ -29,8 +29,8 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
 
     Args:
         model: Takes normalised frames (N, channels, length); left as it is.
-        shape: Of its frames.
-        model_sha256: Of the file it came from.
+        shape: Shape of its frames.
+        model_sha256: SHA-256 of the file it came from.
 
     Raises:
         ModelError: It cannot be traced, or is not a chain from one input to one output.

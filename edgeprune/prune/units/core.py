@@ -15,13 +15,13 @@ class Core:
         paths: The fewest modules that hold its operations and nothing else.
         covered: Whether they hold all of them.
         holders: Paths of the modules that hold all of it, the innermost first, and '' for the network.
-        in_shape: Of what goes into it, without the batch.
-        out_shape: Of what comes out.
+        in_shape: Shape of its input, without the batch.
+        out_shape: Shape of its output, without the batch.
         residual: Whether it ends in an addition of branches.
         branched: Whether it has branches.
         trailing: The last operations of the pieces without weights that it ends with.
         shared_with: Path of another unit that uses the same weights, or None.
-        position: Of its unit in the chain.
+        position: Position of its unit in the chain.
     """
 
     nodes: tuple[Node, ...]

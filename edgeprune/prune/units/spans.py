@@ -19,7 +19,7 @@ class Places:
     """Where the units of a network lie in the code of its modules.
 
     Args:
-        code: Of the network.
+        code: Code of the network.
     """
 
     def __init__(self, code: Code) -> None:
@@ -46,7 +46,7 @@ class Places:
         """The step whose result goes into a unit, and the step that gives the unit's own result.
 
         Args:
-            path: Of the module whose code holds the unit, '' for the whole network.
+            path: Path of the module whose code holds the unit, '' for the whole network.
             weights: Names of the unit's parameters in the network.
             trailing: How many pieces without weights after the last with weights may belong to it, at most.
 

@@ -25,8 +25,8 @@ def environment(
 
     Args:
         inseparable: Spaces at which a line must not break.
-        loader: Of the templates, before those of the report.
-        filters: Of the page's own.
+        loader: Loader of the page's own templates, searched before those of the report.
+        filters: Filters of the page's own.
     """
     shared = PackageLoader("edgeprune.report", "templates")
     made = Environment(

@@ -114,7 +114,7 @@ class AgreementOf(Part):
 
 
 class Agreements(Part):
-    """Of both networks."""
+    """Agreement with torch of both networks."""
 
     baseline: AgreementOf
     pruned: AgreementOf

@@ -93,7 +93,7 @@ class Plan(Part):
 
 
 class Size(Part):
-    """Of the two ONNX files."""
+    """Size of the two ONNX files."""
 
     baseline_bytes: Count
     pruned_bytes: Count

@@ -116,7 +116,7 @@ def check_header(engine: bytes, runtime: str, version: str) -> None:
     Args:
         engine: The bytes that are to be written.
         runtime: 'tensorrt' or 'tensorrt-rtx'.
-        version: Of the library that built it.
+        version: Version of the library that built it.
 
     Raises:
         EdgepruneError: It does not.

@@ -158,7 +158,7 @@ def dla_share(log: str, layers: int) -> float:
     The log lists what runs on the DLA with neighbours joined, so those that went to the GPU are counted instead.
 
     Args:
-        log: Of the build.
+        log: Log of the build.
         layers: Operators of the model.
     """
     if layers == 0 or not _DLA_LAYER.search(log):

@@ -33,9 +33,9 @@ class Calibration:
     Attributes:
         size: How many.
         strategy: One of `data_choice.STRATEGIES`.
-        seed: Of the choice.
+        seed: Seed of the choice.
         split: How the data are split: one of `splits.METHODS`.
-        split_seed: Of the split.
+        split_seed: Seed of the split.
         model: Whose answers tell the entropy, for that strategy.
         options: What that model's file does not say itself.
     """

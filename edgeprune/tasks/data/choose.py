@@ -64,12 +64,12 @@ def candidates(table: FrameTable, allowed: Indices, size: int, seed: int) -> Ind
 
 
 def most_uncertain(table: FrameTable, among: Indices, entropy: npt.NDArray[np.float64], size: int) -> Indices:
-    """Of each class in turn, the frame that the network is least sure of.
+    """Take from each class in turn the frame that the network is least sure of.
 
     Args:
-        table: Of all frames.
+        table: Table of all frames.
         among: Frames to choose from.
-        entropy: Of the network's answer to each of them, in nats.
+        entropy: Entropy of the network's answer to each frame, in nats.
         size: How many to choose.
     """
     order = among[np.argsort(-entropy, kind="stable")]

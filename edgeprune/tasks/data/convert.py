@@ -25,7 +25,7 @@ def convert(path: Path, out: Path, reading: Reading, drop_duplicates: bool, prog
     """Write the frames of a data set to an HDF5 file, with where they are from; the result as plain values.
 
     Args:
-        path: Of the data set.
+        path: Path of the data set.
         out: To be written.
         reading: How frames are cut from recordings.
         drop_duplicates: Leave out frames that are there before.

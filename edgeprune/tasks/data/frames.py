@@ -67,7 +67,7 @@ def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) 
 
     Args:
         model: The model.
-        path: Of the file or folder.
+        path: Path of the file or folder.
         handling: How to read and split instead.
 
     Raises:
@@ -123,7 +123,7 @@ def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None =
 
     Args:
         frames: All of them.
-        seed: Of the split.
+        seed: Seed of the split.
         method: One of `splits.METHODS`.
         known: Sha256 of a split of these frames that was looked at before; one of frames that are not in memory is not
             looked at again.

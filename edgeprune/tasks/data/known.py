@@ -16,7 +16,7 @@ class KnownSet:
         file_name: What its file is called, a regular expression.
         frames: How many it has.
         faults: Known of it, one sentence each.
-        licence: Of its data.
+        licence: Licence of its data.
     """
 
     name: str

@@ -22,8 +22,8 @@ class Handling:
     """How frames are read and split.
 
     Attributes:
-        seed: Of the split.
-        method: Of the split, one of `splits.METHODS`.
+        seed: Seed of the split.
+        method: Method of the split, one of `splits.METHODS`.
         reading: How frames are cut from recordings; None for the usual way.
         stream: Leave samples in their file until they are used; None when they are too many for memory.
         checked: Sha256 of a split of the same file in which no frame is in two parts, as is known already.
@@ -100,7 +100,7 @@ def available_bytes(group: Path = _GROUP) -> int:
     """Memory that this process may still take: what the machine has free, or less where it runs in a bounded container.
 
     Args:
-        group: Of the control group that bounds it, as Linux shows it (version 2).
+        group: Folder of the control group that bounds it, as Linux shows it (version 2).
     """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # no control groups, or no bound: the text 'max'

@@ -30,7 +30,7 @@ class Survey:
     """What a pass over all frames found.
 
     Attributes:
-        scale: Of all samples.
+        scale: Scale of all samples.
         rms_by_class: Root mean square of the samples of each class.
         silent: Places of frames whose samples are all zero.
         fingerprints: A hash of each frame, (N,).
@@ -99,7 +99,7 @@ class _Order:
     """What describes the first frames of each cell, gathered block by block.
 
     Args:
-        table: Of all frames.
+        table: Table of all frames.
     """
 
     def __init__(self, table: FrameTable) -> None:

@@ -30,9 +30,9 @@ class Order:
 
     Attributes:
         recipe: Its name.
-        frames_per_cell: Of each class at each SNR.
+        frames_per_cell: Frames of each class at each SNR.
         snrs: In dB; None for those of the recipe.
-        seed: Of everything random.
+        seed: Random seed.
         quirks: With the known faults of the published set.
         workers: Threads; None for one a processor. The frames do not depend on it.
     """

@@ -62,7 +62,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
 
     Args:
         folder: The bundle's folder with the result in it.
-        manifest: Of the bundle.
+        manifest: Manifest of the bundle.
         target: That it was made for.
         out: The run folder: it has the host's answers, and gets the samples.
         replay: Name of the recorded board that played the device.

@@ -26,7 +26,7 @@ from edgeprune.tasks.data.reading import SPLIT_SEED
 ANSWER_BATCH = 512
 """Frames in one run for accuracy: enough that starting the program costs little."""
 STORED_FRAMES = 1 << 14
-"""Of frames that are in a file still, how many a device answers to: so many are in memory and in the bundle."""
+"""Number of frames that are sent where the frames are still in a file: they are held in memory and in the bundle."""
 HOST = "host-answers.npz"
 """What the host answers to the same frames, in the folder of a run; `device collect` needs nothing else."""
 
@@ -51,8 +51,8 @@ class Wishes:
 
     Attributes:
         batch: Frames in one inference.
-        threads: Of one inference.
-        rounds: Of each model.
+        threads: Threads of one inference.
+        rounds: Rounds of each model.
         round_ms: Length of one.
         processes: That share the rounds, where the runtime measures several rounds in a process.
         dla_core: Which deep-learning accelerator to use, or None for the GPU.
@@ -85,8 +85,8 @@ def assign(
         target: The kind of device.
         precision: That the model files are in.
         models: What is measured.
-        frames: Of the test split; the first ones are the frames of known answer. Those that are in a file still are
-            not all read: `STORED_FRAMES` of them, spread over it, are what is sent.
+        frames: Frames of the test split; the first ones are the frames of known answer. Frames that are still in a file
+            are not all read: `STORED_FRAMES` of them, spread evenly, are sent.
         wishes: How to measure.
         folder: Where both files go.
         progress: Told while the host answers.

@@ -28,7 +28,7 @@ from edgeprune.tasks.device.connect import Host, reached
 from edgeprune.tasks.device.pack import ModelFiles, Wishes, assign
 
 BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
-"""Of a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
+"""Names in a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
 
 
 def check_there(host: Host, target: Target) -> None:
@@ -48,7 +48,7 @@ def run_there(host: Host, target: Target, folder: Path, progress: Progress) -> D
     Args:
         host: The device.
         target: That the bundle was made for.
-        folder: Of the run: `bundle.tar`, what the host answers, and afterwards the result and its samples.
+        folder: Folder of the run: `bundle.tar`, what the host answers, and afterwards the result and its samples.
         progress: Told how far it is.
 
     Raises:
@@ -92,7 +92,7 @@ def bench_there(
         host: The device.
         models: One or two ONNX files, typed for the precision and of the batch to be measured.
         target: What the device is.
-        precision: Of the files.
+        precision: Precision of the files.
         wishes: How to measure.
         out: Folder for what comes back.
         progress: Told how far it is.
@@ -149,7 +149,7 @@ def collected(result: Path, target: Target, folder: Path, replay: str | None = N
     Args:
         result: The tar that `run.sh` left there.
         target: That the bundle was made for.
-        folder: Of the run.
+        folder: Folder of the run.
         replay: Name of the recorded board that played the device.
 
     Raises:

@@ -78,8 +78,8 @@ def choose_within(
         model: The unpruned network.
         chain: Its units.
         segmentation: Its segments.
-        scores: Of its droppable units.
-        frames: Of the validation split, to check exports and to time on.
+        scores: Scores of its droppable units.
+        frames: Frames of the validation split, to check exports and to time on.
         budget: What must hold.
         folder: For timings and their raw samples.
         progress: Told of each network.

@@ -178,7 +178,7 @@ class Cache(Clock):
 
 
 def largest_error(clock):
-    """Of the latencies predicted for all networks, with the number of networks timed for it."""
+    """Largest error of the latencies predicted for all networks, with the number of networks timed for it."""
     kinds = kinds_of(CHAIN)
     timed = probed(lambda kept: clock.time(kept, NullProgress()), kinds, ROUTES)
     model = fitted(timed, kinds, ROUTES)

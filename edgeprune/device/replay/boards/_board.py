@@ -36,7 +36,7 @@ class Board:
 
     @property
     def version(self) -> int:
-        """Of TensorRT: major * 10000 + minor * 100 + patch."""
+        """TensorRT version: major * 10000 + minor * 100 + patch."""
         major, minor, patch = (int(part) for part in str(self.said["tensorrt"]).split(".")[:3])
         return major * 10000 + minor * 100 + patch
 

@@ -22,13 +22,13 @@ class Header:
     """What an engine says of itself.
 
     Attributes:
-        version: Of TensorRT.
-        compute_capability: Of the GPU it was built on.
+        version: TensorRT version.
+        compute_capability: Compute capability of the GPU that the engine was built on.
         entry: Name of its input.
-        shape: Of its input.
+        shape: Shape of the input.
         layers: Names of its layers.
         factor: How much slower it is than its layers say: builds differ.
-        precision: Of its weights.
+        precision: Precision of the weights.
         graph: Whether it can be launched as a CUDA graph.
     """
 

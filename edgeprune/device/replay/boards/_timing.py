@@ -35,7 +35,7 @@ class Trace:
 
     @property
     def span_ms(self) -> float:
-        """Of all that counts."""
+        """Duration of all counted inferences, in milliseconds."""
         ends = self.start + self.latency
         return float(ends[-1] - self.start[self.warm_from])
 

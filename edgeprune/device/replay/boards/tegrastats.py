@@ -31,7 +31,7 @@ def line(board: Board, number: int, sums: dict[str, list[int]]) -> str:
 
     Args:
         board: Whose.
-        number: Of the line, from 1.
+        number: Number of the line, from 1.
         sums: What each rail has shown so far, in mW; added to.
     """
     said = board.said
