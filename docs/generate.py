@@ -1,6 +1,6 @@
-"""Writes what docs/ says of the code from the code itself: `make docs` runs it, a test finds out when it is due.
+"""Generate the reference pages of docs/ from the code: `make docs` runs this, and a test finds pages that are stale.
 
-`cli.md` and the JSON Schemas are written whole; in `targets.md`, `report.md` and `ci.md` what lies between two marks.
+`cli.md` and the JSON Schemas are written whole; in `targets.md`, `report.md` and `ci.md`, what lies between two marks.
 """
 
 import json
@@ -25,20 +25,21 @@ Schema = Mapping[str, Any]
 
 CLI_INTRODUCTION = """# The command line
 
-Written by `make docs` from the commands themselves.
+`make docs` generates this page from the commands themselves.
 
-Results go to standard output, progress and messages to standard error. On a terminal there are tables and progress
-bars, elsewhere tab-separated lines and a line every few seconds. `--json`, `--quiet` and `--verbose` hold before and
-after the command's name; `--json` prints one JSON object and nothing else on standard output.
+Results go to standard output; progress and messages go to standard error. On a terminal, a command prints tables and
+progress bars; elsewhere, it prints tab-separated lines and a progress line every few seconds. `--json`, `--quiet` and
+`--verbose` may stand before or after the command's name. `--json` prints one JSON object and nothing else on standard
+output.
 
-A file that a command writes appears whole or not at all. Training and `prune-and-export` can be interrupted: the same
-command continues.
+A command writes each file completely or not at all. If training or `prune-and-export` is interrupted, the same command
+continues.
 
-A model file written by edgeprune says what network it holds. For a plain `state_dict` say it with `--arch`,
+A model file written by edgeprune records which network it holds. For a plain `state_dict`, give `--arch`,
 `--class-names` and `--input-shape`.
 
-Shell completion is click's: `eval "$(_EDGEPRUNE_COMPLETE=bash_source edgeprune)"` in `~/.bashrc`, or `zsh_source` and
-`fish_source` in those shells.
+Shell completion comes from click: put `eval "$(_EDGEPRUNE_COMPLETE=bash_source edgeprune)"` in `~/.bashrc`, or use
+`zsh_source` or `fish_source` in those shells.
 """
 
 
@@ -73,7 +74,7 @@ def commands(group: click.Group, parent: click.Context) -> Iterator[tuple[click.
         if isinstance(command, click.Group):
             yield from commands(command, context)
         for other, inner in command.others.items() if isinstance(command, Dispatching) else ():
-            yield inner, click.Context(inner, parent=context, info_name=other)
+            yield inner, click.Context(inner, parent=parent, info_name=f"{name} {other}")
 
 
 def app_context() -> click.Context:
@@ -98,13 +99,13 @@ def _help(command: click.Command, context: click.Context) -> str:
 
 
 def _exit_codes() -> list[str]:
-    over = "Done, but the network is over its latency budget or below its accuracy; the report says by how much."
-    unsure = "`check` cannot say: a figure is missing, or the noise is larger than the limit."
+    over = "Done, but the network exceeds its latency budget or its accuracy drop; the report says by how much."
+    unsure = "`check` cannot judge: a figure is missing, or the noise is larger than the limit."
     rows = {
         0: ["Done."],
         1: [over],
         5: [unsure],
-        70: ["A bug of edgeprune; its traceback is printed."],
+        70: ["A bug in edgeprune; its traceback is printed."],
         130: ["Interrupted."],
     }
     for kind in EdgepruneError.__subclasses__():
@@ -164,7 +165,7 @@ def _between_marks(path: Path, text: str) -> str:
     before, begin, rest = whole.partition("<!-- written by make docs -->\n")
     _, end, after = rest.partition("<!-- end -->\n")
     if not (begin and end):
-        raise SystemExit(f"{path} lacks the marks to write between")
+        raise SystemExit(f"{path} lacks the marks of the generated part")
     return f"{before}{begin}\n{text}\n{end}{after}"
 
 

@@ -1,6 +1,6 @@
-"""What can go wrong, and the exit code it ends the program with.
+"""Errors that a user can meet, each with its exit code.
 
-    EdgepruneError        70  a bug of edgeprune, unless it is one of these
+    EdgepruneError        70  a bug in edgeprune, unless it is one of these
     ├── ConfigError        2  a setting, an option, a file that cannot be written
     ├── ModelError         3  the network, its checkpoint or its export
     ├── DataError          3  the frames, their labels, or how they fit the network
@@ -41,7 +41,7 @@ class EdgepruneError(Exception):
 
 
 class ConfigError(EdgepruneError):
-    """A setting, an option, or a place to write is wrong."""
+    """A setting or an option is wrong, or a file cannot be written."""
 
     exit_code = 2
 

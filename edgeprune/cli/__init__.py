@@ -72,8 +72,8 @@ def _global_options(command: click.Group) -> click.Group:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="edgeprune")
 def app() -> None:
-    """Prune a trained radio-signal classifier by layers, export it for an edge device, and prove what it lost and
-    gained.
+    """Prune the layers of a trained radio-signal classifier, export it for an edge device, and measure what it lost
+    and gained.
 
     Start with: edgeprune prune-and-export MODEL.pt --target host-cpu
     """
@@ -82,7 +82,7 @@ def app() -> None:
 def main() -> None:
     """Run the command line and exit with the code of docs/cli.md.
 
-    The first of several processes that were launched together runs it; the others take part in its trainings.
+    When several processes are launched together, the first runs the command and the others take part in its training.
     """
     try:
         code = _launched() if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() else _run()
@@ -103,14 +103,14 @@ def main() -> None:
 
         for text in traceback.format_exc().splitlines():
             click.echo(line(text), err=True)
-        _report("this is a bug of edgeprune", "Please report it with the lines above")
+        _report("this is a bug in edgeprune", "Please report it with the lines above")
         code = _BUG
     sys.exit(code)
 
 
 def _run() -> int:
     if "MASTER_ADDR" in os.environ and "RANK" not in os.environ:  # without GPUs accelerate leaves the others to MPI
-        click.echo("accelerate started one process only; without GPUs it starts several with --multi_gpu", err=True)
+        click.echo("accelerate started only one process; without GPUs, --multi_gpu starts several", err=True)
     return app(standalone_mode=False) or 0  # a command that ends by click's Exit returns its code, others nothing
 
 

@@ -25,22 +25,28 @@ if TYPE_CHECKING:
 
 @subcommand("calibrate")
 @click.argument("reports", metavar="[REPORT.json...]", type=FILE, nargs=-1)
-@click.option("--model", type=FILE, help="Measure this pruned, exported model, in place of reading reports.")
-@click.option("--unpruned", type=FILE, help="In turns with this one.  [default: baseline.onnx beside --model]")
-@click.option("--target", shell_complete=target_names, help="Of --model.")
-@click.option("--name", help="Of the model in reports.  [default: of the file --model]")
+@click.option("--model", type=FILE, help="Measure this pruned, exported model instead of reading reports.")
+@click.option(
+    "--unpruned",
+    type=FILE,
+    help="Unpruned model to measure in turns with --model.  [default: baseline.onnx beside --model]",
+)
+@click.option("--target", shell_complete=target_names, help="Target of --model.")
+@click.option("--name", help="Name of the model in reports.  [default: the file name of --model]")
 @click.option(
     "--repeat",
     type=click.IntRange(1),
     default=20,
     show_default=True,
-    help="Measurements of --model, each in processes of its own.",
+    help="Number of measurements of --model, each in new processes.",
 )
-@click.option("--add", is_flag=True, help="Add to what was calibrated before, say on another day.")
-@click.option("--rounds", type=click.IntRange(6), help="Of each. Default: the target's.")
-@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
+@click.option("--add", is_flag=True, help="Add to an earlier calibration, for example on another day.")
+@click.option("--rounds", type=click.IntRange(6), help="Rounds per measurement.  [default: the target's]")
+@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round in ms.  [default: the target's]")
 @device_options
-@click.option("--out", type=FILE, default=Path("edgeprune-noise.json"), show_default=True, help="File to add to.")
+@click.option(
+    "--out", type=FILE, default=Path("edgeprune-noise.json"), show_default=True, help="Noise file to write or update."
+)
 def calibrate(
     console: "Console",
     reports: tuple[Path, ...],
@@ -56,11 +62,11 @@ def calibrate(
     power: dict[str, Any],
     out: Path,
 ) -> None:
-    """Find the noise floor of a device: how far apart measurements of the same models lie.
+    """Find the noise floor of a device: how much repeated measurements of the same models differ.
 
-    Give the reports of one model measured again and again, or --model with --target to measure it in turns with the
-    unpruned one. One day knows nothing of the next: repeat it on others with --add. `edgeprune check` then refuses a
-    max_regression below the floor.
+    Give reports of one model that was measured several times, or give --model with --target to measure it in turns with
+    the unpruned one. Noise also varies from day to day: repeat the calibration on other days with --add. `edgeprune
+    check` then refuses a max_regression below the noise floor.
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
@@ -70,7 +76,7 @@ def calibrate(
     if bool(reports) == (model is not None) or (model is not None and target is None):
         raise ConfigError(
             "calibrate takes either REPORT.json... or --model FILE.onnx with --target NAME",
-            "As in: edgeprune check calibrate a/report.json b/report.json c/report.json",
+            "For example: edgeprune check calibrate a/report.json b/report.json c/report.json",
         )
     if model is not None and target is not None:
         chosen = targets.get(target)
@@ -101,8 +107,8 @@ def _pair(model: Path, unpruned: Path | None) -> tuple[Path, Path]:
     unpruned = unpruned or model.with_name("baseline.onnx")
     if not unpruned.is_file():
         raise ConfigError(
-            f"no such file: {unpruned}, the unpruned network that {model.name} is measured in turns with",
-            "Name it with --unpruned; a model against itself would hide most of the noise",
+            f"no such file: {unpruned}, the unpruned network to measure in turns with {model.name}",
+            "Give it with --unpruned; measuring a model against itself would hide most of the noise",
         )
     return unpruned, model
 
@@ -122,7 +128,10 @@ def _read(reports: tuple[Path, ...]) -> "tuple[str, list[Session], str, list[str
         if each.session is None:
             raise DataError(f"{each.source} has no latencies", "Give reports of measured models")
         if each.model != read[0].model:
-            raise DataError(f"{read[0].source} is of {read[0].model!r}, {each.source} of {each.model!r}", "Give one's")
+            raise DataError(
+                f"{read[0].source} is a report of {read[0].model!r}, {each.source} of {each.model!r}",
+                "Give reports of one model",
+            )
         sessions.append(each.session)
     return read[0].report.target, sessions, read[0].model, [each.report.created[:10] for each in read]
 
@@ -147,7 +156,7 @@ def _measure(
 
     if target.on_device != (host is not None):
         found = "is a device" if target.on_device else "is measured on this machine"
-        raise ConfigError(f"{target.name} {found}", "Use --device HOST for devices, and for them alone")
+        raise ConfigError(f"{target.name} {found}", "Use --device HOST for targets that are devices, and only for them")
     if host is None:
         choices = BenchChoices(rounds=rounds, round_ms=round_ms)
         return lambda folder: bench_files(*pair, target, choices, folder, console)
@@ -187,4 +196,4 @@ def _show(console: "Console", found: "Noise", out: Path) -> None:
         f"{found.model} on {found.target}: max_regression below {least:.3f} is noise "
         f"({found.repetitions} measurements {on})"
     )
-    console.print(f"Kept in {out}" + ("" if days > 1 else "; measure on other days too, with --add"))
+    console.print(f"Saved in {out}" + ("" if days > 1 else "; measure on other days too, with --add"))

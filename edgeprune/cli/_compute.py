@@ -15,7 +15,7 @@ compute_option = click.option(
     show_default=True,
     envvar="EDGEPRUNE_COMPUTE",
     show_envvar=True,
-    help="Where networks run: auto, cpu, cuda or cuda:N. auto is the GPU if there is one.",
+    help="Where networks run: auto, cpu, cuda or cuda:N. auto uses the GPU if there is one.",
 )
 
 

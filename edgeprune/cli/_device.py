@@ -9,12 +9,18 @@ import click
 
 from edgeprune.cli._options import FILE
 
-ssh_config_option = click.option("--ssh-config", type=FILE, help="File for ssh -F.  [default: your own configuration]")
+ssh_config_option = click.option("--ssh-config", type=FILE, help="SSH configuration file.  [default: your own]")
 
 _power_options = (
-    click.option("--power-mode", help="Name or number of the power mode to measure in; restored afterwards."),
-    click.option("--lock-clocks", is_flag=True, help="Lock the clocks while measuring; restored afterwards."),
-    click.option("--dla", type=click.IntRange(0), metavar="CORE", help="Run on this DLA core, the GPU as fallback."),
+    click.option(
+        "--power-mode", help="Name or number of the power mode to measure in; the previous mode is restored afterwards."
+    ),
+    click.option(
+        "--lock-clocks", is_flag=True, help="Lock the clocks during the measurement; they are restored afterwards."
+    ),
+    click.option(
+        "--dla", type=click.IntRange(0), metavar="CORE", help="Run on this DLA core, with the GPU as fallback."
+    ),
 )
 
 
@@ -43,7 +49,8 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--device",
             metavar="HOST",
-            help="Where to measure: an ssh destination as in ~/.ssh/config, 'local', or 'replay:BOARD' to try things.",
+            help="Where to measure: an SSH destination as in ~/.ssh/config, 'local', or 'replay:BOARD' (a recorded "
+            "board, to try things out).",
         ),
         ssh_config_option,
         *_power_options,

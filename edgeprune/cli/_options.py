@@ -20,18 +20,16 @@ DATA = click.Path(path_type=Path)
 data_option = click.option(
     "--data",
     type=DATA,
-    help="Labelled frames: a file or folder that `edgeprune data info` reads. Default: what the model names, or the "
-    "shipped set.",
+    help="Labeled frames: a file or folder that `edgeprune data info` can read.  [default: the data named in the model "
+    "file, else the shipped set]",
 )
 target_option = click.option(
     "--target",
     required=True,
     shell_complete=target_names,
-    help="A target's name (see: edgeprune targets list) or its .toml file.",
+    help="Name of a target (see: edgeprune targets list) or path of its .toml file.",
 )
-seed_option = click.option(
-    "--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Of everything random."
-)
+seed_option = click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True, help="Random seed.")
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
@@ -45,9 +43,9 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], Non
 def global_options(command: Command) -> Command:
     """Add --json, --quiet and --verbose, which hold before and after the command's name."""
     for flags, attribute, text in (
-        (("--json",), "as_json", "One JSON object on stdout; everything else on stderr."),
-        (("-q", "--quiet"), "quiet", "Only results and errors."),
-        (("-v", "--verbose"), "verbose", "Say more."),
+        (("--json",), "as_json", "Print one JSON object on stdout; everything else goes to stderr."),
+        (("-q", "--quiet"), "quiet", "Print only results and errors."),
+        (("-v", "--verbose"), "verbose", "Print more detail."),
     ):
         command = click.option(
             *flags, is_flag=True, expose_value=False, is_eager=True, callback=_set(attribute), help=text
@@ -71,7 +69,9 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 
 training_frames_option = click.option(
-    "--frames", type=click.IntRange(2), help="Most frames to train on, spread over all.  [default: all]"
+    "--frames",
+    type=click.IntRange(2),
+    help="Train on at most this many frames, spread over the whole train split.  [default: all]",
 )
 
 mix_option = click.option(
@@ -80,8 +80,8 @@ mix_option = click.option(
     default=0.0,
     show_default=True,
     metavar="R",
-    help="Share of the frames that get another on top, which only the teacher can judge: each epoch takes longer, and "
-    "with many epochs more is learnt.",
+    help="Fraction of each batch mixed with a second signal; the teacher labels the mixture. Each epoch takes longer, "
+    "but the network learns more over many epochs.",
 )
 
 
@@ -95,8 +95,8 @@ def require_teacher(mixed: float, taught: bool) -> None:
         from edgeprune.errors import ConfigError
 
         raise ConfigError(
-            f"--mix {mixed:g} makes frames without a label, and there is no teacher to say what they are",
-            "Leave out --mix, or distil: --teacher FILE with finetune, no --no-distill with prune-and-export",
+            f"--mix {mixed:g} makes frames without labels, and there is no teacher to label them",
+            "Leave out --mix, or distill: use --teacher FILE with finetune, drop --no-distill with prune-and-export",
         )
 
 
@@ -108,16 +108,20 @@ def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ..
             type=click.IntRange(1),
             default=length,
             show_default=length is not None,
-            help="Samples of a frame, cut from a recording."
-            + ("" if length else "  [default: as in training, else the model's]"),
+            help="Samples per frame when frames are cut from a recording."
+            + ("" if length else "  [default: as in training, else the model's input length]"),
         ),
-        click.option("--hop", type=click.IntRange(1), help="Samples from one frame to the next.  [default: --length]"),
+        click.option(
+            "--hop",
+            type=click.IntRange(1),
+            help="Samples from the start of one frame to the start of the next.  [default: --length]",
+        ),
         click.option(
             "--sample-rate-hz",
             type=click.FloatRange(0, min_open=True),
             help="Resample recordings to this rate.",
         ),
-        click.option("--skip-bad-files", is_flag=True, help="Leave out recordings that cannot be read, and list them."),
+        click.option("--skip-bad-files", is_flag=True, help="Skip recordings that cannot be read, and list them."),
     )
 
 
@@ -140,7 +144,7 @@ def reading_options(function: Callable[..., None]) -> Callable[..., None]:
 stream_option = click.option(
     "--stream/--no-stream",
     default=None,
-    help="Read frames from the file while they are used, or all before.  [default: by the memory there is]",
+    help="Read frames from the file as they are used, or load all of them first.  [default: depends on free memory]",
 )
 
 
@@ -175,7 +179,7 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
             *split_flags,
             "method",
             metavar="METHOD",
-            help="How the data are split.  [default: as in training, else auto]",
+            help="How to split the data.  [default: as in training, else auto]",
         )
         for decorate in (split_option, stream_option, *_reading_flags(length=None)):
             call = decorate(call)
@@ -205,21 +209,21 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         function(*args, options=options, **kwargs)
 
     for decorate in (
-        click.option("--arch", shell_complete=model_names, help="The network's name, for a file with weights only."),
+        click.option("--arch", shell_complete=model_names, help="Name of the network, for a file with only weights."),
         click.option(
             "--factory",
             metavar="PKG.MOD:CALLABLE",
-            help="Your function that returns the network, called without arguments; for a file with weights only.",
+            help="Your function that returns the network, called without arguments; for a file with only weights.",
         ),
         click.option(
-            "--trust-pickle", is_flag=True, help="Read a pickled network or exported program, which can run code."
+            "--trust-pickle", is_flag=True, help="Load a pickled network or exported program; loading it can run code."
         ),
-        click.option("--class-names", help="Its classes a,b,c in the order of its outputs."),
-        click.option("--input-shape", help="Its input C,L: channels and samples, as in 2,128."),
+        click.option("--class-names", help="Class names a,b,c in the order of the network's outputs."),
+        click.option("--input-shape", help="Input shape C,L: channels and samples, for example 2,128."),
         click.option(
             "--normalisation",
             type=click.Choice(["rms", "none"]),
-            help="What was done to each frame in its training, for a file with weights only.  [default: rms]",
+            help="How each frame was normalized in training, for a file with only weights.  [default: rms]",
         ),
     ):
         call = decorate(call)
@@ -239,5 +243,6 @@ def _shape(text: str | None) -> tuple[int, int] | None:
     try:
         channels, length = (int(part) for part in text.split(","))
     except ValueError as error:
-        raise ConfigError(f"--input-shape {text!r} is not two whole numbers", "As in 2,128") from error
+        hint = "Give channels and samples, for example 2,128"
+        raise ConfigError(f"--input-shape {text!r} is not two whole numbers", hint) from error
     return channels, length

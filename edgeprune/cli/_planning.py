@@ -18,50 +18,51 @@ bridge_option = click.option(
     type=click.Choice(BRIDGES),
     default="least-squares",
     show_default=True,
-    help="What layers start from that are rebuilt for another width: the best fit to what they did, their leading "
-    "channels, or fresh weights (the paper's way).",
+    help="Initial weights of layers that are rebuilt for another width: the least-squares fit to their former outputs, "
+    "their leading channels, or fresh weights (as in the paper).",
 )
 
 
 _OPTIONS = (
-    click.option("--keep", type=int, help="Units kept in all, those that must stay included."),
+    click.option("--keep", type=int, help="Number of units to keep, including those that cannot be dropped."),
     click.option(
         "--keep-ratio",
         type=click.FloatRange(0, 1),
-        help="Share of the droppable units that are kept.  [default: 0.33]",
+        help="Fraction of the droppable units to keep.  [default: 0.33]",
     ),
     click.option(
         "--latency-budget",
         type=click.FloatRange(0, min_open=True),
         metavar="MS",
-        help="Instead: the best units whose network's median latency on the target is within it.",
+        help="Instead of a number, a budget: keep the best units with which the network's median latency on the target "
+        "is at most this many milliseconds.",
     ),
     click.option(
         "--segments",
         default="auto",
         show_default=True,
-        help="How many segments; auto is seven, or as many as units are kept.",
+        help="Number of segments; auto means seven, or one per kept unit if fewer are kept.",
     ),
     click.option(
         "--profile",
         type=click.Choice(["rows", "column-sums"]),
         default="rows",
         show_default=True,
-        help="What of the similarity matrix is segmented; column-sums is the paper's variant.",
+        help="Part of the similarity matrix that is segmented: its rows, or its column sums (as in the paper).",
     ),
     click.option(
         "--metric",
         shell_complete=plugin_names("similarity"),
         default="cka-unbiased",
         show_default=True,
-        help="Compares layers.",
+        help="Similarity metric that compares layers.",
     ),
     click.option(
         "--criterion",
         shell_complete=plugin_names("criteria"),
         default=CRITERION,
         show_default=True,
-        help="Scores layers.",
+        help="Criterion that scores layers.",
     ),
     bridge_option,
     seed_option,
@@ -119,7 +120,7 @@ def _require_one(amounts: dict[str, float | None]) -> None:
 
     given = [option for option, value in amounts.items() if value is not None]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were both given", "Give one of them")
+        raise ConfigError(f"{' and '.join(given)} were both given", "Give only one of them")
 
 
 def _segments(text: str) -> "int | Literal['auto']":

@@ -18,15 +18,15 @@ _OPTIONS = (
         type=click.Choice(["minmax", "percentile", "entropy"]),
         default="percentile",
         show_default=True,
-        help="How int8 finds the range of an activation.",
+        help="How int8 calibration finds the range of each activation.",
     ),
     click.option(
         "--calib-data",
         type=DATA,
-        help="Frames int8 is calibrated on, as `edgeprune data calib` writes them.  [default: frames of the train "
-        "split, equally many of each class and SNR]",
+        help="Calibration frames for int8, as written by `edgeprune data calib`.  [default: frames of the train split, "
+        "equally many of each class and SNR]",
     ),
-    click.option("--qat", type=click.IntRange(1), metavar="EPOCHS", help="Fine-tune so long as int8 will compute."),
+    click.option("--qat", type=click.IntRange(1), metavar="EPOCHS", help="Epochs of quantization-aware training."),
 )
 
 

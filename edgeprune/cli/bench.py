@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 @click.argument("first", metavar="A.onnx", type=FILE)
 @click.argument("second", metavar="[B.onnx]", type=FILE, required=False)
 @target_option
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
-@click.option("--threads", type=click.IntRange(1), help="Default: the target's.")
-@click.option("--rounds", type=click.IntRange(6), help="Default: the target's.")
-@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round. Default: the target's.")
-@click.option("--processes", type=click.IntRange(1), help="That share the rounds. Default: the target's.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames per inference.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of an inference.  [default: the target's]")
+@click.option("--rounds", type=click.IntRange(6), help="Number of rounds.  [default: the target's]")
+@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round in ms.  [default: the target's]")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Of the files. Default: the target's first."
+    "--processes", type=click.IntRange(1), help="Number of processes that share the rounds.  [default: the target's]"
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Precision of the files.  [default: the target's first]",
 )
 @device_options
-@click.option("--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and samples.")
+@click.option(
+    "--out", type=FOLDER, default=Path("bench"), show_default=True, help="Folder for bench.json and the samples."
+)
 def command(
     console: "Console",
     first: Path,
@@ -46,11 +52,11 @@ def command(
 ) -> None:
     """Measure the latency of A, or of A against B in interleaved rounds, and keep every sample.
 
-    The rounds are shared by several processes, each of which loads both files anew. An older network against a newer
-    one in one session is the comparison that nothing between sessions disturbs.
+    The rounds are shared among several processes, each of which loads both files anew. To compare an older network with
+    a newer one, measure both in one session: changes between sessions then cannot disturb the comparison.
 
-    For a target that is a device, on --device HOST; its files have the batch that is measured and are typed for the
-    precision, as `edgeprune export` writes them.
+    A target that is a device needs --device HOST. Its files must have the batch size that is measured, and be typed for
+    the precision, as `edgeprune export` writes them.
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
@@ -62,7 +68,7 @@ def command(
     chosen = targets.get(target)
     if chosen.on_device != (host is not None):
         found = "is a device" if chosen.on_device else "is measured on this machine"
-        raise ConfigError(f"{chosen.name} {found}", "Use --device HOST for devices, and for them alone")
+        raise ConfigError(f"{chosen.name} {found}", "Use --device HOST for targets that are devices, and only for them")
     with working_in(out, known=("bench.json",)):
         if host is None:
             choices = BenchChoices(batch, threads, rounds, round_ms, processes)

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 @subcommand("build")
 @click.argument("model", type=FILE)
 @target_option
-@click.option("--out", type=FILE, required=True, help="The engine to write.")
-@click.option("--timing-cache", type=FILE, help="File of measured tactics, read and written; TensorRT only.")
+@click.option("--out", type=FILE, required=True, help="Engine file to write.")
+@click.option("--timing-cache", type=FILE, help="File of measured tactics, read and updated; TensorRT only.")
 @click.option(
-    "--max-batch", type=click.IntRange(1), default=256, show_default=True, help="For models of dynamic batch."
+    "--max-batch",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Largest batch, for models with a dynamic batch.",
 )
-@click.option("--device", metavar="HOST", help="Where to build it, for a target that is a device.")
+@click.option("--device", metavar="HOST", help="Device to build on, for a target that is a device.")
 @ssh_config_option
 def command(
     console: "Console",
@@ -32,8 +36,8 @@ def command(
     device: str | None,
     ssh_config: Path | None,
 ) -> None:
-    """Build an engine of the exported MODEL: on this machine with TensorRT, ahead of time with TensorRT-RTX, or on a
-    device with the trtexec that is there.
+    """Build an engine from the exported MODEL: with TensorRT on this machine, ahead of time with TensorRT-RTX, or on a
+    device with its own trtexec.
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain
@@ -60,4 +64,4 @@ def command(
     place = (
         f"GPUs of compute capability {built.compute_capability}" if built.compute_capability else "this machine's GPU"
     )
-    console.print(f"It takes {frames} at once and runs on {place} with that version alone")
+    console.print(f"It takes {frames} per inference and runs only on {place}, with that version")

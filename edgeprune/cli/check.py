@@ -55,9 +55,20 @@ takes a third less."""
 
 @subcommand("check")
 @click.argument("reports", metavar="REPORT.json...", type=FILE, nargs=-1, required=True)
-@click.option("--budget", type=FILE, default=Path("edgeprune.toml"), show_default=True, help="What must hold.")
 @click.option(
-    "--baseline", "baselines", type=FILE, multiple=True, metavar="REPORT.json", help="To compare with; repeatable."
+    "--budget",
+    type=FILE,
+    default=Path("edgeprune.toml"),
+    show_default=True,
+    help="Budget file: the limits that must hold.",
+)
+@click.option(
+    "--baseline",
+    "baselines",
+    type=FILE,
+    multiple=True,
+    metavar="REPORT.json",
+    help="Report to compare with; repeatable.",
 )
 @click.option(
     "--against",
@@ -65,22 +76,30 @@ takes a third less."""
     type=FOLDER,
     multiple=True,
     metavar="OLD_RUN",
-    help="Measure that run's pruned network and the report's in turns, in one session; repeatable.",
+    help="Measure the pruned network of that run in turns with the report's, in one session; repeatable.",
 )
-@click.option("--target", "measured_on", metavar="FILE", help="Of --against, where it is none that ships.")
+@click.option("--target", "measured_on", metavar="FILE", help="Target file for --against, if it is not a shipped one.")
 @device_options
-@click.option("--no-baseline", is_flag=True, help="There is none yet: do not judge max_regression.")
-@click.option("--history", type=FOLDER, help="Older reports; the newest that fits is the baseline if none is given.")
+@click.option("--no-baseline", is_flag=True, help="There is no baseline yet: do not judge max_regression.")
+@click.option("--history", type=FOLDER, help="Older reports; without --baseline, the newest that fits is the baseline.")
 @click.option("--keep", is_flag=True, help="Add the reports to --history afterwards.")
-@click.option("--trend", type=FILE, help="Write a page of the history, steps marked.")
-@click.option("--noise", type=FILE, help="What `check calibrate` wrote.  [default: edgeprune-noise.json by the budget]")
-@click.option("--only", "targets", multiple=True, metavar="TARGET", help="Judge this target alone; repeatable.")
-@click.option("--markdown", type=FILE, help="Write a comment for a pull request.")
+@click.option("--trend", type=FILE, help="Write a page that shows the history and marks its steps.")
+@click.option(
+    "--noise",
+    type=FILE,
+    help="Noise file from `check calibrate`.  [default: edgeprune-noise.json beside the budget]",
+)
+@click.option("--only", "targets", multiple=True, metavar="TARGET", help="Judge only this target; repeatable.")
+@click.option("--markdown", type=FILE, help="Write a pull request comment in Markdown.")
 @click.option("--junit", type=FILE, help="Write JUnit XML.")
 @click.option("--benchmark-json", type=FILE, help="Write customSmallerIsBetter JSON for github-action-benchmark.")
-@click.option("--gitlab-metrics", type=FILE, help="Write GitLab's metrics report.")
-@click.option("--verdict-json", type=FILE, help="Write what --json prints.")
-@click.option("--github/--no-github", default=None, help="Annotations and job summary.  [default: in GitHub Actions]")
+@click.option("--gitlab-metrics", type=FILE, help="Write a GitLab metrics report.")
+@click.option("--verdict-json", type=FILE, help="Write the JSON that --json prints.")
+@click.option(
+    "--github/--no-github",
+    default=None,
+    help="Write annotations and a job summary for GitHub.  [default: only in GitHub Actions]",
+)
 def _judge(
     console: "Console",
     reports: tuple[Path, ...],
@@ -99,11 +118,12 @@ def _judge(
     github: bool | None,
     **files: Path | None,
 ) -> None:
-    """Judge reports by a budget: is the model fast, small and right enough, and no slower than before?
+    """Judge reports by a budget: is the model fast, small and accurate enough, and no slower than before?
 
-    Ends with 0 when all holds, 1 when something does not, 5 when that cannot be said. Whether a network became slower
-    is told best by --against, which measures it and the older one in one session; `edgeprune check calibrate` finds
-    out how noisy a device is for comparing reports of different sessions with --baseline.
+    Exit code 0 means that every limit holds, 1 that a limit is broken, and 5 that a limit cannot be judged. To find out
+    whether a network became slower, use --against: it measures the network and the older one in one session. To
+    compare reports of different sessions, use --baseline, and first measure the noise of the device with `edgeprune
+    check calibrate`.
     """
     _hurry()
     from edgeprune.errors import ConfigError
@@ -111,16 +131,16 @@ def _judge(
 
     if Path(_CALIBRATE) in reports and not Path(_CALIBRATE).exists():
         raise ConfigError(
-            f"{_CALIBRATE} is a command, and its options go after it", f"As in: edgeprune check {_CALIBRATE} --out FILE"
+            f"{_CALIBRATE} is a command; its options go after it", f"Write: edgeprune check {_CALIBRATE} --out FILE"
         )
     if history is None and (keep or trend):
-        raise ConfigError("--keep and --trend need --history DIR", "It is the folder of older reports")
+        raise ConfigError("--keep and --trend need --history DIR", "Give the folder of older reports")
     if older_runs and (baselines or no_baseline):
-        raise ConfigError("--against goes without --baseline and --no-baseline", "It measures the older run anew")
+        raise ConfigError("--against was given with --baseline or --no-baseline", "It measures the older run anew")
     if (host or measured_on) and not older_runs:
-        raise ConfigError("--device and --target need --against OLD_RUN", "Nothing is measured otherwise")
+        raise ConfigError("--device and --target need --against OLD_RUN", "Nothing is measured without it")
     if noise is not None and not noise.exists():
-        raise ConfigError(f"no such file: {noise}", "Make it with: edgeprune check calibrate")
+        raise ConfigError(f"no such file: {noise}", "Create it with: edgeprune check calibrate")
     asked = budgets.read(budget)
     asked = asked.only(targets) if targets else asked
 

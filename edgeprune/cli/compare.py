@@ -19,23 +19,29 @@ if TYPE_CHECKING:
 
 @subcommand("compare")
 @click.argument("model", type=FILE, required=False)
-@click.option("--grid", type=FILE, help="What to compare, a TOML file.")
-@click.option("--study", help="Of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
-@click.option("--data", type=DATA, help="Of a study. Default: what MODEL names, or the shipped set.")
-@click.option("--epochs", type=click.IntRange(0), help="In place of what the grid or study says.")
-@click.option("--frames", type=click.IntRange(2), help="Most frames to train on, in place of what it says.")
-@click.option("--seeds", help="As in 0,1,2, in place of what it says.")
-@click.option("--ratios", help="As in 0.67,0.89, in place of what it says.")
-@click.option("--rounds", type=click.IntRange(6), help="Of measuring latency, in place of what it says.")
-@click.option("--round-ms", type=click.FloatRange(1), help="Length of a round, in place of what it says.")
+@click.option("--grid", type=FILE, help="Grid file: what to compare, in TOML.")
+@click.option("--study", help="Study of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
 @click.option(
-    "--workers", type=click.IntRange(0), help="Cells at a time, 0 for one by one in this process. Default: cores."
+    "--data", type=DATA, help="Data of a study.  [default: the data named in the model file, else the shipped set]"
 )
-@click.option("--threads", type=click.IntRange(1), help="Of each worker.  [default: the cores shared out]")
+@click.option("--epochs", type=click.IntRange(0), help="Override the epochs of the grid or study.")
+@click.option("--frames", type=click.IntRange(2), help="Override the largest number of frames to train on.")
+@click.option("--seeds", help="Override the seeds, for example 0,1,2.")
+@click.option("--ratios", help="Override the ratios, for example 0.67,0.89.")
+@click.option("--rounds", type=click.IntRange(6), help="Override the rounds in which latency is measured.")
+@click.option("--round-ms", type=click.FloatRange(1), help="Override the length of a round in ms.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Cells to run at a time; 0 runs them one by one in this process.  [default: number of cores]",
+)
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads per worker.  [default: the cores divided among the workers]"
+)
 @compute_option
-@click.option("--ray-address", help="A Ray cluster whose machines see the same files. Default: this machine.")
-@click.option("--out", type=FOLDER, help="The run folder.  [default: runs/compare-NAME]")
-@click.option("--dry-run", is_flag=True, help="Only say which cells are finished and which would be worked on.")
+@click.option("--ray-address", help="Ray cluster whose machines see the same files.  [default: this machine]")
+@click.option("--out", type=FOLDER, help="Run folder.  [default: runs/compare-NAME]")
+@click.option("--dry-run", is_flag=True, help="Only show which cells are finished and which would run.")
 @model_options
 def command(
     console: "Console",
@@ -57,9 +63,9 @@ def command(
     dry_run: bool,
     options: "ModelOptions",
 ) -> None:
-    """Compare methods on the same models and data: one table, one plot of accuracy against measured latency.
+    """Compare methods on the same models and data: one table, and one plot of accuracy against measured latency.
 
-    Give --grid FILE, or --study NAME with a MODEL. Run again, it reuses the cells that are finished.
+    Give --grid FILE, or --study NAME with a MODEL. Run again, the command reuses finished cells.
     """
     from edgeprune.compare.run import compare, outlook
     from edgeprune.compare.workers import Crew
@@ -102,7 +108,9 @@ def _grid(
         return read(grid, overrides), grid.stem
     assert study is not None
     if model is None:
-        raise ConfigError(f"--study {study} names no model", f"As in: edgeprune compare --study {study} trained.pt")
+        raise ConfigError(
+            f"--study {study} names no model", f"For example: edgeprune compare --study {study} trained.pt"
+        )
     return study_of(study, model, data, overrides), f"{study}-{model.stem}"
 
 
@@ -129,7 +137,7 @@ def _numbers(option: str, text: str, kind: type[int] | type[float]) -> list[int 
     try:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:
-        raise ConfigError(f"{option} {text!r} is not a list of numbers", "As in 0,1,2") from error
+        raise ConfigError(f"{option} {text!r} is not a list of numbers", "For example: 0,1,2") from error
 
 
 def _show(console: "Console", comparison: "Comparison", folder: Path) -> None:

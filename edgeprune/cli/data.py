@@ -20,14 +20,14 @@ _LARGEST_SNR = 200
 @global_options
 @click.group("data")
 def command() -> None:
-    """Data sets: look at one, convert it, make one, choose calibration frames."""
+    """Describe, convert and generate data sets, and choose calibration frames."""
 
 
 @subcommand("info")
 @click.argument("path", type=ANY_PATH)
 @reading_options
 def _info(console: "Console", path: Path, reading: "Reading") -> None:
-    """Classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
+    """Show the classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
     from edgeprune.tasks.data.info import describe
 
     about = describe(path, reading, console)
@@ -51,9 +51,9 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
     rows += [(name, str(about[name])) for name in ("recordings", "groups") if name in about]
     if "order" in about:
         order = about["order"]
-        rows.append(("correlation of neighbours", f"{order['correlation']:.2g} (p {order['p_value']:g})"))
+        rows.append(("correlation of neighbors", f"{order['correlation']:.2g} (p {order['p_value']:g})"))
     if "licence" in about:
-        rows.append(("licence", about["licence"]))
+        rows.append(("license", about["licence"]))
     if "provenance" in about:
         rows.append(("made from", f"{about['provenance'].get('source', '?')}"))
     console.table(("what", "found"), rows)
@@ -65,8 +65,8 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
         counts.append((name, str(found["all"]), per_snr, f"{about['rms_by_class'].get(name, 0):.4g}"))
     console.table(("class", "frames", "at each SNR", "rms"), counts, right=("frames", "at each SNR", "rms"))
     for title, lines in (
-        ("known of this set", about["known_faults"]),
-        ("found in this file", about["found_faults"]),
+        ("known fault of this set", about["known_faults"]),
+        ("fault found in this file", about["found_faults"]),
         ("notes", about["notes"]),
         ("skipped", about["skipped"]),
     ):
@@ -77,10 +77,13 @@ def _tables(console: "Console", about: dict[str, Any]) -> None:
 @subcommand("convert")
 @click.argument("path", metavar="IN", type=ANY_PATH)
 @click.argument("out", type=FILE)
-@click.option("--drop-duplicates", is_flag=True, help="Leave out frames that are there before.")
+@click.option("--drop-duplicates", is_flag=True, help="Keep only the first of identical frames.")
 @reading_options
 def _convert(console: "Console", path: Path, out: Path, drop_duplicates: bool, reading: "Reading") -> None:
-    """Write the data set IN to OUT.h5, which is read from disk as fast as from memory, with where it is from."""
+    """Write the data set IN to OUT.h5, and record where it came from.
+
+    OUT.h5 is read from disk as fast as from memory.
+    """
     from edgeprune.tasks.data.convert import convert
 
     written = convert(path, out, reading, drop_duplicates, console)
@@ -103,7 +106,7 @@ def _snr_list(_ctx: click.Context, _parameter: click.Parameter, text: str | None
         else:
             snrs = tuple(int(part) for part in text.split(","))
     except ValueError as error:
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers; as in 10,12 or -20:18:2") from error
+        raise click.BadParameter(f"{text!r} is not a list of whole numbers; for example 10,12 or -20:18:2") from error
     if not snrs or any(abs(snr) > _LARGEST_SNR for snr in snrs):
         raise click.BadParameter(f"{text!r} is not a list of SNRs within {_LARGEST_SNR} dB")
     return snrs
@@ -114,19 +117,23 @@ def _snr_list(_ctx: click.Context, _parameter: click.Parameter, text: str | None
     "--recipe",
     type=click.Choice(["2016", "2018", "sig2019"]),
     required=True,
-    help="Whose modulations, channel and length: RadioML 2016.10A, RadioML 2018.01A or Sig2019-12.",
+    help="Data set whose modulations, channel and length are used: RadioML 2016.10A, RadioML 2018.01A or Sig2019-12.",
 )
-@click.option("--out", type=FILE, required=True, help="The file to write: .h5, .npz, or .pkl as RadioML's.")
+@click.option("--out", type=FILE, required=True, help="File to write: .h5, .npz, or .pkl in RadioML's format.")
 @click.option(
     "--frames-per",
     type=click.IntRange(1),
     default=1000,
     show_default=True,
-    help="Frames of each class at each SNR.",
+    help="Frames per class and SNR.",
 )
-@click.option("--snr", callback=_snr_list, help="In dB: 10 or -4,0,10 or -20:18:2.  [default: the recipe's]")
-@click.option("--quirks", is_flag=True, help="With the known faults of the published set.")
-@click.option("--workers", type=click.IntRange(1), help="Threads; frames do not depend on it.  [default: one a CPU]")
+@click.option("--snr", callback=_snr_list, help="SNRs in dB: 10 or -4,0,10 or -20:18:2.  [default: the recipe's]")
+@click.option("--quirks", is_flag=True, help="Include the known faults of the published set.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Number of threads; the frames do not depend on it.  [default: one per CPU]",
+)
 @seed_option
 def _synth(
     console: "Console",
@@ -138,7 +145,10 @@ def _synth(
     workers: int | None,
     seed: int,
 ) -> None:
-    """Make frames of a known kind, from bits and something like speech; the same seed makes the same file."""
+    """Generate frames like those of a published data set, from bits and a speech-like signal.
+
+    The same seed gives the same file.
+    """
     from edgeprune.tasks.data.synth import Order, synthesise
 
     made = synthesise(Order(recipe, frames_per, snr, seed, quirks, workers), out, console)
@@ -152,20 +162,23 @@ def _synth(
 
 @subcommand("calib")
 @click.argument("data", type=ANY_PATH)
-@click.option("--size", type=click.IntRange(1), required=True, help="How many frames.")
+@click.option("--size", type=click.IntRange(1), required=True, help="Number of frames.")
 @click.option(
     "--strategy",
     type=click.Choice(["random", "stratified", "entropy", "high-snr"]),
     default="stratified",
     show_default=True,
-    help="Any; of each class and SNR equally many; what --model is least sure of; likewise from 10 dB on.",
+    help="random: any frames; stratified: equally many of each class and SNR; entropy: those --model is least sure of; "
+    "high-snr: as stratified, but only from 10 dB up.",
 )
-@click.option("--model", type=FILE, help="Whose answers tell the entropy.")
-@click.option("--out", type=FOLDER, required=True, help="The folder for frames.npz and manifest.json.")
+@click.option("--model", type=FILE, help="Model that computes the entropy of its outputs, for --strategy entropy.")
+@click.option("--out", type=FOLDER, required=True, help="Folder for frames.npz and manifest.json.")
 @click.option(
-    "--split", default="auto", show_default=True, help="How the data are split; frames are of its train part."
+    "--split", default="auto", show_default=True, help="How to split the data; frames are taken from the train split."
 )
-@click.option("--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Of that split.")
+@click.option(
+    "--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Random seed of the split."
+)
 @compute_option
 @seed_option
 @model_options
@@ -184,7 +197,7 @@ def _calib(
     reading: "Reading",
     options: "ModelOptions",
 ) -> None:
-    """Choose calibration frames for INT8 from the train part of DATA, and write them with a manifest."""
+    """Choose calibration frames for int8 from the train split of DATA, and write them with a manifest."""
     from edgeprune.tasks.data.calibrate import Calibration, store
 
     wanted = Calibration(size, strategy, seed, split, split_seed, model, options)

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 @global_options
 @click.group("device")
 def command() -> None:
-    """Devices: what they are, and measuring on one that this machine cannot reach."""
+    """Show what devices are, and measure on one that this machine cannot reach."""
 
 
 @subcommand("probe")
 @click.argument("host")
 @ssh_config_option
-@click.option("--target", help="Also say whether it is what this target asks for.")
+@click.option("--target", help="Also check that the device meets this target's requirements.")
 def _probe(console: "Console", host: str, ssh_config: Path | None, target: str | None) -> None:
-    """Find out what the device HOST is; installs and changes nothing there."""
+    """Show what the device HOST is; installs and changes nothing on it."""
     from edgeprune import targets
     from edgeprune.device.probe import needs_of, probe, refuse
     from edgeprune.files.store import to_plain
@@ -40,7 +40,7 @@ def _probe(console: "Console", host: str, ssh_config: Path | None, target: str |
         console.table(("fact", "value"), [(name.replace("_", " "), _shown(value)) for name, value in known.items()])
     if chosen is not None:
         refuse(facts, needs_of(chosen))
-        console.note(f"{host} is what {chosen.name} asks for")
+        console.note(f"{host} meets the requirements of {chosen.name}")
 
 
 def _shown(value: object) -> str:
@@ -71,9 +71,9 @@ def _list(console: "Console", ssh_config: Path | None) -> None:
 
 @subcommand("bundle")
 @click.argument("run", type=FOLDER)
-@click.option("--out", type=FILE, help="The tar to write.  [default: the one in RUN]")
+@click.option("--out", type=FILE, help="Tar file to write.  [default: the one in RUN]")
 def _bundle(console: "Console", run: Path, out: Path | None) -> None:
-    """Give out what the run folder RUN wants measured, to be carried to a device by hand."""
+    """Write the bundle of the run folder RUN: what is to be measured on a device, to be carried there by hand."""
     from edgeprune.files.whole import replacing
     from edgeprune.tasks.device.run import BUNDLE, own_bundle
 
@@ -95,7 +95,7 @@ def _bundle(console: "Console", run: Path, out: Path | None) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("result", type=FILE)
 def _collect(console: "Console", run: Path, result: Path) -> None:
-    """Put the RESULT of a bundle that was run by hand into the run folder RUN, and write its report again."""
+    """Add the RESULT of a bundle that was run by hand to the run folder RUN, and write its report again."""
     from edgeprune.cli._job import finish
     from edgeprune.pipeline import collect_into
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @subcommand("doctor")
 def command(console: "Console") -> None:
-    """Say what this installation has, and try what the main job needs."""
+    """Show what is installed, and test what the main job needs."""
     from edgeprune.tasks.doctor import diagnose
 
     findings = diagnose()

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 @subcommand("eval")
 @click.argument("model", type=FILE)
 @data_option
-@click.option("--split", type=click.Choice(["test", "validation", "train"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation", "train"]),
+    default="test",
+    show_default=True,
+    help="Split to evaluate.",
+)
 @compute_option
 @asked_options("--split-method")
 @model_options
@@ -32,7 +38,7 @@ def command(
     asked: "Asked",
     options: "ModelOptions",
 ) -> None:
-    """Accuracy of MODEL, a .pt or .onnx file, in all, per SNR and per class."""
+    """Measure the accuracy of MODEL, a .pt or .onnx file: overall, per SNR and per class."""
     from edgeprune.files.store import to_plain
     from edgeprune.network.compute import CPU
     from edgeprune.tasks.evaluate import evaluate
@@ -49,7 +55,7 @@ def _tables(console: "Console", found: "Accuracy") -> None:
     low, high = found.ci95
     console.headline(f"{found.top1:.2%} of {found.frames} {found.split} frames (95 % interval {low:.2%} to {high:.2%})")
     if found.groups is None:
-        console.note("nothing says which frames belong together; the intervals take them for independent")
+        console.note("it is not known which frames belong together; the intervals assume that frames are independent")
     elif found.groups < found.frames and found.design_effect is not None:
         console.note(f"{found.groups} groups of frames, design effect {found.design_effect:.2f}")
     for what, rates in (("SNR in dB", found.by_snr), ("class", found.by_class)):

@@ -18,17 +18,23 @@ if TYPE_CHECKING:
 @subcommand("export")
 @click.argument("model", type=FILE)
 @target_option
-@click.option("--out", type=FILE, required=True, help="The ONNX file to write.")
-@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Default: the target's first.")
+@click.option("--out", type=FILE, required=True, help="ONNX file to write.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Precision of the file.  [default: the target's first]",
+)
 @lowering_options
 @click.option(
     "--max-accuracy-drop",
     type=click.FloatRange(0, 1),
     metavar="R",
-    help="Most top-1 that the precision may cost on the validation split, as a share. int8 keeps its most sensitive "
-    "layers in fp16 or fp32 to hold it; exit code 1 where that is not enough.",
+    help="Largest loss of top-1 accuracy on the validation split that the precision may cause, as a fraction. int8 "
+    "keeps its most sensitive layers in fp16 or fp32 to stay within it; exit code 1 if that is not enough.",
 )
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="For targets of static batch.")
+@click.option(
+    "--batch", type=click.IntRange(1), default=1, show_default=True, help="Batch size, for targets with a static batch."
+)
 @compute_option
 @data_option
 @model_options
@@ -46,9 +52,9 @@ def command(
     data: Path | None,
     options: "ModelOptions",
 ) -> None:
-    """Write MODEL as ONNX for a target, simplified, and checked against PyTorch on real frames.
+    """Write MODEL as ONNX for a target, simplified and checked against PyTorch on real frames.
 
-    With --qat, the network that was fine-tuned for int8 is left beside it as NAME-qat.pt.
+    With --qat, the network after quantization-aware training is saved beside it as NAME-qat.pt.
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain
@@ -71,7 +77,7 @@ def command(
     if max_accuracy_drop is not None and (written.validation_drop or 0) > max_accuracy_drop:
         console.note(
             f"{written.precision} loses {100 * (written.validation_drop or 0):.2f} points of top-1 on the validation "
-            f"split, {100 * max_accuracy_drop:g} are allowed"
+            f"split; at most {100 * max_accuracy_drop:g} are allowed"
         )
         raise click.exceptions.Exit(1)
 
@@ -84,13 +90,15 @@ def _say(console: "Console", written: "OnnxModel", out: Path) -> None:
         f"simplified by {written.simplifier}: {out}"
     )
     console.print(
-        f"The same class as PyTorch for {written.same_top1:.1%} of {written.checked_frames} frames; largest difference "
-        f"of a logit {written.max_abs_logit_difference:.2g}"
+        f"Same class as PyTorch for {written.same_top1:.1%} of {written.checked_frames} frames; largest logit "
+        f"difference {written.max_abs_logit_difference:.2g}"
     )
     if written.gains:
         least = min(check.same_top1 for check in written.gains)
         gains = [check.gain for check in written.gains]
-        console.print(f"For {least:.1%} or more at {min(gains):g} to {max(gains):g} times their gain")
+        console.print(
+            f"Same class for {least:.1%} or more when frames are scaled by a gain of {min(gains):g} to {max(gains):g}"
+        )
     quantisation = written.quantisation
     if quantisation is not None:
         console.print(

@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 @subcommand("finetune")
 @click.argument("model", type=FILE)
 @data_option
-@click.option("--out", type=FILE, required=True, help="The model file to write.")
-@click.option("--teacher", type=FILE, help="Distil from this model file, usually the unpruned one.")
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
-@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
+@click.option("--out", type=FILE, required=True, help="Model file to write.")
+@click.option("--teacher", type=FILE, help="Distill from this model file, usually the unpruned one.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Number of epochs.")
+@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True, help="Frames per training step.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Peak learning rate.",
+)
 @mix_option
 @training_frames_option
 @compute_option
@@ -54,9 +60,9 @@ def command(
     asked: "Asked",
     options: "ModelOptions",
 ) -> None:
-    """Train MODEL on; the best epoch on the validation split is kept.
+    """Fine-tune MODEL; the best epoch on the validation split is kept.
 
-    Interrupted, the same command continues after the last finished epoch.
+    If interrupted, the same command continues after the last finished epoch.
     """
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=FILE)
 @model_options
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
-    """Show the units MODEL is made of, and how each could be dropped or why not."""
+    """Show the units of MODEL, and how each can be dropped or why it cannot."""
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.prune.units.chain import layers_of

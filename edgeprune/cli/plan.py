@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.argument("model", type=FILE)
 @data_option
 @plan_options
-@click.option("--target", shell_complete=target_names, help="With --latency-budget: the target it is for.")
-@click.option("--out", type=FILE, required=True, help="The plan to write, a JSON file.")
+@click.option("--target", shell_complete=target_names, help="Target of --latency-budget.")
+@click.option("--out", type=FILE, required=True, help="Plan to write, a JSON file.")
 @compute_option
 @model_options
 def command(
@@ -36,7 +36,7 @@ def command(
     planning: "PlanSettings",
     latency_budget: float | None,
 ) -> None:
-    """Decide which units of MODEL stay, with the reason for each; writes no weights."""
+    """Decide which units of MODEL to keep, with the reason for each; writes no weights."""
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
@@ -81,7 +81,9 @@ def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
 
     if (latency_ms is None) != (target is None):
         given, missing = ("--target", "--latency-budget") if latency_ms is None else ("--latency-budget", "--target")
-        raise ConfigError(f"{given} was given without {missing}", "A plan looks at a target for its latency only")
+        raise ConfigError(
+            f"{given} was given without {missing}", "Give both: a plan uses the target only for its latency"
+        )
     if latency_ms is None or target is None:
         return None
     chosen = targets.get(target)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @subcommand("prune")
 @click.argument("model", type=FILE)
-@click.option("--plan", "plan_path", type=FILE, required=True, help="What `edgeprune plan` wrote for this model.")
-@click.option("--data", type=FILE, help="Bridge and re-estimate batch norm on their train split.")
+@click.option("--plan", "plan_path", type=FILE, required=True, help="Plan that `edgeprune plan` wrote for this model.")
+@click.option("--data", type=FILE, help="Labeled frames; bridges and batch norm are fitted on their train split.")
 @bridge_option
 @compute_option
-@click.option("--out", type=FILE, required=True, help="The model file to write.")
+@click.option("--out", type=FILE, required=True, help="Model file to write.")
 @model_options
 def command(
     console: "Console",
@@ -33,7 +33,7 @@ def command(
     out: Path,
     options: "ModelOptions",
 ) -> None:
-    """Apply a plan to MODEL: its dropped units go, all other weights stay."""
+    """Apply a plan to MODEL: remove the dropped units and keep all other weights."""
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.plan import PlanSettings, prune
 
@@ -45,4 +45,4 @@ def command(
         console.json({"model": str(out), "sha256": saved.sha256, "params_before": before, "params": after})
     else:
         console.headline(f"{before:,} parameters before, {after:,} after: {out}")
-        console.print("Its accuracy comes back with: edgeprune finetune")
+        console.print("Recover its accuracy with: edgeprune finetune")

@@ -42,39 +42,48 @@ if TYPE_CHECKING:
     "--max-accuracy-drop",
     type=click.FloatRange(0, 1),
     metavar="R",
-    help="Most top-1 that may be lost on the validation split, as a share (0.005 is half a point). Alone, it finds the "
-    "fewest units that lose no more; beside a number of units or a latency budget it is checked: exit code 1.",
+    help="Largest loss of top-1 accuracy on the validation split, as a fraction (0.005 is half a point). Given alone, "
+    "the fewest units that stay within it are kept. Given with a number of units or a latency budget, it is checked: "
+    "exit code 1 if it does not hold.",
 )
 @click.option(
     "--then-width",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="R",
-    help="After the layers, remove channels until R times their MACs are left.",
+    help="After pruning layers, remove channels until this fraction of the remaining MACs is left.",
 )
 @click.option(
     "--width-method",
     type=click.Choice(sorted(CHANNEL_METHODS)),
     default="l1",
     show_default=True,
-    help="Which channels those are.",
+    help="Method that chooses the channels to remove.",
 )
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Of fine-tuning.")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True)
-@click.option("--distill/--no-distill", default=True, show_default=True, help="Learn from the unpruned model too.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Epochs of fine-tuning.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=0.1,
+    show_default=True,
+    help="Peak learning rate of fine-tuning.",
+)
+@click.option(
+    "--distill/--no-distill", default=True, show_default=True, help="Also learn from the outputs of the unpruned model."
+)
 @mix_option
 @training_frames_option
 @compute_option
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
-    help="auto measures each of the target's and takes the fastest that loses at most --max-accuracy-drop, or half a "
-    "point.  [default: the target's first]",
+    help="auto measures each precision of the target and takes the fastest that loses at most --max-accuracy-drop, or "
+    "half a point.  [default: the target's first]",
 )
 @lowering_options
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames in one inference.")
-@click.option("--out", type=FOLDER, help="The run folder.  [default: runs/MODEL-TARGET]")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames per inference.")
+@click.option("--out", type=FOLDER, help="Run folder.  [default: runs/MODEL-TARGET]")
 @click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
-@click.option("--dry-run", is_flag=True, help="Only say which stages would be reused and which run.")
+@click.option("--dry-run", is_flag=True, help="Only show which stages would be reused and which would run.")
 @device_options
 @model_options
 def command(
@@ -104,12 +113,13 @@ def command(
     host: "Host | None",
     power: dict[str, Any],
 ) -> None:
-    """Prune MODEL, fine-tune it, export it for a target, measure both, and write a report.
+    """Prune MODEL, fine-tune it, export it for a target, measure both networks, and write a report.
 
-    For a target that is a device, both are measured on --device HOST; without one, the run folder holds bundle.tar, to
-    be run there by hand, and `edgeprune device collect` brings the result into the report.
+    For a target that is a device, both are measured on --device HOST. Without --device, the run folder holds
+    bundle.tar: run it on the device by hand, then add its result to the report with `edgeprune device collect`.
 
-    Run again, it goes on where it stopped. Exit code 1 when the latency budget or the bound on accuracy does not hold.
+    Run again, the command continues where it stopped. Exit code 1 means that the latency budget or the bound on
+    accuracy does not hold.
     """
     from edgeprune import targets
     from edgeprune.cli._job import work

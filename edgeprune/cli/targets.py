@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @global_options
 @click.group("targets")
 def command() -> None:
-    """The kinds of device that a model can be made for."""
+    """Show and check the targets: the kinds of device that a model can be exported for."""
 
 
 @subcommand("list")
@@ -48,7 +48,7 @@ def _show(console: "Console", name: str) -> None:
 @subcommand("validate")
 @click.argument("file", type=FILE, required=False)
 def _validate(console: "Console", file: Path | None) -> None:
-    """Check a target FILE of your own, or all that are shipped."""
+    """Check a target FILE of your own, or all shipped targets."""
     from edgeprune import targets
 
     checked = [targets.read(file)] if file else [targets.get(name) for name in targets.names()]

@@ -24,16 +24,29 @@ if TYPE_CHECKING:
 
 @subcommand("train")
 @click.option(
-    "--model", "name", required=True, shell_complete=model_names, help="Name of a network, as in resnet56-1d."
+    "--model", "name", required=True, shell_complete=model_names, help="Name of a network, for example resnet56-1d."
 )
-@click.option("--data", type=DATA, required=True, help="Labelled frames that `edgeprune data info` reads.")
-@click.option("--out", type=FILE, required=True, help="The model file to write.")
-@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
-@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=0.2, show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True)
-@click.option("--rotate/--no-rotate", default=True, show_default=True, help="Turn frames by random quarters.")
-@click.option("--split-seed", type=click.IntRange(0), default=2016, show_default=True, help="Of the data's split.")
+@click.option(
+    "--data", type=DATA, required=True, help="Labeled frames: a file or folder that `edgeprune data info` can read."
+)
+@click.option("--out", type=FILE, required=True, help="Model file to write.")
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Number of epochs.")
+@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True, help="Frames per training step.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=0.2,
+    show_default=True,
+    help="Peak learning rate.",
+)
+@click.option("--weight-decay", type=click.FloatRange(0), default=5e-4, show_default=True, help="Weight decay.")
+@click.option(
+    "--rotate/--no-rotate",
+    default=True,
+    show_default=True,
+    help="Rotate frames by random multiples of 90 degrees.",
+)
+@click.option("--split-seed", type=click.IntRange(0), default=2016, show_default=True, help="Random seed of the split.")
 @click.option(
     "--split",
     "--split-method",
@@ -41,7 +54,7 @@ if TYPE_CHECKING:
     metavar="METHOD",
     default="auto",
     show_default=True,
-    help="How the data are split; kept in the model file, so that later commands split alike.",
+    help="How to split the data; saved in the model file, so that later commands use the same split.",
 )
 @stream_option
 @training_frames_option
@@ -68,8 +81,8 @@ def command(
 ) -> None:
     """Train a network from scratch; the best epoch on the validation split is kept.
 
-    Interrupted, the same command continues after the last finished epoch. Frames that are more than memory holds are
-    read while the network learns, shuffled in blocks.
+    If interrupted, the same command continues after the last finished epoch. Data larger than memory are read during
+    training, shuffled in blocks.
     """
     from edgeprune.files.store import to_plain
     from edgeprune.tasks.data.reading import Handling

@@ -222,7 +222,7 @@ def test_global_options_may_stand_before_calibrate_and_others_may_not(run, tmp_p
         assert "one and the same" in run("check", *flags, "calibrate", *words).err
     outcome = run("check", "--budget", tmp_path / "none.toml", "calibrate", THIRD)
     assert outcome.code == 2
-    assert "calibrate is a command, and its options go after it" in outcome.err
+    assert "calibrate is a command; its options go after it" in outcome.err
 
 
 def test_a_budget_below_the_calibrated_noise_is_refused(run, budget, tmp_path):
