@@ -1,1 +1,1 @@
-"""Measuring: interleaved rounds of two models, every single time kept, and what they prove."""
+"""Latency measurement: interleaved rounds of two models, raw samples, and statistics."""

@@ -1,4 +1,4 @@
-"""What can spoil a measurement or its conclusion, in words for the report. Pure."""
+"""Warnings about conditions that can spoil a measurement or its conclusion, worded for the report. Pure."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ _MAX_VARIATION = 0.05
 
 
 def of_machine(device: dict[str, Any], threads: int, others_cores: float, stolen_cores: float) -> list[str]:
-    """Warnings about the machine while it measured.
+    """Warn about the state of the machine during the measurement.
 
     Args:
         device: Facts of the machine.
         threads: Threads the model ran on.
-        others_cores: Cores that other processes kept busy meanwhile, on average.
-        stolen_cores: Cores that the hypervisor gave to other machines meanwhile, on average.
+        others_cores: Cores that other processes kept busy during the measurement, on average.
+        stolen_cores: Cores that the hypervisor gave to other machines during the measurement, on average.
     """
     warnings = []
     usable = device.get("usable_cores")
@@ -36,7 +36,7 @@ def of_machine(device: dict[str, Any], threads: int, others_cores: float, stolen
 
 
 def of_samples(role: str, summary: LatencySummary) -> list[str]:
-    """Warnings about one model's times; `role` is 'baseline' or 'pruned'."""
+    """Warn about one model's times; `role` is 'baseline' or 'pruned'."""
     warnings = []
     spread = stats.variation(summary.round_medians_ms)
     if spread > _MAX_VARIATION:
@@ -51,7 +51,7 @@ def of_samples(role: str, summary: LatencySummary) -> list[str]:
 
 
 def of_speedup(speedup: stats.Speedup) -> list[str]:
-    """A warning when the pruned model is not shown to be faster."""
+    """Warn when the pruned model is not shown to be faster."""
     low, high = speedup.ci95
     if stats.is_faster(speedup.ci95):
         return []

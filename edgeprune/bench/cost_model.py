@@ -1,12 +1,12 @@
-"""What each kind of unit costs on a target, from the latency of a few networks. Pure.
+"""Latency of each kind of unit on a target, estimated from the latency of a few networks. Pure.
 
-Latency is taken as a fixed part and a sum over the units that are kept; units of one kind cost the same, in proportion
-to what they compute. What is left over is not noise alone: in a large network weights are read from slower memory than
-in a small one, and some shapes run better than others. So networks alike in size and composition are taken to be off by
-alike factors (kriging: Matheron 1963, doi 10.2113/gsecongeo.58.8.1246).
+Latency is modelled as a fixed part plus a sum over the units that are kept. Units of one kind cost the same, in
+proportion to what they compute. The residual is not noise alone: a large network reads its weights from slower memory
+than a small one, and some shapes run better than others. Networks of similar size and composition are therefore assumed
+to deviate by similar factors (kriging: Matheron 1963, doi 10.2113/gsecongeo.58.8.1246).
 
-All of it is in units of the unpruned network's latency, measured in turns with each other network, so that it is free
-of what the machine did meanwhile.
+All latencies are in units of the unpruned network's. It is measured in turns with each other network, so that the
+ratio does not depend on what else the machine was doing.
 """
 
 import math
@@ -42,26 +42,26 @@ class Observation:
 
 @dataclass(frozen=True)
 class Costs:
-    """Latency of what always stays, and of one unit of each kind, in units of the unpruned network's latency."""
+    """Latency of the units that are always kept, and of one unit of each kind, relative to the unpruned network's."""
 
     fixed: float
     each: tuple[float, ...]
 
     def total(self, work: Sequence[float]) -> float:
-        """Latency of a network with so many units of each kind, by its costs alone."""
+        """Latency of a network with the given number of units of each kind, by the costs alone."""
         return self.fixed + sum(cost * count for cost, count in zip(self.each, work, strict=True))
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Costs, and by what factor networks like those measured differ from them.
+    """Unit costs, and the factor by which networks similar to the measured ones differ from them.
 
     Attributes:
         costs: Fixed latency and latency of one unit of each kind.
-        measured: Networks, one a row, as `_place` sees them.
-        pull: What each adds to the logarithm of the factor of networks where it is.
+        measured: Coordinates of the measured networks, one a row, from `_place`.
+        pull: Contribution of each measured network to the logarithm of the factor of its neighbours.
         covariance: Covariance of the measured networks' residuals, timing errors included.
-        spread: Standard deviation of what the costs left over of the logarithms of their latencies.
+        spread: Standard deviation of the residuals of the logarithm of latency.
     """
 
     costs: Costs
@@ -71,17 +71,17 @@ class CostModel:
     spread: float
 
     def latency(self, work: Sequence[float]) -> float:
-        """Predicted latency of a network with so many units of each kind."""
+        """Predicted latency of a network with the given number of units of each kind."""
         return self.costs.total(work) * self.factor(work)
 
     def factor(self, work: Sequence[float]) -> float:
-        """Its latency over what its costs amount to."""
+        """Ratio of the predicted latency to the sum of the costs."""
         return float(np.exp(self._alike(work) @ self.pull))
 
     def doubt(self, work: Sequence[float]) -> float:
-        """Standard deviation of the logarithm of a predicted latency: small near what was measured.
+        """Standard deviation of the logarithm of a predicted latency: small near the measured networks.
 
-        That of kriging, scaled by how far off the costs were.
+        This is the kriging variance, scaled by the residuals of the costs.
         """
         alike = self._alike(work)
         explained = float(alike @ np.linalg.solve(self.covariance, alike)) / _SYSTEMATIC**2
@@ -94,16 +94,16 @@ class CostModel:
 
 
 def fit(observations: Sequence[Observation]) -> CostModel:
-    """The model that comes nearest to what was measured.
+    """Fit the model that comes nearest to the measured latencies.
 
-    Costs are the non-negative ones with the least sum of squares of (total / measured - 1) (Lawson & Hanson 1974):
+    The costs are non-negative and minimise the sum of squares of (total / measured - 1) (Lawson & Hanson 1974), because
     timing errors are relative. Their logarithmic residuals are smoothed by simple kriging.
 
     Args:
-        observations: At least one, all with the same kinds, the unpruned network among them.
+        observations: At least one, all with the same kinds; the unpruned network is among them.
 
     Raises:
-        ConfigError: None at all, different numbers of kinds, or a latency that is not positive.
+        ConfigError: There are no observations, they differ in the number of kinds, or a latency is not positive.
     """
     kinds = {len(observation.work) for observation in observations}
     if len(kinds) != 1:
@@ -124,14 +124,14 @@ def fit(observations: Sequence[Observation]) -> CostModel:
 
 
 def _place(costs: Costs, work: Sequence[float]) -> Floats:
-    """Where a network lies among others: the shares of its parts in its latency, and the logarithm of that."""
+    """Coordinates of a network: the shares of its parts in its latency, and the logarithm of that latency."""
     parts = np.array([costs.fixed, *(cost * count for cost, count in zip(costs.each, work, strict=True))])
     total = max(float(parts.sum()), np.finfo(float).tiny)
     return np.array([*(parts / total), _SIZE * np.log(total)])
 
 
 def _kernel(some: Floats, others: Floats) -> Floats:
-    """Covariance of the left-over of networks, (n, m)."""
+    """Covariance of the residuals of networks, (n, m)."""
     squared = np.square(some[:, None] - others[None]).sum(axis=-1)
     covariance: Floats = _SYSTEMATIC**2 * np.exp(-squared / (2 * _ALIKE**2))
     return covariance

@@ -1,9 +1,9 @@
-"""Means of values that depend on their neighbours and on the process they come from, with standard errors. Pure.
+"""Means of dependent values from several processes, with standard errors. Pure.
 
-Rounds of a measurement resemble the ones before, and a process in which the networks were loaded anew has a placement
-in memory of its own. Rounds are therefore taken together by process; what the processes' values differ by gives the
-standard error, corrected for the correlation that neighbouring processes still have, and never less than what the
-rounds within them give (batch means: Law and Kelton, Simulation Modeling and Analysis, section 9.5).
+Successive rounds of a measurement are correlated. A process that loads the networks anew also has its own placement in
+memory. Rounds are therefore grouped by process. The spread between processes gives the standard error, corrected for
+the correlation between neighbouring processes and never smaller than the error estimated from the rounds within them
+(batch means: Law and Kelton, Simulation Modeling and Analysis, section 9.5).
 """
 
 import math
@@ -34,10 +34,10 @@ class Estimate:
     """A mean with its uncertainty.
 
     Attributes:
-        mean: The mean of the groups' values.
-        error: Its standard error.
-        freedom: Degrees of freedom of Student's t that go with it, at least 1.
-        carried: How much of a value is that of the one before, 0..0.95: the first autocorrelation within groups.
+        mean: Mean of the groups' values.
+        error: Standard error of the mean.
+        freedom: Degrees of freedom of the corresponding Student's t, at least 1.
+        carried: Lag-1 autocorrelation within groups, 0..0.95.
     """
 
     mean: float
@@ -46,15 +46,15 @@ class Estimate:
     carried: float = 0.0
 
     def reach(self, tail: float) -> float:
-        """Distance from the mean beyond which lies a share of `tail` on one side."""
+        """Distance from the mean beyond which a share of `tail` lies on one side."""
         return student_t.quantile(tail, self.freedom) * self.error
 
     def interval(self, tail: float = 0.025) -> tuple[float, float]:
-        """The interval that leaves a share of `tail` on either side: 95 % by default."""
+        """Interval that leaves a share of `tail` on either side: 95 % by default."""
         return self.mean - self.reach(tail), self.mean + self.reach(tail)
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """The difference of two independent means, its degrees of freedom by Welch and Satterthwaite."""
+        """Subtract an independent mean; the degrees of freedom are those of Welch and Satterthwaite."""
         own, others = self.error**2, other.error**2
         total = own + others
         freedom = total**2 / (own**2 / self.freedom + others**2 / other.freedom) if total else self.freedom
@@ -64,13 +64,13 @@ class Estimate:
 def mean_of(
     values: Values, processes: Sequence[int] = (), centre: Callable[[Values], "Values | float"] = median
 ) -> Estimate:
-    """The mean of values in the order of time, with a standard error that holds for dependent ones.
+    """Mean of values in order of time, with a standard error that holds for dependent values.
 
     Args:
         values: One a round, (rounds,) with at least two.
-        processes: The process of each round, rising; empty where all are of one, which is then cut into
+        processes: Process of each round, rising; empty where all are of one, which is then cut into
             `FEWEST_GROUPS` runs of neighbouring rounds.
-        centre: What a group comes to; its median by default.
+        centre: Value of a group; its median by default.
     """
     groups = [values[places] for places in grouped(len(values), processes)]
     each = np.array([float(centre(group)) for group in groups])
@@ -92,20 +92,21 @@ def speedup(
     processes: Sequence[int],
     builds: Sequence[int] | None = None,
 ) -> Speedup:
-    """How many times faster the pruned model is, measured in several processes.
+    """Estimate how many times faster the pruned model is, measured in several processes.
 
-    The ratio is the mean of what the processes come to, each the median of its rounds' own ratios; all in logarithms,
-    so that swapping the models gives the reciprocal.
+    The ratio is the mean over processes of the median ratio of each process's rounds. All is in logarithms, so that
+    swapping the models gives the reciprocal.
 
-    Where engines were built several times, a build of one model is compared with every build of the other, and the
-    interval also counts how far builds lie apart: its half is sqrt(a^2 + b^2), where a is that of the rounds and b that
-    of a mean of so many builds, whose variance is taken from both models together. It covers every two builds.
+    Where engines were built several times, each build of one model is compared with each build of the other. The
+    interval then covers the spread between builds as well: its half-width is sqrt(a^2 + b^2), where a is the half-width
+    over rounds and b that of a mean over the builds, with a variance pooled over both models. It covers every pair of
+    builds.
 
     Args:
         baseline_ms: Median of each round of the baseline, (rounds,).
         pruned_ms: Median of each round of the pruned model, (rounds,), paired with it.
-        processes: In which process each round was, rising.
-        builds: Which build both models were in, in each round; None where nothing is built.
+        processes: Process of each round, rising.
+        builds: Build that both models were in, for each round; None where nothing is built.
 
     Raises:
         ConfigError: Fewer than `MIN_ROUNDS` rounds, of a build where there are builds, or not as many of each model.
@@ -129,14 +130,14 @@ def speedup(
 
 
 def between_builds(before: Values, after: Values, builds: "npt.NDArray[np.int64]") -> Values:
-    """Median of `after` less `before`, of each build of the one (rows) and each of the other (columns).
+    """Median of `after` minus `before`, for each build of the one (rows) and each of the other (columns).
 
-    Builds take turns, so that the rounds of two builds are paired in their order and what slows the machine cancels.
+    Builds take turns: the rounds of two builds are paired in order, so that whatever slows the machine cancels.
 
     Args:
         before: One value a round, (rounds,).
-        after: The same of the other model.
-        builds: Which build both were in, (rounds,).
+        after: One value a round of the other model, (rounds,).
+        builds: Build that both models were in, for each round, (rounds,).
     """
     own = [np.flatnonzero(builds == number) for number in np.unique(builds)]
     least = min(map(len, own))
@@ -144,11 +145,11 @@ def between_builds(before: Values, after: Values, builds: "npt.NDArray[np.int64]
 
 
 def grouped(rounds: int, processes: Sequence[int] = ()) -> list["npt.NDArray[np.int64]"]:
-    """Places of the rounds that are taken together: of a process, or of neighbouring ones where they have few each.
+    """Group the rounds by process, or group neighbouring rounds where processes have few each; gives their indices.
 
     Args:
-        rounds: How many there are.
-        processes: The process of each, rising; empty where all are of one.
+        rounds: Number of rounds.
+        processes: Process of each round, rising; empty where all are of one.
     """
     if len(set(processes)) < 2:
         return np.array_split(np.arange(rounds), min(rounds, FEWEST_GROUPS))
@@ -161,27 +162,27 @@ def grouped(rounds: int, processes: Sequence[int] = ()) -> list["npt.NDArray[np.
 
 @dataclass(frozen=True)
 class _Memory:
-    """How rounds depend on earlier ones: a share of each is a first-order process, the rest is its own.
+    """Dependence of rounds on earlier ones: a first-order autoregressive share, the rest independent.
 
     Attributes:
-        share: Share of the variance that wanders, 0..1.
-        carry: How much of that is of the round before, 0..0.95.
+        share: Share of the variance that is autoregressive, 0..1.
+        carry: Autocorrelation of that share from round to round, 0..0.95.
     """
 
     share: float
     carry: float
 
     def variance_of_mean(self, length: int) -> float:
-        """Variance of the mean of so many rounds, over that of one round."""
+        """Variance of the mean of `length` rounds, relative to that of one round."""
         return self.share * _variance_of_mean(length, self.carry) + (1 - self.share) / length
 
 
 def _memory(groups: Sequence[Values], length: int) -> _Memory:
-    """The memory whose expected autocorrelations within groups are nearest to those found, by least squares.
+    """Fit the memory whose expected autocorrelations within groups are nearest to the observed ones, by least squares.
 
-    Several lags are needed: noise of single rounds hides how slowly the rest wanders from the first one alone. What is
-    expected is that of deviations from the mean of a short group, which correlate less than the values themselves
-    (Marriott and Pope 1954, Bias in the Estimation of Autocorrelations, Biometrika 41).
+    Several lags are needed: noise of single rounds hides from the first lag how slowly the rest decays. The expected
+    autocorrelations are those of deviations from the mean of a short group, which are smaller than those of the values
+    themselves (Marriott and Pope 1954, Bias in the Estimation of Autocorrelations, Biometrika 41).
     """
     deviations = [group - np.mean(group) for group in groups]
     total = sum(float(each @ each) for each in deviations)
@@ -198,7 +199,7 @@ def _memory(groups: Sequence[Values], length: int) -> _Memory:
 
 @cache
 def _expected(length: int) -> "npt.NDArray[np.float64]":
-    """Autocorrelations around its own mean that a group of so many rounds shows, (shares, carries, lags)."""
+    """Expected autocorrelations around the sample mean of a group of `length` rounds, (shares, carries, lags)."""
     away = np.eye(length) - 1 / length
     lags = range(min(_LAGS, length - 2) + 1)
 
@@ -214,6 +215,6 @@ def _expected(length: int) -> "npt.NDArray[np.float64]":
 
 @cache
 def _variance_of_mean(length: int, carried: float) -> float:
-    """Variance of the mean of so many rounds of a first-order autoregressive process, over that of one round."""
+    """Variance of the mean of `length` rounds of a first-order autoregressive process, over that of one round."""
     far = 2 * carried * (1 - carried**length) / (length * (1 - carried) ** 2)
     return ((1 + carried) / (1 - carried) - far) / length

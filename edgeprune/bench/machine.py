@@ -1,4 +1,4 @@
-"""Facts of the machine that measures, and who else keeps its CPU busy. Linux and macOS."""
+"""Facts of the measuring machine, and the load of other processes. Linux and macOS."""
 
 import os
 import platform
@@ -16,11 +16,11 @@ _NOT_BUSY = frozenset({"idle", "iowait", "steal", "guest", "guest_nice"})  # gue
 
 
 def facts(runtime: dict[str, Any], root: Path = _ROOT) -> dict[str, Any]:
-    """What this machine is, in plain values; what cannot be read is absent.
+    """Describe this machine in plain values; what cannot be read is absent.
 
     Args:
-        runtime: Facts of the runtime, put in as 'runtime'.
-        root: Where the file system starts.
+        runtime: Facts of the runtime, included as 'runtime'.
+        root: Root of the file system.
     """
     found = {
         "board": _text(root / "proc/device-tree/model"),
@@ -42,13 +42,13 @@ def facts(runtime: dict[str, Any], root: Path = _ROOT) -> dict[str, Any]:
 
 
 def identity() -> dict[str, Any]:
-    """What makes latencies of this machine those of another no longer: a measurement is reused where it is the same."""
+    """Facts that affect this machine's latencies: a measurement is reused only where they are equal."""
     return {name: value for name, value in facts({}).items() if name in ("board", "cpu", "cores")}
 
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Seconds since some moment: of the clock, of all cores busy, taken by the hypervisor, and used by this process."""
+    """Seconds since a fixed moment: wall clock, all busy cores, taken by the hypervisor, and used by this process."""
 
     clock_s: float
     busy_s: float
@@ -58,7 +58,7 @@ class CpuTime:
 
 
 def cpu_time() -> CpuTime:
-    """The CPU time spent until now."""
+    """Read the CPU time spent until now."""
     spent = psutil.cpu_times()._asdict()
     return CpuTime(
         clock_s=time.perf_counter(),
@@ -70,9 +70,9 @@ def cpu_time() -> CpuTime:
 
 
 def busy_cores(before: CpuTime, after: CpuTime) -> tuple[float, float]:
-    """How many cores others kept busy between two moments: other processes, and the hypervisor.
+    """Number of cores kept busy between two moments: by other processes, and by the hypervisor.
 
-    Unlike the load average this leaves out this process, which may have been busy itself a minute ago.
+    Unlike the load average, this excludes this process, which may itself have been busy a minute ago.
     """
     elapsed_s = after.clock_s - before.clock_s
     slack_s = after.cores * _TICK_S
@@ -89,7 +89,7 @@ def _text(path: Path) -> str:
 
 
 def _cpu(root: Path) -> str:
-    """Name of the processor, or its architecture where the kernel tells no name."""
+    """Name of the processor, or its architecture where the kernel gives no name."""
     for line in _text(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "model name":
@@ -118,7 +118,7 @@ def _governor(root: Path) -> str:
 
 
 def _virtualisation(root: Path) -> str:
-    """What is known to lie between this process and the machine."""
+    """Known virtualisation between this process and the machine."""
     container = any((root / name).exists() for name in (".dockerenv", "run/.containerenv"))
     virtual = " hypervisor" in _text(root / "proc/cpuinfo") or (root / "sys/hypervisor/type").exists()
     return " in ".join(word for word, is_so in (("container", container), ("virtual machine", virtual)) if is_so)

@@ -1,8 +1,8 @@
-"""The measuring itself: two models in each of several processes, warmed up, in interleaved rounds.
+"""Measurement protocol: two models in each of several processes, warmed up, in interleaved rounds.
 
-Rounds go baseline, pruned, pruned, baseline, ... so that a drift of the machine (heat, clock, neighbours) hits both
-alike. A process is one draw of where the models lie in memory, so that several take turns at loading them anew. Every
-time of every round is kept.
+Rounds go baseline, pruned, pruned, baseline, ... so that drift of the machine (heat, clock, neighbours) affects both
+alike. The placement of the models in memory differs from process to process, so several processes load them in turn.
+Every time of every round is kept.
 """
 
 import gc
@@ -35,7 +35,7 @@ _MIN_LAST_BURST = 4
 
 @dataclass(frozen=True)
 class Settings:
-    """How to measure.
+    """Settings of a measurement.
 
     Attributes:
         precision: Precision of the models' weights and arithmetic, for the report.
@@ -43,8 +43,8 @@ class Settings:
         threads: Threads of one inference.
         rounds: Rounds of each model; even, to balance the order, and at least 6 to compare two.
         round_ms: Length of one round of one model.
-        warmup_ms: Running each model before anything counts, in each process.
-        processes: How many processes share the rounds; no more than there are rounds.
+        warmup_ms: Time that each model runs before anything counts, in each process.
+        processes: Number of processes that share the rounds; no more than there are rounds.
     """
 
     precision: str
@@ -56,14 +56,14 @@ class Settings:
     processes: int = 1
 
     def of_processes(self) -> list[range]:
-        """The rounds of each process, by their number from 0."""
+        """Rounds of each process, by their number from 0."""
         shares = np.array_split(np.arange(self.rounds), min(self.processes, self.rounds))
         return [range(int(share[0]), int(share[-1]) + 1) for share in shares]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a measurement was made on: see the fields of BenchReport. `device` holds facts of the machine."""
+    """Conditions of a measurement: see the fields of BenchReport. `device` holds facts of the machine."""
 
     runtime: str
     mode: str
@@ -75,12 +75,12 @@ class Setup:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one process measured.
+    """Measurements of one process.
 
     Attributes:
         rounds: Milliseconds of each inference of each model, one array a round.
-        others_cores: Cores that other processes kept busy meanwhile, on average.
-        stolen_cores: Cores that the hypervisor gave to other machines meanwhile, on average.
+        others_cores: Cores that other processes kept busy during the measurement, on average.
+        stolen_cores: Cores that the hypervisor gave to other machines during the measurement, on average.
     """
 
     rounds: Mapping[Role, Sequence[samples.Round]]
@@ -89,7 +89,7 @@ class Measured:
 
 
 Elsewhere: TypeAlias = Callable[[Mapping[Role, Path], Frames, Settings, range], Measured]
-"""`measure_rounds` in a process of its own, with the runtime that it was made for."""
+"""`measure_rounds` in a process of its own, with the runtime bound."""
 
 
 def measure(
@@ -104,24 +104,24 @@ def measure(
 ) -> BenchReport:
     """Measure one model, or two against each other, on this machine.
 
-    All inferences see the same batch, the first frames given: the time of a convolution or matrix product does not
-    depend on values, except for denormal numbers, which real frames do not consist of.
+    All inferences use the same batch, the first frames given: the time of a convolution or matrix product does not
+    depend on values, except for denormal numbers, which do not occur in real frames.
 
     Args:
         baseline: Exported model.
         pruned: Exported model to compare with it, or None.
         frames: Real frames, raw, (N, channels, length) with N at least the batch.
-        runtime: What runs the models.
-        settings: How to measure.
-        out_dir: Where the raw samples go, the folder of the report.
-        progress: Told between rounds, or between processes where there are several.
+        runtime: Runtime that executes the models.
+        settings: Settings of the measurement.
+        out_dir: Folder for the raw samples, the folder of the report.
+        progress: Updated between rounds, or between processes where there are several.
         elsewhere: Starts the processes; None measures all rounds in this one.
 
     Raises:
         ConfigError: Too few rounds to compare two models, or `out_dir` cannot be written.
         DataError: Too few frames, or they do not fit a model.
         ModelError: A model cannot be loaded or run.
-        DeviceError: The clock returned something that is not a time.
+        DeviceError: The clock returned something other than a time.
     """
     if pruned is not None and settings.rounds < stats.MIN_ROUNDS:
         raise ConfigError(
@@ -165,11 +165,11 @@ def measure_rounds(
 
     Args:
         models: The exported models.
-        batch: What every inference sees, (batch, channels, length).
-        runtime: What runs the models.
-        settings: How to measure.
-        numbers: Which rounds; the baseline is first in the even ones.
-        progress: Told between rounds.
+        batch: Input of every inference, (batch, channels, length).
+        runtime: Runtime that executes the models.
+        settings: Settings of the measurement.
+        numbers: Numbers of the rounds; the baseline is first in the even ones.
+        progress: Updated between rounds.
     """
     with ExitStack() as stack:
         sessions = {role: stack.enter_context(runtime.open(path, settings.threads)) for role, path in models.items()}
@@ -188,16 +188,16 @@ def conclude(
     processes: Sequence[int],
     builds: Sequence[int] | None = None,
 ) -> BenchReport:
-    """Keep the raw samples of a measurement, made here or on a device, and say what they prove.
+    """Store the raw samples of a measurement, made here or on a device, and draw the conclusions from them.
 
     Args:
         rounds: Milliseconds of each inference, one array a round, of the baseline and, if measured, the pruned model.
         sha256: SHA-256 of each measured model or engine.
-        setup: What they were measured on.
-        warnings: What is known to have disturbed it.
-        out_dir: Where `samples-baseline.npz` and `samples-pruned.npz` go.
-        processes: In which process each round was, rising.
-        builds: Which build of their engines both models were in, in each round; None where nothing is built.
+        setup: Conditions of the measurement.
+        warnings: Known disturbances.
+        out_dir: Folder for `samples-baseline.npz` and `samples-pruned.npz`.
+        processes: Process of each round, rising.
+        builds: Build of the engines that both models were in, for each round; None where nothing is built.
 
     Raises:
         ConfigError: Too few rounds to compare, or `out_dir` cannot be written.
@@ -233,7 +233,7 @@ def _told(part: Measured) -> str:
 
 
 def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
-    """Run in bursts of 1, 2, 4, ... for at least the warm-up time; the median ms of the last burst."""
+    """Run in bursts of 1, 2, 4, ... for at least the warm-up time; returns the median ms of the last burst."""
     count, spent_ms = 1, 0.0
     while True:
         times = session.time(batch, count)
@@ -245,7 +245,7 @@ def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
 
 
 def _count(inference_ms: float, settings: Settings) -> int:
-    """Inferences in one round: what fills it, but enough for a p90, and for a p99 if stretching it a little will do."""
+    """Number of inferences in a round: enough to fill it and for a p90; for a p99 if a little stretch allows it."""
     filling = settings.round_ms / inference_ms
     for_p90, for_p99 = (stats.MIN_SAMPLES[percent] / settings.rounds for percent in (90, 99))
     return math.ceil(max(filling, for_p90, min(for_p99, _STRETCH * filling)))
@@ -254,7 +254,7 @@ def _count(inference_ms: float, settings: Settings) -> int:
 def _interleaved(
     sessions: Mapping[Role, Session], counts: Mapping[Role, int], batch: Frames, numbers: range, progress: Progress
 ) -> dict[Role, list[samples.Round]]:
-    """Times in ms of every round of every model, the order of the models turned around each round."""
+    """Time every round of every model in ms, reversing the order of the models after each round."""
     times: dict[Role, list[samples.Round]] = {role: [] for role in sessions}
     order = tuple(sessions)
     with progress.track("Measuring", len(numbers) * len(sessions)) as advance:

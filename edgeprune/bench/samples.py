@@ -1,4 +1,4 @@
-"""Raw samples: every single time of every round, kept with what they were measured on."""
+"""Raw samples: the time of every inference in every round, stored with the conditions of the measurement."""
 
 import json
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def write(path: Path, rounds: Sequence[Round], description: dict[str, Any]) -> N
     The arrays are `ms` (n,) float64, `round` (n,) int32, and `description`, a JSON text.
 
     Args:
-        path: Where to.
+        path: Path of the file.
         rounds: Milliseconds of each inference, one array a round.
         description: Plain values: which model, runtime, mode and device.
 
@@ -40,7 +40,7 @@ def write(path: Path, rounds: Sequence[Round], description: dict[str, Any]) -> N
 
 
 def read(path: Path) -> tuple[tuple[Round, ...], dict[str, Any]]:
-    """Read times and their description back.
+    """Read times and their description.
 
     Raises:
         DataError: Missing, or not a file of samples this version reads.

@@ -1,7 +1,7 @@
-"""What latency samples prove: summaries, the speed-up, and its interval. Pure.
+"""Statistics of latency samples: summaries, the speed-up, and its interval. Pure.
 
-Times of one round follow one another and share what the machine was doing, so they are not independent; rounds are. The
-interval therefore resamples rounds, never single times.
+Times within a round are not independent, because they share what the machine was doing; rounds are. The interval
+therefore resamples rounds, never single times.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Speedup:
-    """Baseline time over pruned time, above 1 when the pruned model is faster, with its 95 % interval."""
+    """Ratio of baseline to pruned time, above 1 when the pruned model is faster, with its 95 % interval."""
 
     ratio: float
     ci95: tuple[float, float]
@@ -44,7 +44,7 @@ def summarise(rounds: Sequence[Values], samples_path: str) -> LatencySummary:
 
     Args:
         rounds: Milliseconds of each inference, one array a round.
-        samples_path: Where they are kept, relative to the report.
+        samples_path: Path of the stored samples, relative to the report.
 
     Returns:
         Median and percentiles over all times together; a percentile is None below `MIN_SAMPLES`.
@@ -70,7 +70,7 @@ def summarise(rounds: Sequence[Values], samples_path: str) -> LatencySummary:
 
 
 def median(values: Values) -> Values:
-    """The median over the last axis, to the last bit that of `np.median`, which imports the masked arrays first.
+    """Median over the last axis, bit-identical to `np.median`, which imports the masked arrays first.
 
     Args:
         values: (..., n) with n > 0.
@@ -81,11 +81,11 @@ def median(values: Values) -> Values:
 
 
 def quantile(values: Values, share: float) -> float:
-    """A quantile, to the last bit that of `np.quantile`, which imports the masked arrays first.
+    """A quantile, bit-identical to `np.quantile`, which imports the masked arrays first.
 
     Args:
         values: (n,) with n > 0.
-        share: Which, 0..1; between two values it is linear.
+        share: Level of the quantile, 0..1; interpolated linearly between two values.
     """
     ordered, at = np.sort(values), share * (len(values) - 1)
     below, part = int(at), at - int(at)
@@ -113,13 +113,13 @@ def round_medians(rounds: Sequence[Values]) -> Values:
 
 
 def compare(baseline_ms: "Sequence[float] | Values", pruned_ms: "Sequence[float] | Values") -> Speedup:
-    """How many times faster the pruned model is.
+    """Estimate how many times faster the pruned model is.
 
-    The ratio is the median of the rounds' own ratios, so that what slows both models of a round cancels; it need not
-    equal the quotient of the two overall medians. Medians and quantiles are taken of logarithms, so that swapping the
-    models gives the reciprocal. The interval is the bootstrap's expanded percentile interval (Hesterberg 2015, What
-    Teachers Should Know About the Bootstrap, The American Statistician 69:4), whose wider quantiles
-    Phi(-sqrt(n / (n - 1)) t) make up for few rounds; the same rounds give the same interval every time.
+    The ratio is the median of the rounds' own ratios, so that whatever slows both models of a round cancels; it need
+    not equal the quotient of the two overall medians. Medians and quantiles are taken of logarithms, so that swapping
+    the models gives the reciprocal. The interval is the bootstrap's expanded percentile interval (Hesterberg 2015, What
+    Teachers Should Know About the Bootstrap, The American Statistician 69:4), whose wider quantiles Phi(-sqrt(n / (n -
+    1)) t) make up for few rounds; the same rounds give the same interval every time.
 
     Args:
         baseline_ms: Median of each round of the baseline, (rounds,).
@@ -147,16 +147,16 @@ def compare_builds(
     pruned_ms: "Sequence[float] | Values",
     builds: Sequence[int],
 ) -> Speedup:
-    """How many times faster the pruned model is, when each was built several times and builds differ.
+    """Estimate how many times faster the pruned model is, when each was built several times and builds differ.
 
-    Two builds of one model can be two engines, so that more rounds do not narrow what one build proves. The interval
+    Two builds of one model can be two engines, so more rounds of one build do not narrow the interval. The interval
     therefore covers the interval of every build by itself, and the ratio of medians of every build of the one to every
     build of the other.
 
     Args:
         baseline_ms: Median of each round of the baseline, (rounds,).
         pruned_ms: Median of each round of the pruned model, (rounds,), paired with it.
-        builds: Which build both models were in, in each round.
+        builds: Build that both models were in, for each round.
 
     Raises:
         ConfigError: Fewer than `MIN_ROUNDS` rounds of a build.
@@ -175,5 +175,5 @@ def is_faster(ci95: tuple[float, float]) -> bool:
 
 
 def variation(medians_ms: Sequence[float]) -> float:
-    """Coefficient of variation of round medians: standard deviation over mean, 0..; 0 for a single round."""
+    """Coefficient of variation of round medians: standard deviation over mean, at least 0; 0 for a single round."""
     return float(np.std(medians_ms, ddof=1) / np.mean(medians_ms)) if len(medians_ms) > 1 else 0.0

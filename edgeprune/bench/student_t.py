@@ -1,4 +1,4 @@
-"""Student's t distribution, for programs that must start at once: importing SciPy takes longer than what it is for."""
+"""Student's t distribution without SciPy, whose import takes longer than the programs that use this."""
 
 import math
 from functools import cache
@@ -30,7 +30,7 @@ def survival(t: float, freedom: float) -> float:
 
 
 def _fraction(a: float, b: float, x: float) -> float:
-    """The continued fraction of the incomplete beta function, 8.17.22 of https://dlmf.nist.gov, by Lentz's method."""
+    """Continued fraction of the incomplete beta function, 8.17.22 of https://dlmf.nist.gov, by Lentz's method."""
     c, d = 1.0, 1 / _not_zero(1 - (a + b) * x / (a + 1))
     found = d
     for m in range(1, _MOST_TERMS):
@@ -51,9 +51,9 @@ def _not_zero(value: float) -> float:
 
 @cache
 def quantile(upper: float, freedom: float) -> float:
-    """The t above which lies a share of `upper`, 0 < upper < 0.5.
+    """Quantile t above which a share of `upper` lies, 0 < upper < 0.5.
 
-    By Newton's method from 0: the tail is convex there, so every step falls short of it and none passes it.
+    Newton's method starts from 0: the tail is convex there, so no step overshoots.
     """
     t = 0.0
     for _ in range(_STEPS):
@@ -70,9 +70,9 @@ def _density(t: float, freedom: float) -> float:
 
 
 def expanded_tail(n: float, tail: float) -> float:
-    """The quantile of a bootstrap from n values that a percentile interval should take in place of `tail`.
+    """Bootstrap quantile that a percentile interval from n values should use in place of `tail`.
 
     Phi(-sqrt(n / (n - 1)) t), the expanded percentile interval of Hesterberg 2015 (What Teachers Should Know About the
-    Bootstrap, The American Statistician 69:4): it makes up for the bootstrap's being too narrow for few values.
+    Bootstrap, The American Statistician 69:4): it corrects the bootstrap, which is too narrow for few values.
     """
     return NormalDist().cdf(-math.sqrt(n / (n - 1)) * quantile(tail, n - 1))

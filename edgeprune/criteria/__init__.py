@@ -1,1 +1,1 @@
-"""Scores of units, one criterion a file."""
+"""Criteria that score units, one in each file."""

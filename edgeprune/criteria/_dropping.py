@@ -1,4 +1,4 @@
-"""What of a network is a unit's, and the network without some units."""
+"""Parameters and buffers that belong to a unit, and the network without some units."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,12 +12,12 @@ from edgeprune.records.pruning import Unit
 
 
 def droppable(subject: Subject) -> list[Unit]:
-    """The units that can be dropped, in order."""
+    """List the units that can be dropped, in order."""
     return [unit for unit in subject.chain.units if unit.droppable]
 
 
 def without(subject: Subject, indices: Collection[int]) -> nn.Module:
-    """A copy of the network with some units dropped."""
+    """Copy the network without some of its units."""
     edits = [unit.edit for unit in subject.chain.units if unit.index in indices and unit.edit is not None]
     return apply_edits(subject.model, edits, (subject.shape.channels, subject.shape.length))
 

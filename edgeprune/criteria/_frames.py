@@ -1,4 +1,4 @@
-"""A bounded number of frames, and what a network answers to them."""
+"""A bounded number of frames, and a network's outputs for them."""
 
 import math
 
@@ -15,12 +15,12 @@ BATCH = 64
 
 
 def not_finite(what: str) -> ModelError:
-    """The error for a network whose activations, answers or gradients are not numbers."""
+    """Error for a network whose activations, outputs or gradients are not finite."""
     return ModelError(f"{what} are not finite", "Look at the weights, and at the frames and their normalisation")
 
 
 def spread(frames: Labelled, count: int, seed: int) -> Labelled:
-    """At most `count` frames, spread evenly over their order and then shuffled."""
+    """Take at most `count` frames, spread evenly over their order, and shuffle them."""
     total = len(frames.labels)
     places = torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
     chosen = places[torch.randperm(len(places), generator=torch.Generator().manual_seed(seed))]
@@ -28,7 +28,7 @@ def spread(frames: Labelled, count: int, seed: int) -> Labelled:
 
 
 def batches(frames: Labelled) -> list[Labelled]:
-    """The frames in order, in as few batches of at most `BATCH` as it takes, all equal but for one frame."""
+    """Split the frames, in order, into as few batches of at most `BATCH` as possible; sizes differ by at most one."""
     parts = math.ceil(len(frames.labels) / BATCH)
     split = zip(frames.iq.tensor_split(parts), frames.labels.tensor_split(parts), strict=True)
     return [Labelled(iq, labels) for iq, labels in split]

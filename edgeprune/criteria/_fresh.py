@@ -1,4 +1,4 @@
-"""Initialising a trained network again, without knowing how it was built."""
+"""Re-initialisation of a trained network, without knowing how it was built."""
 
 import torch
 from torch import nn
@@ -9,15 +9,15 @@ from edgeprune.network.running import seeded
 
 @torch.no_grad()
 def fresh(model: nn.Module, seed: int) -> nn.Module:
-    """A copy of a network with new weights.
+    """Copy a network with new weights.
 
-    Every module with a `reset_parameters` method gets it: the initialisation that PyTorch gives it, which for batch
-    norm resets the running statistics too. All other parameters are drawn from the normal distribution with their own
-    mean and variance. All are drawn on the CPU, so that they are the same wherever the network is. The state of the
-    global random number generators is left as it was.
+    Every module with a `reset_parameters` method is reset by it; for batch norm this resets the running statistics too.
+    All other parameters are drawn from the normal distribution with their own mean and variance. Everything is drawn on
+    the CPU, so that the weights do not depend on where the network is. The state of the global random number generators
+    is left unchanged.
 
     Args:
-        model: The network; left as it is.
+        model: The network; left unchanged.
         seed: Seed of the new weights.
     """
     renewed = host_copy(model)

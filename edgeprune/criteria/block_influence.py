@@ -1,12 +1,11 @@
-"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853): how much a unit turns what passes through it. Needs
-frames, but no labels.
+"""Block influence (ShortGPT, Men et al. 2024, arXiv 2403.03853): how much a unit changes the direction of its input.
+Needs frames, but no labels.
 
-The score is 1 minus the mean cosine between what goes into a unit and what comes out of it, for the same frame,
-flattened: 0 for a unit that changes nothing but the scale. Where code transposes or pools between two units, what goes
-into the second is what that code makes. A unit that changes the shape is compared with what a shortcut without weights
-would hand on (He et al. 2016, arXiv 1512.03385, option A): the longer of the two is averaged down to the length of the
-shorter along each axis but that of the channels, and missing channels count as zeros. Where one of the two is all
-zeros, the cosine counts as 0.
+The score is 1 minus the mean cosine between the input and the output of a unit, for the same frame, flattened: 0 for a
+unit that changes nothing but the scale. Where code transposes or pools between two units, its result is the input of
+the second unit. A unit that changes the shape is compared with the output of a shortcut without weights (He et al.
+2016, arXiv 1512.03385, option A): the longer of the two is averaged down to the length of the shorter along each axis
+except channels, and missing channels count as zeros. Where one of the two is all zeros, the cosine counts as 0.
 """
 
 import torch
@@ -26,7 +25,7 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class BlockInfluence:
-    """Scores units by how far their output points away from their input."""
+    """Scores units by the angle between their output and their input."""
 
     @torch.no_grad()
     def scores(self, subject: Subject) -> dict[int, float]:
@@ -53,7 +52,7 @@ class BlockInfluence:
 
 
 def _cosines(before: Tensor, after: Tensor) -> Tensor:
-    """Sum over frames of the cosine between what goes into a unit (n, ...) and what comes out, both of unit length."""
+    """Sum over frames of the cosine between the input of a unit (n, ...) and its output, both of unit length."""
     if before.shape == after.shape:
         cosines: Tensor = vecdot(before.flatten(1), after.flatten(1))
     else:
@@ -62,22 +61,22 @@ def _cosines(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _unit_length(activations: Tensor) -> Tensor:
-    """A float32 copy of activations (n, ...), as later layers may work in place; each frame of length 1, or 0."""
+    """Copy activations (n, ...) to float32, as later layers may work in place; frames are scaled to length 1, or 0."""
     rows = activations.flatten(1).float()
     lengths: Tensor = vector_norm(rows, dim=1, keepdim=True)
     return (rows / lengths.clamp_min(_SMALLEST)).reshape(activations.shape)
 
 
 def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Two activations of the same frames, (n, C, ...) and (n, C', ...), as rows of the same length.
+    """Bring two activations of the same frames, (n, C, ...) and (n, C', ...), to rows of the same length.
 
     Args:
-        first: What goes into a unit.
-        second: What comes out.
+        first: Input of a unit.
+        second: Output of the unit.
 
     Returns:
-        Both as (n, p): averaged down to the lesser length along each axis after the channels, an axis that only one of
-        them has being averaged away; then the channels of the smaller padded with zeros.
+        Both as (n, p): averaged down to the smaller length along each axis after the channels; an axis that only one of
+        them has is averaged away. Then the channels of the smaller are padded with zeros.
     """
     first, second = (x if x.dim() > 1 else x.unsqueeze(1) for x in (first, second))
     shared = min(first.dim(), second.dim())
@@ -91,7 +90,7 @@ def comparable(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _averaged(activations: Tensor, lengths: tuple[int, ...]) -> Tensor:
-    """Average (n, C, ...) down to (n, C, *lengths), axes beyond those to nothing."""
+    """Average (n, C, ...) down to (n, C, *lengths); any further axes are averaged away."""
     if activations.dim() > len(lengths) + 2:
         activations = activations.flatten(len(lengths) + 2).mean(dim=-1)
     for axis, length in enumerate(lengths, start=2):

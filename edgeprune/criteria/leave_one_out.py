@@ -1,9 +1,9 @@
-"""Leave one out: what the accuracy really is without a unit, before any fine-tuning. Needs labelled frames.
+"""Leave one out: the accuracy lost without a unit, before any fine-tuning. Needs labelled frames.
 
-One unit at a time is dropped, batch norm is told of what it sees now by `NORM_FRAMES` frames of the train split, and
-the network answers the validation frames. The score is the accuracy lost. Two units can lose the same number of
-frames; then the one whose loss (mean cross-entropy) grows more has the higher score: the growth is squeezed into half a
-frame, so it never outweighs one.
+One unit at a time is dropped, batch norm is re-estimated on `NORM_FRAMES` frames of the train split, and the network
+classifies the validation frames. The score is the accuracy lost. Two units can lose the same number of frames. The one
+whose loss (mean cross-entropy) grows more then has the higher score: the growth is scaled to less than half a frame, so
+that it never outweighs one.
 """
 
 import math
@@ -18,13 +18,13 @@ NORM_FRAMES = 512
 
 
 class LeaveOneOut:
-    """Scores units by the accuracy lost when they alone are dropped."""
+    """Scores units by the accuracy lost when each alone is dropped."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
         """Score every droppable unit on frames of the validation split.
 
         Raises:
-            ModelError: A unit cannot be dropped, or the network's answers are not finite before any is.
+            ModelError: A unit cannot be dropped, or the outputs of the unpruned network are not finite.
         """
         units = droppable(subject)
         frames = spread(subject.validation, FRAMES, subject.seed)

@@ -1,9 +1,9 @@
 """Linear classifier probes (Alain & Bengio 2016, arXiv 1610.01644; for layer pruning Chen & Zhao 2018, TPAMI,
-doi 10.1109/TPAMI.2018.2874634): how much easier a unit makes it to tell the classes apart. Needs labelled frames.
+doi 10.1109/TPAMI.2018.2874634): how much a unit improves linear separability. Needs labelled frames.
 
 A linear classifier is fitted to each unit's output on train frames, by ridge regression onto one-hot labels. The score
-of a unit is its validation accuracy, minus that of one fitted to what goes into the unit. Both are averaged down to at
-most `FEATURES` numbers a frame, and standardised.
+of a unit is its validation accuracy, minus that of a classifier fitted to the unit's input. Both are averaged down to
+at most `FEATURES` numbers a frame, and standardised.
 """
 
 import torch
@@ -53,7 +53,7 @@ class LinearProbe:
 
 
 def _features(subject: Subject, frames: Labelled) -> list[tuple[Tensor, Tensor]]:
-    """What goes into each unit and what comes out, pooled: twice (n, at most FEATURES) each, in main memory."""
+    """Input and output of each unit, pooled: twice (n, at most FEATURES) each, in main memory."""
     model, parts = subject.model, batches(frames)
     found = []
     with evaluating(model), subject.progress.track("linear probe", len(parts)) as advance:
@@ -73,7 +73,7 @@ def _features(subject: Subject, frames: Labelled) -> list[tuple[Tensor, Tensor]]
 def pooled(activations: Tensor) -> Tensor:
     """Average activations (n, C, ...) down to (n, at most FEATURES).
 
-    Channels are kept apart as far as they fit, and what is left goes to equal stretches of all that follows them.
+    Channels are kept separate as far as they fit; the remaining features cover equal stretches of the other axes.
     """
     shape = activations.shape if activations.dim() > 1 else (len(activations), 1)
     image = activations.float().reshape(shape[0], 1, shape[1], -1)

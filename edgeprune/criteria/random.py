@@ -7,7 +7,7 @@ from edgeprune.protocols import Subject
 
 
 class Random:
-    """Scores units by numbers drawn evenly from 0 to 1."""
+    """Scores units by uniform random numbers from 0 to 1."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
         """Score every droppable unit; the same seed gives the same scores."""

@@ -1,8 +1,9 @@
-"""SR-init (Tang et al. 2023, arXiv 2303.07677): how much accuracy is lost when a unit's weights are random again. Needs
+"""SR-init (Tang et al. 2023, arXiv 2303.07677): the accuracy lost when a unit's weights are re-initialised. Needs
 labelled frames.
 
-The weights that dropping a unit would remove are initialised again, with the statistics of the batch norm beside them;
-all else stays. The score is the accuracy on validation frames before, minus the mean accuracy over `REPEATS` seeds.
+The weights that dropping a unit would remove are re-initialised, with the statistics of the batch norm beside them;
+everything else stays. The score is the accuracy on validation frames before, minus the mean accuracy over `REPEATS`
+seeds.
 """
 
 import torch
@@ -18,7 +19,7 @@ REPEATS = 3
 
 
 class Reinit:
-    """Scores units by the accuracy lost when they are initialised again."""
+    """Scores units by the accuracy lost when they are re-initialised."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
         """Score every droppable unit on frames of the validation split."""

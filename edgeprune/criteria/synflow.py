@@ -1,4 +1,4 @@
-"""SynFlow (Tanaka et al. 2020): how much of the signal that can flow through the network flows through a unit. Needs
+"""SynFlow (Tanaka et al. 2020): the share of the network's synaptic flow that passes through a unit. Needs
 no data.
 
 A unit's score is the sum of |∂R/∂w · w| over the parameters that dropping it would remove, so a residual unit is judged
@@ -17,7 +17,7 @@ class SynFlow:
         """Score every droppable unit.
 
         Raises:
-            ModelError: The flow is beyond double precision.
+            ModelError: The flow exceeds double precision.
         """
         model = subject.model
         flows = synaptic_flow(model, magnitudes(model), subject.shape)

@@ -1,12 +1,11 @@
-"""The selection of arXiv 2406.07929: of all ways to keep m units of a segment, the one of least synaptic flow. Needs no
+"""Selection of arXiv 2406.07929: among all ways to keep m units of a segment, the one of least synaptic flow. Needs no
 data.
 
-For a set of units, the probe is a network of the same architecture, initialised afresh, into which the trained weights
-of these units are copied, shortcuts and batch norm included; every set begins with the same fresh probe. Its score is
-Σ |∂R/∂w · w| over all its parameters, and the smaller the better. Where the network allows, the best of all sets of a
-segment is found without looking at each, see `_fronts`; where not, every set is evaluated. Batch norm is in evaluation
-mode, and its running means count as zero: they are subtracted, and everything else that magnitudes do in a network adds
-to the flow.
+For a set of units, the probe is a freshly initialised network of the same architecture into which the trained weights
+of these units are copied, shortcuts and batch norm included. Every set starts from the same fresh probe. Its score is
+Σ |∂R/∂w · w| over all its parameters; smaller is better. Where the network allows, the best set of a segment is found
+without evaluating each, see `_synflow.fronts`; otherwise every set is evaluated. Batch norm is in evaluation mode, and
+its running means count as zero: they are subtracted, while everything else in a network of magnitudes adds to the flow.
 """
 
 import math
@@ -52,7 +51,7 @@ class Probe:
         """Synaptic flow of the probe with the trained weights of some units.
 
         Raises:
-            ModelError: It is beyond double precision.
+            ModelError: It exceeds double precision.
         """
         state = dict(self.fresh)
         for unit in units:
@@ -64,20 +63,20 @@ class SynFlowSearch:
     """Keeps in each segment the set of units whose probe has the least synaptic flow."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
-        """Minus the synaptic flow of a probe with that unit alone trained, for every droppable unit.
+        """Score every droppable unit by minus the synaptic flow of a probe in which that unit alone is trained.
 
         Raises:
-            ModelError: The flow is beyond double precision.
+            ModelError: The flow exceeds double precision.
         """
         probe = Probe(subject)
         return {index: -probe.score([index]) for index in probe.trained}
 
     def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
-        """The best set of each segment, in each the one of least score; exact up to rounding.
+        """Choose the set of least score in each segment; exact up to rounding.
 
         Raises:
-            ConfigError: There are too many sets for a network that must be judged set by set.
-            ModelError: The flow is beyond double precision.
+            ConfigError: There are too many sets for a network that must be evaluated set by set.
+            ModelError: The flow exceeds double precision.
         """
         probe = Probe(subject)
         kept: set[int] = set()
@@ -92,7 +91,7 @@ class SynFlowSearch:
 
 
 def _best(probe: Probe, units: list[int], count: int, subject: Subject) -> tuple[list[int], str]:
-    """The best set of a segment, and in words what it is the best of."""
+    """Find the best set of a segment, and say in words among which sets it is the best."""
     sets = math.comb(len(units), count)
     what = f"best of {sets:,} sets of {count} of {len(units)} units"
     try:
@@ -119,7 +118,7 @@ def _best(probe: Probe, units: list[int], count: int, subject: Subject) -> tuple
 
 
 def _by_enumeration(probe: Probe, units: list[int], count: int, subject: Subject) -> list[int]:
-    """The set of least score, the first of equals."""
+    """Find the set of least score, the first of equals."""
     best, lowest = list(units[:count]), math.inf
     with subject.progress.track("synflow search", math.comb(len(units), count)) as advance:
         for chosen in combinations(units, count):

@@ -2,8 +2,8 @@
 unit's weights. Needs labelled frames.
 
 The score is Σ |g · w| over the parameters that dropping the unit would remove, g being the gradient of the mean
-cross-entropy of one batch; averaged over batches. To first order |g · w| is what setting one weight to zero changes; a
-whole unit is no small change, so the sum ranks units rather than telling what they cost.
+cross-entropy of one batch, averaged over batches. To first order |g · w| is the change from setting one weight to zero.
+A whole unit is not a small change, so the sum ranks units rather than predicting the loss.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Units kept at even distances over each segment: a baseline that looks at nothing but places. Needs no data."""
+"""Evenly spaced units in each segment: a baseline that depends on positions alone. Needs no data."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ class Uniform:
     """Keeps evenly spaced units."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
-        """Score every droppable unit by its place in an order in which each next unit is far from those before it.
+        """Score every droppable unit by an order in which each next unit is far from those before it.
 
-        The first is the one in the middle of the chain, the next the one whose nearest neighbour among those before it
-        and the ends is farthest, the earlier of equals.
+        The first is in the middle of the chain. The next is the unit whose nearest neighbour among the earlier ones and
+        the ends is farthest; ties go to the earlier unit.
         """
         units = [unit.index for unit in droppable(subject)]
         taken = {-1, len(units)}

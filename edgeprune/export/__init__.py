@@ -1,4 +1,4 @@
-"""From a network to an ONNX file that is proven to compute the same: export, simplify, check."""
+"""Export of a network to an ONNX file that is verified to compute the same: export, simplify, check."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -54,36 +54,36 @@ def export(
 ) -> OnnxModel:
     """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
 
-    In float32 the file must give every frame the class that torch gives it; in a lower precision it must answer with
-    finite numbers, and the record says how often the class is the same. A network whose answers do not hang on the gain
-    of the receiver must keep that, from a millionth to a million times the gain of the frames.
+    In float32 the file must give every frame the class that torch gives it. In a lower precision its outputs must be
+    finite, and the record says how often the class is the same. A network whose outputs do not depend on the gain of
+    the receiver must keep that property, from a millionth to a million times the gain of the frames.
 
-    The file appears whole and checked, or not at all; one that was there before stays until then. `nodes` of the record
-    counts the operators of the finished graph, where batch norms have become part of the convolutions before them.
+    The file appears whole and checked, or not at all; an earlier file remains until then. `nodes` of the record counts
+    the operators of the finished graph, in which batch norms have been merged into the convolutions before them.
 
     Args:
-        model: Takes normalised frames (N, C, L); left as it is.
-        spec: What it is fed; the normalisation becomes part of the graph.
+        model: Network that takes normalised frames (N, C, L); left unchanged.
+        spec: Input of the network; the normalisation becomes part of the graph.
         iq: Raw frames (N, C, L) to check the file on, N > 0.
-        target: Says the opset, and whether the batch is dynamic or static.
+        target: Target that sets the opset, and whether the batch is dynamic or static.
         path: The file to write.
-        metadata: Goes into the file's `metadata_props`, beside `edgeprune_version`, `normalisation` and `exporter`.
-        progress: Told of each step, of simplifiers that failed and of ties.
+        metadata: Entries for the file's `metadata_props`, beside `edgeprune_version`, `normalisation` and `exporter`.
+        progress: Notified of each step, of simplifiers that failed and of ties.
         batch_size: The fixed number of frames in a batch, for a target whose batch is static.
         precision: Precision of weights and arithmetic; input and output are always float32.
-        calibration: What int8 finds its scales with; needed for that alone.
-        bound: Most accuracy that a lower precision may cost. To hold it, int8 keeps its most sensitive operators in
-            fp16 where the target runs that, else in float32. Whether it holds is in the record.
-        time_limit_s: How long each simplifier may take.
-        simplifiers: Which to try, in order; without one that succeeds the graph stays as it was exported.
+        calibration: Frames and method for the scales of int8; required only for int8.
+        bound: Largest accuracy that a lower precision may cost. To meet it, int8 keeps its most sensitive operators in
+            fp16 where the target supports it, otherwise in float32. The record says whether it is met.
+        time_limit_s: Time limit of each simplifier.
+        simplifiers: Simplifiers to try, in order; if none succeeds the graph stays as exported.
 
     Returns:
-        The record of the file, its path relative to the folder it is in.
+        The record of the file, its path relative to its folder.
 
     Raises:
-        ModelError: The network cannot be run or exported, or the file does not compute what torch does.
+        ModelError: The network cannot be run or exported, or the file does not compute the same as torch.
         DataError: The frames do not fit the network.
-        ConfigError: The place cannot be written.
+        ConfigError: The file cannot be written.
     """
     iq = fitting(iq, spec)
     watched = progress or NullProgress()
@@ -132,10 +132,10 @@ def _record(path: Path, exporter: str, simplified: Simplification, agreement: Ag
 
 @contextlib.contextmanager
 def _workbench(path: Path) -> Iterator[Path]:
-    """A folder beside `path` for unfinished files, gone afterwards.
+    """Folder beside `path` for unfinished files, removed afterwards.
 
     Raises:
-        ConfigError: It cannot be made or written, whatever a library made of that.
+        ConfigError: It cannot be created or written, whatever error a library raises for that.
     """
     with begun_folder(path.parent) as folder:
         try:

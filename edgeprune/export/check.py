@@ -1,4 +1,4 @@
-"""Whether an exported network still computes what torch computes, on real frames."""
+"""Check that an exported network computes the same as torch, on real frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _NAMED_FRAMES = 5
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two sets of logits that agree.
+    """Agreement of two sets of logits.
 
     Attributes:
-        frames: How many frames were compared.
+        frames: Number of frames compared.
         max_abs_difference: Largest difference of one logit.
-        tolerance: What was allowed of it.
-        tied: Frames whose classes differ only because the reference itself does not tell the two apart.
+        tolerance: Largest difference allowed.
+        tied: Frames whose classes differ only because the reference itself does not separate the two.
     """
 
     frames: int
@@ -37,7 +37,7 @@ class Agreement:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What should be known of it beside the figures: one line if there are ties, else none."""
+        """Remarks beside the figures: one line if there are ties, otherwise none."""
         if not self.tied:
             return ()
         what = "get another class, between two that torch itself does not tell apart"
@@ -48,8 +48,8 @@ def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.N
     """Compare an ONNX file in ONNX Runtime with the network in torch, both on the CPU in float32.
 
     Args:
-        model: Takes normalised frames; left as it is.
-        spec: What it is fed.
+        model: Network that takes normalised frames; left unchanged.
+        spec: Input of the network.
         path: The exported file.
         iq: Raw frames (N, C, L).
 
@@ -66,11 +66,11 @@ def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.N
 
 
 def onnx_logits(path: Path, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Logits (N, classes) of raw frames (N, C, L), by ONNX Runtime on the CPU.
+    """Compute the logits (N, classes) of raw frames (N, C, L), by ONNX Runtime on the CPU.
 
-    A file of dynamic batch is run on the first frame alone and on the rest in large batches, so that a batch size the
-    exporter baked in shows. One of static batch is run on full batches, the last one filled up with copies of its
-    last frame.
+    A file with a dynamic batch is run on the first frame alone and on the rest in large batches, which reveals a batch
+    size that the exporter fixed. A file with a static batch is run on full batches, the last one padded with copies of
+    its last frame.
 
     Raises:
         ModelError: ONNX Runtime cannot load or run the file.
@@ -91,11 +91,11 @@ def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) 
     """Compare two computations of the same logits, both (N, classes).
 
     They agree when no logit differs by more than `LOGIT_TOLERANCE` of the largest magnitude among the reference's
-    logits, and every frame gets the same class. A frame that gets another class is a tie, and accepted as one, only
-    if the reference's own logits of the two classes are within `TIE_TOLERANCE` of that magnitude, which is what
-    float32 rounding amounts to over a hundred layers: the reference then has no preference to preserve. That bound
-    must be far below the first: two computations within a tolerance can disagree on any frame whose margin is below
-    twice that tolerance, so a tie rule as wide as the tolerance would excuse every disagreement.
+    logits, and every frame gets the same class. A frame that gets another class is accepted as a tie only if the
+    reference's own logits of the two classes are within `TIE_TOLERANCE` of that magnitude, the size of float32 rounding
+    over a hundred layers: the reference then has no preference to preserve. The tie tolerance must be far below the
+    first. Two computations within a tolerance can disagree on any frame whose margin is below twice that tolerance, so
+    a tie rule as wide as the tolerance would excuse every disagreement.
 
     Raises:
         ModelError: They do not agree, or are not finite; the message has the figures.
@@ -123,7 +123,7 @@ def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) 
 
 
 def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> Iterator[npt.NDArray[np.float32]]:
-    """The frames in batches, each read when it is wanted where they are in a file."""
+    """Split the frames into batches, each read on demand where they are in a file."""
     first, size = (1, BATCH_SIZE) if fixed is None else (fixed, fixed)
     bounds = [0, *range(first, len(iq), size), len(iq)]
     for start, stop in pairwise(bounds):
@@ -133,6 +133,6 @@ def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> Iterator[npt.NDA
 
 
 def _some(frames: npt.NDArray[np.int64], total: int) -> str:
-    """How many frames, and the first of them: '7 of 100 frames (3, 5, 8, 13, 21, ...)'."""
+    """Describe how many frames, with the first of them: '7 of 100 frames (3, 5, 8, 13, 21, ...)'."""
     named = ", ".join(str(frame) for frame in frames[:_NAMED_FRAMES])
     return f"{len(frames)} of {total} frames ({named}{', ...' if len(frames) > _NAMED_FRAMES else ''})"

@@ -1,7 +1,7 @@
-"""Which operators of an int8 file must not be in eight bits for it to be accurate enough.
+"""Search for the operators of an int8 file that must stay in a wider type for it to be accurate enough.
 
-Every operator is quantised alone, and what that does to the answers ranks them; then as few of the worst as hold the
-bound are kept in a wider type, found by bisection.
+Every operator is quantised alone, and its effect on the outputs ranks it. As few of the worst operators as meet the
+bound are then kept in a wider type, found by bisection.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ Logits = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Bound:
-    """How much accuracy a lower precision may cost.
+    """Bound on the accuracy that a lower precision may cost.
 
     Attributes:
         iq: Raw frames (N, C, L) of the validation split.
         labels: Labels of the frames, (N,).
-        max_drop: Most top-1 that may be lost on them to the file in float32, 0..1.
+        max_drop: Largest top-1 that may be lost on them relative to the float32 file, 0..1.
     """
 
     iq: npt.NDArray[np.float32]
@@ -44,7 +44,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Kept:
-    """The operators kept out of eight bits, the top-1 lost all the same, and the ranking they were taken from."""
+    """Operators kept out of eight bits, the top-1 that is still lost, and the ranking they were taken from."""
 
     operators: tuple[str, ...]
     drop: float
@@ -53,13 +53,13 @@ class Kept:
 
 @dataclass
 class Search:
-    """The search for the operators to keep in one network.
+    """Search for the operators to keep in one network.
 
     Attributes:
         source: The float32 file.
         ranges: Ranges of its activations.
-        bound: What must hold.
-        write: Writes the file that keeps some operators, and returns where it is.
+        bound: Bound to meet.
+        write: Writes the file that keeps some operators, and returns its path.
     """
 
     source: Path
@@ -72,7 +72,7 @@ class Search:
         self._before = onnx_logits(self.source, self.bound.iq)
 
     def run(self) -> Kept:
-        """The fewest operators that hold the bound; where none do, those of the tried that come nearest."""
+        """Find the fewest operators that meet the bound; if none do, those among the tried that come nearest."""
         whole = Kept((), self._drop(()))
         if whole.drop <= self.bound.max_drop:
             return whole
@@ -94,7 +94,7 @@ class Search:
         return Kept(found.operators, found.drop, ranking)
 
     def ranking(self) -> tuple[Sensitivity, ...]:
-        """What it costs to quantise each operator alone, the dearest first."""
+        """Measure the cost of quantising each operator alone, highest first."""
         iq, before = self.bound.iq[:RANKED_FRAMES], self._before[:RANKED_FRAMES]
         found = []
         with begun_folder(self.source.parent) as folder:

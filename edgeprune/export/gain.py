@@ -1,7 +1,8 @@
-"""Receiver gain, which is not known beforehand: what a network owes to its normalisation, and whether a file keeps it.
+"""Receiver gain, which is unknown beforehand: the operators of the normalisation, and whether a file preserves it.
 
-A normalised network answers alike at any gain. So must its file in any precision: whatever still grows with the gain
-stays in float32, where squares of the faintest samples do not vanish and those of the loudest do not overflow.
+The outputs of a normalised network do not depend on the gain. The same must hold for its file in any precision. All
+tensors that still grow with the gain therefore stay in float32, where the squares of the faintest samples do not
+underflow and those of the loudest do not overflow.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ _MOST_LOST = 0.02  # of the frames: those whose class rounding decides
 
 
 def before_weights(inner: GraphProto) -> tuple[str, ...]:
-    """Operators between the input and the first one on each way that holds weights.
+    """Operators between the input and the first operator with weights on each path.
 
     Weights are floating-point tensors of several numbers; the axes of a reduction are integers.
     """
@@ -48,9 +49,9 @@ def before_weights(inner: GraphProto) -> tuple[str, ...]:
 def normalising(model: ModelProto, iq: Floats) -> frozenset[str]:
     """Operators that make up the normalisation, by name.
 
-    They are those before the first weights, and those that read or make a tensor that grows with the gain where the
-    answers do not: a network may normalise what its first layers made of raw samples. Only larger gains tell; at
-    smaller ones a network without normalisation answers alike too, by its biases alone.
+    They are those before the first weights, and those that read or make a tensor that grows with the gain while the
+    outputs do not: a network may normalise after its first layers. Only larger gains are conclusive; at smaller ones
+    the outputs of a network without normalisation may not change either, because only its biases remain.
 
     Args:
         model: A graph in float32 whose operators have names.
@@ -76,20 +77,20 @@ def normalising(model: ModelProto, iq: Floats) -> frozenset[str]:
 
 
 def scaled(iq: Floats, gain: float) -> Floats:
-    """The frames as a receiver of another gain would have them."""
+    """Scale frames as a receiver with another gain would."""
     return iq * np.float32(gain)
 
 
 def check_gains(reference: Callable[[Floats], Floats], path: Path, iq: Floats) -> tuple[GainCheck, ...]:
-    """Hold a float32 file against the network at every gain of `GAINS`; gains at which the network fails are left out.
+    """Compare a float32 file with the network at every gain of `GAINS`; gains at which the network fails are left out.
 
     Args:
-        reference: Gives the network's own logits (N, classes) of raw frames.
+        reference: Computes the network's own logits (N, classes) of raw frames.
         path: The exported file.
         iq: Raw frames (N, C, L), of which 256 are used.
 
     Raises:
-        ModelError: They disagree at a gain at which the network answers as it does at the frames' own.
+        ModelError: They disagree at a gain at which the network's outputs equal those at the frames' own gain.
     """
     frames = _some(iq)
     usual, found = reference(frames), []
@@ -108,18 +109,18 @@ def check_gains(reference: Callable[[Floats], Floats], path: Path, iq: Floats) -
 
 
 def check_lower(source: Path, target: Path, iq: Floats, precision: str) -> tuple[GainCheck, ...]:
-    """Hold a file of lower precision against the float32 one at every gain of `GAINS`.
+    """Compare a file of lower precision with the float32 file at every gain of `GAINS`.
 
-    Where float32 answers as it does at the frames' own gain, the lower precision must do as well as it does there.
+    Where float32 gives the same outputs as at the frames' own gain, the lower precision must also be as good as there.
 
     Args:
         source: The float32 file.
-        target: The other.
+        target: The other file.
         iq: Raw frames (N, C, L), of which 256 are used.
         precision: Precision of the other file, for the message.
 
     Raises:
-        ModelError: At some gain it does worse, or gives NaN or infinity.
+        ModelError: At some gain it is worse, or gives NaN or infinity.
     """
     frames = _some(iq)
     usual = onnx_logits(source, frames)

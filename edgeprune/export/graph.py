@@ -1,4 +1,4 @@
-"""What an ONNX graph says of itself, and what is taken out of it before it is handed on."""
+"""Properties of an ONNX graph, and the removal of what should not be shipped."""
 
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +13,7 @@ Port = tuple[str, int, tuple[int | None, ...]]
 
 
 def opsets(model: ModelProto) -> dict[str, int]:
-    """Opset of every operator domain the graph imports; the default domain is the empty name."""
+    """Opset of every operator domain that the graph imports; the default domain is the empty name."""
     return {("" if entry.domain == "ai.onnx" else entry.domain): entry.version for entry in model.opset_import}
 
 
@@ -37,7 +37,7 @@ def operators(model: ModelProto) -> int:
 
 
 def declare_ports(model: ModelProto, batch_size: int | None, frame: tuple[int, int], classes: int) -> None:
-    """State the shapes of input and output, which an exporter may leave open: (N, C, L) and (N, classes).
+    """Set the shapes of input and output, which an exporter may leave open: (N, C, L) and (N, classes).
 
     Args:
         model: Changed in place; has one input and one output.
@@ -51,21 +51,21 @@ def declare_ports(model: ModelProto, batch_size: int | None, frame: tuple[int, i
 
 
 def set_metadata(model: ModelProto, metadata: Mapping[str, str]) -> None:
-    """Make `metadata` all that the file carries as metadata, in place."""
+    """Replace the metadata of the file, in place."""
     del model.metadata_props[:]
     helper.set_model_props(model, dict(metadata))
 
 
 def metadata(model: ModelProto) -> dict[str, str]:
-    """The file's metadata."""
+    """Metadata of the file."""
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def tidy(model: ModelProto) -> None:
-    """Drop what exporters leave for debugging, in place, and declare the oldest file version that will do.
+    """Remove what exporters leave for debugging, in place, and declare the oldest sufficient file version.
 
-    Exporters note for every node the line of source that made it, with the paths of the machine they ran on. The
-    oldest IR version that holds the opset is what most runtimes of that opset can read.
+    Exporters record for every node the source line that made it, with paths of the machine they ran on. The oldest IR
+    version that supports the opset is readable by most runtimes of that opset.
     """
     model.doc_string = ""
     for graph in _graphs(model.graph):
@@ -78,7 +78,7 @@ def tidy(model: ModelProto) -> None:
 
 
 def validate(model: ModelProto) -> None:
-    """Check the graph against the ONNX specification, with the shapes it implies.
+    """Check the graph against the ONNX specification, including its inferred shapes.
 
     Raises:
         onnx.checker.ValidationError: An operator, attribute or name is wrong.

@@ -1,8 +1,8 @@
 """FP16: weights and arithmetic in half precision, input and output in float32.
 
-What would not survive stays in float32: the normalisation of raw samples, whatever their gain (`gain.py`), and every
-operator whose numbers are near or above the largest half, or all so small that halves have no digits left for them. The
-precision is in the types of the graph, so that every version of TensorRT and ONNX Runtime reads the same from it.
+Some operators stay in float32: the normalisation of raw samples, whatever their gain (`gain.py`), and every operator
+whose values are near or above the largest half, or all so small that halves lose their digits. The precision is in the
+types of the graph, so that every version of TensorRT and ONNX Runtime reads the same from it.
 """
 
 from collections.abc import Collection
@@ -23,9 +23,9 @@ from edgeprune.export.network import first_cause
 from edgeprune.export.tensors import Tensors
 
 LARGEST = 65504.0
-"""The largest finite half."""
+"""Largest finite half."""
 FAINT = 2.0**-8
-"""64 times the smallest half that has all its digits."""
+"""64 times the smallest half with full precision."""
 _HEADROOM = 2.0
 
 
@@ -37,8 +37,8 @@ def convert(
     Args:
         source: A checked float32 file.
         target: The file to write.
-        iq: Raw frames (N, C, L), from which the range of every tensor is found.
-        only: Names of the operators to convert; None for all that survive it.
+        iq: Raw frames (N, C, L), from which the range of every tensor is measured.
+        only: Names of the operators to convert; None for all that can be.
 
     Returns:
         Names of the operators that stay in float32.
@@ -68,10 +68,10 @@ def convert(
 
 
 def _without_detours(model: ModelProto, kept: Collection[str]) -> ModelProto:
-    """The converter's graph in order, without casts to half and back between tensors that stay in float32.
+    """Clean the converter's graph: in order, and without casts to half and back between tensors that stay in float32.
 
-    The converter makes every input half and puts such a pair around each operator that stays; raw samples would lose
-    digits that way that nothing gives back.
+    The converter makes every input half and puts such a pair around each operator that stays, which loses digits of
+    the raw samples.
     """
     makers = {name: node for node in model.graph.node for name in node.output}
     wide = {value.name for value in model.graph.input}
@@ -104,7 +104,7 @@ def _without_detours(model: ModelProto, kept: Collection[str]) -> ModelProto:
 
 
 def _out_of_range(model: ModelProto, iq: npt.NDArray[np.float32]) -> list[str]:
-    """Operators that halves do not serve.
+    """Operators whose range does not fit half precision.
 
     They have a weight or, on these frames, an input or output too near the largest half; or an input or output whose
     largest value is so small that most others would lose their digits.
@@ -133,6 +133,6 @@ def tensor_ranges(model: ModelProto, iq: npt.NDArray[np.float32]) -> dict[str, f
 
 
 def _name_all(inner: GraphProto) -> None:
-    """Give every operator a name of its own, in place; the converter goes by names."""
+    """Give every operator a unique name, in place; the converter refers to operators by name."""
     for number, node in enumerate(inner.node):
         node.name = f"{node.op_type}_{number}"

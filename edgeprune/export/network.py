@@ -1,4 +1,4 @@
-"""A network as it is deployed: on the CPU, in evaluation mode, with its normalisation in front."""
+"""Network as it is deployed: on the CPU, in evaluation mode, with its normalisation in front."""
 
 import contextlib
 import io
@@ -24,11 +24,11 @@ BATCH_SIZE = 256
 
 
 class RawSampleNetwork(nn.Module):
-    """A network that reads raw samples.
+    """Network that takes raw samples.
 
     Args:
-        network: Takes normalised frames (N, C, L).
-        normalisation: How raw frames become those.
+        network: Network that takes normalised frames (N, C, L).
+        normalisation: Normalisation of raw frames.
     """
 
     def __init__(self, network: nn.Module, normalisation: Literal["rms", "none"]) -> None:
@@ -37,13 +37,13 @@ class RawSampleNetwork(nn.Module):
         self.normalisation: Literal["rms", "none"] = normalisation
 
     def forward(self, iq: Tensor) -> Tensor:
-        """Logits (N, classes) of raw frames (N, C, L)."""
+        """Compute logits (N, classes) of raw frames (N, C, L)."""
         logits: Tensor = self.network(normalise(iq, self.normalisation))
         return logits
 
 
 def on_raw_samples(model: nn.Module, spec: InputSpec) -> RawSampleNetwork:
-    """A copy of the model that reads raw samples, float32 on the CPU in evaluation mode; the model stays as it is.
+    """Copy the model as one that takes raw samples, float32 on the CPU in evaluation mode; the model is left unchanged.
 
     Raises:
         ModelError: The model cannot be copied.
@@ -56,10 +56,10 @@ def on_raw_samples(model: nn.Module, spec: InputSpec) -> RawSampleNetwork:
 
 
 def torch_logits(network: RawSampleNetwork, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Logits (N, classes) of raw frames (N, C, L), by torch.
+    """Compute logits (N, classes) of raw frames (N, C, L), by torch.
 
     Raises:
-        ModelError: The network cannot read such frames, or answers with anything but one row of logits a frame.
+        ModelError: The network cannot run on such frames, or returns anything but one row of logits a frame.
     """
     parts = []
     with torch.inference_mode():
@@ -78,10 +78,10 @@ def torch_logits(network: RawSampleNetwork, iq: npt.NDArray[np.float32]) -> npt.
 
 
 def fitting(iq: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.float32]:
-    """The frames as a contiguous float32 array (N, C, L).
+    """Convert the frames to a contiguous float32 array (N, C, L).
 
     Raises:
-        DataError: There are none, or they are not what the network is fed.
+        DataError: There are none, or they do not fit the network's input.
     """
     if iq.ndim != 3 or iq.shape[1:] != (spec.channels, spec.length) or not len(iq):
         allowed = f"(N, {spec.channels}, {spec.length}) with N > 0"
@@ -90,7 +90,7 @@ def fitting(iq: npt.NDArray[np.float32], spec: InputSpec) -> npt.NDArray[np.floa
 
 
 def first_cause(error: BaseException) -> str:
-    """What began a chain of errors, in one line of at most 200 characters."""
+    """First cause in a chain of errors, in one line of at most 200 characters."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -106,10 +106,10 @@ _CHATTY_LOGGERS = ("", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep warnings, logs and prints from the user: whether it did well is checked afterwards.
+    """Hide warnings, logs and prints from the user: the result is checked afterwards.
 
-    The TorchScript exporter dumps its graph on standard output, from C++, when it fails; `--json` promises one object
-    there.
+    When it fails, the TorchScript exporter dumps its graph on standard output, from C++; `--json` promises a single
+    object there.
     """
     loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -1,10 +1,10 @@
-"""A network as an ONNX file, its normalisation inside, at exactly the opset that is asked for.
+"""Network as an ONNX file, its normalisation included, at exactly the requested opset.
 
-torch has two exporters and neither does every opset. The one on torch.export writes opsets from 18 and leaves older
-ones to a version converter that lacks most of the way down; the one on TorchScript is deprecated, but writes every
-opset up to 20 itself. So the native exporter of an opset goes first, the other with a conversion after it, and what
-comes out is believed only after it was checked: its operators, opset and shapes, and its logits for a batch size it
-was not traced with.
+torch has two exporters, and neither supports every opset. The one based on torch.export writes opsets from 18 and
+leaves older ones to a version converter that lacks most of the way down. The one based on TorchScript is deprecated,
+but writes every opset up to 20 itself. So the native exporter of an opset is tried first, then the other with a
+conversion. The result is accepted only after checks: its operators, opset and shapes, and its logits for a batch size
+it was not traced with.
 """
 
 from collections.abc import Mapping
@@ -31,20 +31,20 @@ _NEWEST_OF_TORCHSCRIPT = 20
 
 @dataclass(frozen=True)
 class Route:
-    """One way to a file: which of torch's exporters writes it, at which opset, before any conversion."""
+    """Way to export a file: which of torch's exporters writes it, at which opset, before any conversion."""
 
     exporter: Literal["torch.export", "TorchScript"]
     opset: int
 
     def describe(self, opset: int) -> str:
-        """The route to a file of `opset`, in words."""
+        """Describe the route to a file of `opset` in words."""
         converted = "" if self.opset == opset else f", converted to {opset}"
         return f"{self.exporter} at opset {self.opset}{converted}"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the file must be.
+    """Required properties of the file.
 
     Attributes:
         opset: Opset of the default ONNX domain.
@@ -60,7 +60,7 @@ class Wanted:
 
     @property
     def ports(self) -> tuple[graph.Port, ...]:
-        """Input and output as the graph must declare them."""
+        """Input and output that the graph must declare."""
         floats = onnx.TensorProto.FLOAT
         return (
             (graph.INPUT, floats, (self.batch_size, *self.frame)),
@@ -69,7 +69,7 @@ class Wanted:
 
 
 def routes(opset: int) -> tuple[Route, ...]:
-    """The ways to a file of `opset`, the best first, in an order that hangs on nothing else: two networks compare."""
+    """Routes to a file of `opset`, the best first; their order depends on nothing else, so networks are comparable."""
     by_export = Route("torch.export", max(opset, _OLDEST_OF_TORCH_EXPORT))
     by_script = Route("TorchScript", min(opset, _NEWEST_OF_TORCHSCRIPT))
     return (by_script, by_export) if opset < _OLDEST_OF_TORCH_EXPORT else (by_export, by_script)
@@ -87,18 +87,18 @@ def export_onnx(
     """Write a network as ONNX: input `iq` float32 (N, C, L) of raw samples, output `logits` float32 (N, classes).
 
     Args:
-        model: Takes normalised frames (N, C, L); left as it is.
-        spec: What it is fed; its normalisation becomes part of the graph.
+        model: Network that takes normalised frames (N, C, L); left unchanged.
+        spec: Input of the network; its normalisation becomes part of the graph.
         path: The file to write.
         opset: Exact opset of the default ONNX domain.
         batch_size: Fixed N, or None for any number of frames.
-        metadata: Goes into the file's `metadata_props`, beside `exporter`, the way it was made.
+        metadata: Entries for the file's `metadata_props`, beside `exporter`, the route by which it was made.
 
     Returns:
-        The way it was made, in words.
+        The route by which it was made, in words.
 
     Raises:
-        ModelError: The network cannot be run, or no exporter makes such a file of it.
+        ModelError: The network cannot be run, or no exporter can write such a file.
     """
     network = on_raw_samples(model, spec)
     frame = (spec.channels, spec.length)
@@ -130,7 +130,7 @@ def export_onnx(
 
 
 def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route: Route, *, dynamic: bool) -> None:
-    """Let one of torch's exporters write its file."""
+    """Export with one of torch's exporters."""
     with quietly():
         if route.exporter == "torch.export":
             torch.onnx.export(
@@ -159,7 +159,7 @@ def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route:
 
 
 def _finish(model: ModelProto, wanted: Wanted) -> ModelProto:
-    """Bring what an exporter wrote to the form that is wanted, and check that it has it.
+    """Bring an exported model to the required form, and check it.
 
     Raises:
         ModelError: It has another opset, foreign operators, or other inputs and outputs.
@@ -179,10 +179,10 @@ def _finish(model: ModelProto, wanted: Wanted) -> ModelProto:
 
 
 def _converted(model: ModelProto, opset: int) -> ModelProto:
-    """The model at another opset.
+    """Convert the model to another opset.
 
-    The converter carries `noop_with_empty_axes` down to opsets whose reductions do not have it; 0 is what its absence
-    means.
+    The converter carries `noop_with_empty_axes` down to opsets whose reductions do not have it; 0 is equivalent to
+    its absence.
     """
     for node in model.graph.node:
         kept = [entry for entry in node.attribute if (entry.name, entry.i) != ("noop_with_empty_axes", 0)]

@@ -1,4 +1,4 @@
-"""A checked float32 file in a lower precision, and what that costs."""
+"""Conversion of a checked float32 file to a lower precision, and its cost."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,14 +18,14 @@ from edgeprune.records.pruning import OnnxModel, Quantisation
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the scales of int8 are found with.
+    """Calibration data and method for the scales of int8.
 
     Attributes:
         iq: Raw frames (N, C, L), never of the test split.
-        method: How the range of an activation is chosen.
-        source: Where the frames come from, for the record.
+        method: Method that sets the range of an activation.
+        source: Origin of the frames, for the record.
         sha256: SHA-256 of the frames or their file, for the record.
-        keep: Operators that are kept out of eight bits without a search, as one found for another batch.
+        keep: Operators that stay out of eight bits without a search, such as those found for another batch.
     """
 
     iq: npt.NDArray[np.float32]
@@ -40,10 +40,10 @@ class Lowering:
     """To which precision, and what it may cost.
 
     Attributes:
-        precision: The one to write.
-        calibration: For int8.
-        bound: On the accuracy that it costs, or None.
-        kept_in: What operators are kept in that cost too much in int8.
+        precision: Precision to write.
+        calibration: Calibration for int8.
+        bound: Bound on the accuracy that it costs, or None.
+        kept_in: Precision of operators that cost too much in int8.
     """
 
     precision: Literal["fp16", "int8"]
@@ -59,16 +59,16 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
         source: The float32 file.
         target: The file to write.
         iq: Raw frames (N, C, L) to check it on.
-        lowering: To which, and what it may cost; where the bound cannot be held, the file is the one that comes
-            nearest, and its record tells.
+        lowering: Precision and its bound; where the bound cannot be met, the file is the one that comes nearest, and
+            its record says so.
         record: Record of the float32 file.
 
     Returns:
-        The record of the new file, but for its path, hash and size.
+        The record of the new file, without its path, hash and size.
 
     Raises:
         ConfigError: int8 without calibration, or for an opset that is too old.
-        ModelError: It cannot be written, its answers are not finite, or they hang on the gain where those in float32
+        ModelError: It cannot be written, its outputs are not finite, or they depend on the gain while those in float32
             do not.
     """
     quantisation, drop, bound = None, None, lowering.bound
@@ -99,7 +99,7 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
 def _int8(
     source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Lowering
 ) -> tuple[Quantisation, float | None]:
-    """Write the int8 file; how it came to be, and the top-1 it loses where a bound was set."""
+    """Write the int8 file; returns how it was quantised, and the top-1 it loses where a bound was set."""
     calibration = lowering.calibration
     if calibration is None:
         raise ConfigError("int8 takes frames to calibrate it on")

@@ -1,9 +1,9 @@
 """INT8: weights and activations in eight bits, as explicit pairs of QuantizeLinear and DequantizeLinear (QDQ).
 
 The scales are in the graph, so that TensorRT (8.2 and later), TensorRT-RTX and ONNX Runtime read the same from one
-file: symmetric, a scale for each output channel of a weight, float32 biases, weights as float32 behind their own pair.
-The skip branch of a residual sum reads the quantised tensor where there is one, so that TensorRT can fuse the sum into
-the convolution on its other side.
+file: symmetric, one scale for each output channel of a weight, float32 biases, and float32 weights followed by their
+own pair. The skip branch of a residual sum reads the quantised tensor where there is one, so that TensorRT can fuse the
+sum into the convolution on its other side.
 """
 
 from collections.abc import Collection, Iterator
@@ -28,7 +28,7 @@ from edgeprune.files.whole import begun_folder
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
 OLDEST_OPSET = 13
-"""The first whose QuantizeLinear takes a scale for each channel."""
+"""First opset whose QuantizeLinear takes a scale for each channel."""
 _QUANTISED = ["Conv", "ConvTranspose", "Gemm", "MatMul"]
 _CALIBRATORS = {
     "minmax": quantization.CalibrationMethod.MinMax,
@@ -37,7 +37,7 @@ _CALIBRATORS = {
 }
 _BATCH = 128
 _ENTROPY_BINS = 256
-"""ONNX Runtime's default is 128, as many as it quantises to: it then has one threshold to choose from, the extremes."""
+"""ONNX Runtime's default is 128, the number of quantisation levels: the only threshold is then the extreme."""
 
 
 class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -49,19 +49,19 @@ class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
         )
 
     def get_next(self) -> dict[str, npt.NDArray[np.float32]] | None:
-        """The next batch by the name of the input, None after the last."""
+        """Return the next batch by the name of the input, None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {graph.INPUT: batch}
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """A float32 graph with the range of every activation.
+    """Float32 graph with the range of every activation.
 
     Attributes:
-        model: The graph, with the shapes it implies.
-        operators: Names of those that can be quantised, in their order.
-        values: What the calibrator found, by tensor.
+        model: Graph with its inferred shapes.
+        operators: Names of the operators that can be quantised, in order.
+        values: Ranges that the calibrator found, by tensor.
     """
 
     model: ModelProto
@@ -75,7 +75,7 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
     Args:
         source: A checked float32 file.
         iq: Raw frames (N, C, L); never of the test split.
-        method: How: their extremes, a percentile of them, or least information lost (entropy).
+        method: Method: the extremes, a percentile, or least loss of information (entropy).
 
     Raises:
         ConfigError: The opset of the graph is too old, or there are fewer frames than a fixed batch holds.
@@ -115,7 +115,7 @@ def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
     Args:
         ranges: Activation ranges of the float32 graph.
         target: The file to write.
-        operators: Names of those to quantise, at least one.
+        operators: Names of the operators to quantise, at least one.
 
     Raises:
         ModelError: It cannot be quantised.

@@ -1,7 +1,7 @@
 """Simplification of an ONNX graph: constants folded, batch norms merged into convolutions, shapes resolved.
 
-Simplifiers are native code that has been known to crash, to hang and to be wrong. Each works in a process of its own
-under a time limit, and what it leaves is taken only if it is the same network.
+Simplifiers are native code that has been known to crash, to hang and to be wrong. Each runs in a process of its own
+under a time limit, and its result is accepted only if it is the same network.
 """
 
 import shutil
@@ -27,11 +27,11 @@ _LAST_WORDS = 200
 
 @dataclass(frozen=True)
 class Simplifier:
-    """A tool that reads one ONNX file and writes another.
+    """Tool that reads one ONNX file and writes another.
 
     Attributes:
-        name: For the record.
-        command: The program and its first arguments; the two file names follow.
+        name: Name for the record.
+        command: Program and its first arguments; the two file names follow.
     """
 
     name: str
@@ -60,7 +60,7 @@ SIMPLIFIERS = (
 
 @dataclass(frozen=True)
 class Simplification:
-    """Which simplifier's graph was taken ('none' for the graph as it was), and why those before it were not."""
+    """Simplifier whose graph was accepted ('none' for the original graph), and why those before it were not."""
 
     simplifier: str
     notes: tuple[str, ...]
@@ -74,17 +74,17 @@ def simplify(
     time_limit_s: float = 120.0,
     simplifiers: tuple[Simplifier, ...] = SIMPLIFIERS,
 ) -> Simplification:
-    """Write the graph of the first simplifier that keeps the network what it is, or the graph as it was.
+    """Write the graph of the first simplifier that preserves the network, or the original graph.
 
     A simplified graph must be valid ONNX, have the inputs, outputs and opset of the source, and give the same logits
-    on the frames (see `check.compare`). The source's metadata are carried over.
+    on the frames (see `check.compare`). The source's metadata are kept.
 
     Args:
         source: The graph to simplify; its folder is used for intermediate files.
         destination: The file to write.
         iq: Raw frames (N, C, L), N > 0; at most 256 of them, evenly spread, are compared.
-        time_limit_s: How long each simplifier may take.
-        simplifiers: In order of preference.
+        time_limit_s: Time limit of each simplifier.
+        simplifiers: Simplifiers in order of preference.
 
     Raises:
         ModelError: The source itself cannot be run.
@@ -110,9 +110,9 @@ def simplify(
 
 
 def _run(simplifier: Simplifier, source: Path, candidate: Path, time_limit_s: float) -> str | None:
-    """Why a simplifier left no file, or None when it did.
+    """Run a simplifier; returns why it left no file, or None if it did.
 
-    It starts in the folder of the files, where no stray module can shadow the ones it imports. What it says goes to a
+    It runs in the folder of the files, where no stray module can shadow the ones it imports. Its output goes to a
     file, because a pipe could outlive it in a grandchild.
     """
     words = candidate.with_suffix(".log")
@@ -143,7 +143,7 @@ def _run(simplifier: Simplifier, source: Path, candidate: Path, time_limit_s: fl
 def _difference(
     original: ModelProto, candidate: Path, expected: npt.NDArray[np.float32], iq: npt.NDArray[np.float32]
 ) -> str | None:
-    """In what a candidate is not the original network, or None; the original's metadata are put into it."""
+    """Describe how a candidate differs from the original network, or None; the original's metadata are copied to it."""
     try:
         simplified = onnx.load(candidate)
         graph.tidy(simplified)

@@ -1,4 +1,4 @@
-"""The floating-point tensors inside a graph, as ONNX Runtime computes them."""
+"""Floating-point tensors inside a graph, as ONNX Runtime computes them."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ _FRAMES = 256
 
 
 class Tensors:
-    """A graph that gives every float32 tensor that its operators make; nothing is fused.
+    """Graph that outputs every float32 tensor that its operators make; nothing is fused.
 
     Args:
         model: The graph, in float32.
@@ -49,7 +49,7 @@ class Tensors:
             raise _cannot_run(error) from error
 
     def of(self, iq: Floats, frames: int = _FRAMES) -> Iterator[dict[str, Floats]]:
-        """The tensors by name, one batch of raw frames (N, C, L) after the other, of about `frames` frames in all.
+        """Compute the tensors by name, batch by batch, for about `frames` of the raw frames (N, C, L).
 
         Raises:
             ModelError: ONNX Runtime cannot run it.

@@ -1,4 +1,4 @@
-"""The same samples twice: frames alike or overlapping, refused where they would be learnt from and tested on."""
+"""Duplicate samples: equal or overlapping frames, refused where they would be in both training and test data."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -14,9 +14,9 @@ _ALIKE = 0.9999
 
 
 def fingerprints(iq: npt.NDArray[np.float32]) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each frame, (N,): the inner product of its bits with fixed random odd numbers, modulo 2**64.
+    """Hash each frame to 64 bits, (N,): the inner product of its bits with fixed random odd numbers, modulo 2**64.
 
-    Two different frames of a set share one with a chance of about 2**-63, so that one among millions is unlikely.
+    Two different frames of a set collide with a probability of about 2**-63, so a collision among millions is unlikely.
 
     Args:
         iq: Frames (N, channels, length).
@@ -40,11 +40,11 @@ def repeated(prints: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
 
 
 def overlapping(iq: npt.NDArray[np.float32], hop: int) -> npt.NDArray[np.bool_]:
-    """Whether each frame but the first begins `hop` samples into the one before it, up to its scale, (N - 1,).
+    """Whether each frame except the first begins `hop` samples into the one before it, up to its scale, (N - 1,).
 
     Args:
         iq: Frames (N, channels, length) in the order they were cut.
-        hop: From one frame to the next, smaller than the length.
+        hop: Samples from one frame to the next, smaller than the length.
     """
     if len(iq) < 2:
         return np.zeros(0, dtype=np.bool_)
@@ -55,7 +55,7 @@ def overlapping(iq: npt.NDArray[np.float32], hop: int) -> npt.NDArray[np.bool_]:
 
 
 def _alike(some: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Whether rows are multiples of one another, by a positive number."""
+    """Whether rows are positive multiples of one another."""
     products = np.einsum("ij,ij->i", some, others)
     sizes = np.sqrt(np.einsum("ij,ij->i", some, some) * np.einsum("ij,ij->i", others, others))
     alike: npt.NDArray[np.bool_] = (sizes > 0) & (products > _ALIKE * sizes)
@@ -71,7 +71,7 @@ def refuse_shared(iq: npt.NDArray[np.float32], parts: Mapping[Part, npt.NDArray[
         source: File name for messages.
 
     Raises:
-        DataError: A frame is in two parts; the message has the places of the first two alike.
+        DataError: A frame is in two parts; the message has the indices of the first such pair.
     """
     refuse_shared_prints(fingerprints(iq), parts, source)
 
@@ -79,7 +79,7 @@ def refuse_shared(iq: npt.NDArray[np.float32], parts: Mapping[Part, npt.NDArray[
 def refuse_shared_prints(
     prints: npt.NDArray[np.uint64], parts: Mapping[Part, npt.NDArray[np.int64]], source: str
 ) -> None:
-    """As `refuse_shared`, of the fingerprints of all frames, (N,)."""
+    """Refuse a split as `refuse_shared` does, by the fingerprints of all frames, (N,)."""
     part_of = np.full(len(prints), -1)
     for number, indices in enumerate(parts.values()):
         part_of[indices] = number

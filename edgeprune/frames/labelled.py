@@ -1,7 +1,7 @@
-"""Labelled frames: checked once where they come in, split the same way for every command, fitted to a network.
+"""Labelled frames: checked once on input, split the same way for every command, fitted to a network.
 
-How they are split is in splits.py: a file that names its own split keeps it, and frames of recordings or that overlap
-are not split apart.
+The splits are in `frames/splits`: a file with its own split keeps it, and frames that overlap or are from one recording
+stay together.
 """
 
 from collections.abc import Sequence
@@ -36,23 +36,23 @@ def checked(
     source: str,
     sha256: str,
 ) -> Frames:
-    """Make frames of arrays from outside.
+    """Build frames from external arrays.
 
     Args:
         iq: Samples (N, 2, L), any real type.
-        names: Class names in the order that `label_of` counts; sorted in the result.
+        names: Class names in the order of `label_of`; sorted in the result.
         label_of: Index into `names` for each frame, (N,).
-        snrs: dB, (N,), or None.
+        snrs: SNR in dB, (N,), or None.
         split: Index into SPLITS for each frame, (N,), or None.
-        recordings: Which recording each frame was cut from, (N,), or None.
-        starts: Place of its first sample there, (N,), or None.
-        groups: Number of the group of frames that are not independent of it, (N,), or None.
+        recordings: Recording that each frame was cut from, (N,), or None.
+        starts: Index of its first sample in the recording, (N,), or None.
+        groups: Group of dependent frames that each frame is in, (N,), or None.
         source: File name for messages.
         sha256: SHA-256 of the file.
 
     Raises:
-        DataError: No frames, a wrong shape or type, a value that is not finite or whole, lengths that differ, a label
-            out of range, a class whose samples are all zero.
+        DataError: No frames, a wrong shape or type, a value that is not finite or whole, different lengths, a label
+            out of range, or a class whose samples are all zero.
     """
     samples = checked_samples(iq, source)
     places = {"split": split, "recordings": recordings, "starts": starts, "groups": groups}
@@ -74,10 +74,10 @@ def checked_table(
     groups: npt.NDArray[np.generic] | None = None,
     source: str,
 ) -> FrameTable:
-    """What is known of `count` frames of a shape (channels, length), checked; the rest as for `checked`.
+    """Build the checked table of `count` frames of a shape (channels, length); other arguments as for `checked`.
 
     Raises:
-        DataError: A value that is not whole, lengths that differ, a label out of range.
+        DataError: A value that is not whole, different lengths, or a label out of range.
     """
     places = {"recordings": recordings, "starts": starts, "groups": groups}
     given = {"labels": label_of, "SNRs": snrs, "split": split, **places}
@@ -112,7 +112,7 @@ def checked_table(
 
 
 def _check_column(what: str, array: npt.NDArray[np.generic], count: int, source: str) -> None:
-    """Refuse labels, SNRs and the like that are not one whole number a frame, of a size that can be."""
+    """Refuse labels, SNRs and the like that are not one whole number a frame, of a plausible size."""
     if array.shape != (count,):
         raise DataError(f"{source} holds {count} frames but {what} of shape {array.shape}")
     if not _is_whole(array):
@@ -134,17 +134,17 @@ def refuse_many_classes(count: int, source: str) -> None:
     """Refuse more classes than any data set has.
 
     Raises:
-        DataError: There are.
+        DataError: There are more.
     """
     if count > _MOST_CLASSES:
         raise DataError(f"{source} names {count} classes; allowed are {_MOST_CLASSES}")
 
 
 def refuse_class_name(name: str, source: str) -> None:
-    """Refuse a class name that is too long, or no text that can be written.
+    """Refuse a class name that is too long or cannot be written as text.
 
     Raises:
-        DataError: It is.
+        DataError: The name is one of these.
     """
     if len(name) > _MOST_LETTERS or any("\ud800" <= letter <= "\udfff" for letter in name):
         raise DataError(
@@ -154,15 +154,15 @@ def refuse_class_name(name: str, source: str) -> None:
 
 
 def checked_samples(iq: npt.NDArray[np.generic], source: str, first: int = 0) -> npt.NDArray[np.float32]:
-    """Samples (N, 2, L) in float32, checked.
+    """Check samples (N, 2, L) and convert them to float32.
 
     Args:
         iq: Samples of any real type.
         source: File name for messages.
-        first: Place of the first of these frames in the file, for messages.
+        first: Index of the first of these frames in the file, for messages.
 
     Raises:
-        DataError: No frames, another shape or type, NaN or infinity.
+        DataError: No frames, a wrong shape or type, NaN or infinity.
     """
     if iq.ndim != 3 or iq.shape[1] != 2 or iq.shape[2] < 1 or not np.issubdtype(iq.dtype, np.number):
         raise DataError(f"{source} holds {iq.dtype} frames of shape {iq.shape}, not real numbers (N, 2, L)")
@@ -183,14 +183,14 @@ def checked_samples(iq: npt.NDArray[np.generic], source: str, first: int = 0) ->
 
 
 def refuse_silent_classes(table: FrameTable, heard: npt.NDArray[np.bool_]) -> None:
-    """Refuse a class of which no frame has a sample other than zero.
+    """Refuse a class whose frames have only samples of zero.
 
     Args:
         table: Table of the frames.
-        heard: Whether a frame has such a sample, (N,).
+        heard: Whether a frame has a sample other than zero, (N,).
 
     Raises:
-        DataError: There is one; the message names it.
+        DataError: There is such a class; the message names it.
     """
     frames = np.bincount(table.labels, minlength=len(table.classes))
     loud = np.bincount(table.labels[heard], minlength=len(table.classes))
@@ -205,7 +205,7 @@ def refuse_silent_classes(table: FrameTable, heard: npt.NDArray[np.bool_]) -> No
 
 
 def framed(table: FrameTable, samples: npt.NDArray[np.float32], sha256: str) -> Frames:
-    """Frames in memory of their table, their samples (N, channels, length) and the sha256 of their file."""
+    """Combine a table with the samples (N, channels, length) and the SHA-256 of their file."""
     return Frames(
         iq=samples,
         labels=table.labels,
@@ -221,7 +221,7 @@ def framed(table: FrameTable, samples: npt.NDArray[np.float32], sha256: str) -> 
 
 
 def table_of(frames: Frames) -> FrameTable:
-    """What is known of frames besides their samples."""
+    """Table of the frames: everything but the samples."""
     return FrameTable(
         labels=frames.labels,
         snrs=frames.snrs,
@@ -236,7 +236,7 @@ def table_of(frames: Frames) -> FrameTable:
 
 
 def _is_whole(array: npt.NDArray[np.generic]) -> bool:
-    """Whether every value is a whole number, of whatever numeric type."""
+    """Whether every value is a whole number, of any numeric type."""
     if np.issubdtype(array.dtype, np.integer):
         return True
     if not np.issubdtype(array.dtype, np.floating):
@@ -246,16 +246,16 @@ def _is_whole(array: npt.NDArray[np.generic]) -> bool:
 
 
 def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[Split, npt.NDArray[np.int64]]:
-    """Indices of the frames of each split, sorted.
+    """Split the frames; gives the sorted indices of each split.
 
     Args:
-        frames: The frames; with 'auto' their own split wins.
+        frames: The frames; with 'auto' their own split takes precedence.
         seed: Random seed.
         method: One of `splits.METHODS`.
 
     Raises:
         ConfigError: No such method.
-        DataError: The frames cannot be split so, or their own split has a frame in two parts.
+        DataError: The frames cannot be split this way, or their own split has a frame in two parts.
     """
     parts = splits.split_table(table_of(frames), seed, method)
     if frames.split is not None and method == splits.AUTO:
@@ -264,13 +264,13 @@ def split_frames(frames: Frames, seed: int, method: str = splits.AUTO) -> dict[S
 
 
 def take(frames: Frames, indices: npt.NDArray[np.int64]) -> Frames:
-    """Some of the frames, in the order of the indices."""
+    """Select frames, in the order of the indices."""
     some = framed(take_table(table_of(frames), indices), frames.iq[indices], frames.sha256)
     return replace(some, split_sha256=frames.split_sha256, skipped=frames.skipped)
 
 
 def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:
-    """The table of some of the frames, in the order of the indices."""
+    """Select rows of the table, in the order of the indices."""
     return replace(
         table,
         labels=table.labels[indices],
@@ -283,10 +283,10 @@ def take_table(table: FrameTable, indices: npt.NDArray[np.int64]) -> FrameTable:
 
 
 def fit_to(frames: Frames, classes: tuple[str, ...], shape: InputSpec) -> Frames:
-    """The frames with their labels counted in a network's classes.
+    """Re-index the frames' labels by a network's classes.
 
     Raises:
-        DataError: Frames of another shape than the network takes, or of a class that it does not know.
+        DataError: The frames have another shape than the network takes, or a class that it does not know.
     """
     if frames.iq.shape[1:] != (shape.channels, shape.length):
         raise DataError(

@@ -1,1 +1,1 @@
-"""From a network and frames to a plan of which units stay, and the surgery that follows it."""
+"""Pruning: from a network and frames to a plan of the units to keep, and the surgery that applies it."""

@@ -1,16 +1,15 @@
-"""Bridges: what the layers start from that were rebuilt for another width, because a layer before them was dropped, and
-what normalisation layers remember of their input.
+"""Bridges: initial weights of layers that were rebuilt for another width because a layer before them was dropped, and
+re-estimated statistics of normalisation layers.
 
 `inherit` keeps the weights of the leading channels, as `widths.resized` made them; behind a concatenation those are not
-the channels that are left. `kaiming` draws the weights afresh (He et al. 2015) with biases of zero, as the authors of
-arXiv 2406.07929 do. `least-squares` sets them so that the layer's output comes as near as possible to what it was in
-the unpruned network, on the same frames: ridge regression of the old output on the new input, layer after layer, each
-with those before it already bridged; up to a constant for each channel where the layer has no bias, since the
-normalisation after such a layer takes that up. Where the map has another size than before, the old output is averaged
-or repeated to fit it.
+the channels that remain. `kaiming` draws new weights (He et al. 2015) with biases of zero, as the authors of arXiv
+2406.07929 do. `least-squares` brings the layer's output as near as possible to its output in the unpruned network, on
+the same frames. It is a ridge regression of the old output on the new input, layer after layer, each with those before
+it already bridged. For a layer without bias it is exact up to a constant for each channel, which the normalisation
+after it absorbs. Where the map has another size than before, the old output is averaged or repeated to fit.
 
-Running statistics are estimated again in the same order: those before a layer before it is fitted, since it is fitted
-to what they make, and those behind it afterwards.
+Running statistics are re-estimated in the same order: those before a layer before it is fitted, since they determine
+its input, and those behind it afterwards.
 """
 
 import contextlib
@@ -36,12 +35,12 @@ _ROWS_A_FEATURE = 50  # equations for each unknown; more hardly move the solutio
 def bridge(
     unpruned: nn.Module, pruned: nn.Module, batches: Sequence[Tensor], how: Bridge, seed: int
 ) -> tuple[str, ...]:
-    """Give the rebuilt layers of a pruned network their first weights, and all its layers new statistics, in place.
+    """Initialise the rebuilt layers of a pruned network, and re-estimate the statistics of all its layers, in place.
 
     Args:
-        unpruned: The network before, unfolded.
+        unpruned: The network before pruning, unfolded.
         pruned: The network without the dropped units.
-        batches: Normalised frames (n, channels, length) of the train split; brought to the networks in parts.
+        batches: Normalised frames (n, channels, length) of the train split; moved to the networks in parts.
         how: The kind of bridge.
         seed: Seed of the new weights.
 
@@ -72,7 +71,7 @@ def bridge(
 
 @torch.no_grad()
 def _in_order(model: nn.Module, paths: Collection[str], batches: Sequence[Tensor]) -> list[str]:
-    """Paths of modules in the order in which they first run; without those that do not."""
+    """Paths of modules in the order in which they first run, without those that do not run."""
     order: dict[str, None] = {}
 
     def note(path: str, _: nn.Module, __: object) -> None:
@@ -117,7 +116,7 @@ def _can_be_fitted(layer: nn.Module) -> bool:
 
 
 def _features(layer: nn.Module) -> int:
-    """Unknowns of each output channel."""
+    """Number of unknowns for each output channel."""
     return _weight(layer)[0].numel() + 1
 
 
@@ -125,9 +124,9 @@ def _features(layer: nn.Module) -> int:
 def _old_outputs(
     unpruned: nn.Module, pruned: nn.Module, paths: Sequence[str], parts: Sequence[Tensor]
 ) -> dict[str, list[Tensor]]:
-    """What came out of each layer in the unpruned network, for as many parts as its equations take.
+    """Outputs of each layer in the unpruned network, for as many parts as its equations need.
 
-    The unpruned network is the slow one: it sees each part once.
+    The unpruned network is the slow one, so it runs once on each part.
     """
     rows = {path: _ROWS_A_FEATURE * _features(pruned.get_submodule(path)) for path in paths}
     made: dict[str, list[Tensor]] = {path: [] for path in paths}
@@ -143,7 +142,7 @@ def _old_outputs(
 
 @torch.no_grad()
 def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Tensor]) -> None:
-    """Ridge regression of a layer's old output on its new input; left as it is where the two do not line up."""
+    """Fit a layer's old output to its new input by ridge regression; unchanged where the two do not line up."""
     layer, features = pruned.get_submodule(path), _features(pruned.get_submodule(path))
     gram = torch.zeros(features, features, dtype=torch.float64, device=_weight(layer).device)
     cross = gram.new_zeros(features, len(_weight(layer)))
@@ -165,7 +164,7 @@ def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Te
 
 
 def _passing(model: nn.Module, paths: Sequence[str], batch: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """What goes into each of some layers and what comes out of it, on one batch; of a shared layer, the first time."""
+    """Input and output of each of some layers, on one batch; for a shared layer, the first time."""
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
     def note(path: str, _: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -180,7 +179,7 @@ def _passing(model: nn.Module, paths: Sequence[str], batch: Tensor) -> dict[str,
 
 
 def _rows(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """The inputs as rows (positions, features) that the layer's weights are multiplied with."""
+    """Arrange the inputs as the rows (positions, features) that the layer's weights multiply."""
     if not isinstance(layer, nn.Conv1d | nn.Conv2d):
         return inputs.reshape(-1, inputs.shape[-1])
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
@@ -194,7 +193,7 @@ def _rows(layer: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def _padding(layer: nn.Conv1d | nn.Conv2d) -> list[int]:
-    """What is added before and after each axis, the last axis first."""
+    """Padding before and after each axis, the last axis first."""
     pairs = []
     for axis, (size, dilation) in enumerate(zip(layer.kernel_size, layer.dilation, strict=True)):
         if isinstance(layer.padding, str):
@@ -206,7 +205,7 @@ def _padding(layer: nn.Conv1d | nn.Conv2d) -> list[int]:
 
 
 def _answers(layer: nn.Module, wanted: Tensor, size: torch.Size) -> Tensor:
-    """The outputs as rows (positions, channels), on a map of the given size."""
+    """Arrange the outputs as rows (positions, channels), on a map of the given size."""
     if isinstance(layer, nn.Linear):
         return wanted.reshape(-1, wanted.shape[-1])
     if wanted.shape[2:] != size:

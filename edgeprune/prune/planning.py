@@ -1,8 +1,8 @@
-"""The plan: how many units stay, how many of them in each segment, and which.
+"""Plan: how many units stay, how many of them in each segment, and which.
 
-Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows;
-within a segment those with the highest score stay. A unit whose shortcut loses a whole axis of the signal stays before
-all others: no score knows that nothing comes after it that could tell two instants apart.
+Each segment keeps units in proportion to its size, by largest remainder and at least one where the number allows.
+Within a segment those with the highest score stay. A unit whose shortcut removes a whole axis of the signal takes
+precedence over all others: no score reflects that nothing after it could separate two instants.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from edgeprune.records.pruning import Decision, LayerChain, PrunePlan, Scores, S
 
 
 def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int:
-    """How many droppable units stay.
+    """Decide how many droppable units stay.
 
     Args:
         chain: The network.
-        keep: Units to keep in all, those that cannot be dropped included; None to go by the ratio.
+        keep: Units to keep in all, including those that cannot be dropped; None to use the ratio.
         keep_ratio: Share of the droppable units to keep, rounded.
 
     Raises:
-        ConfigError: The chain has no droppable unit, or cannot have that many or that few; the ratio is not one.
+        ConfigError: The chain has no droppable unit, or the number is out of range, or the ratio is.
     """
     droppable, fixed = len(chain.droppable), len(chain.units) - len(chain.droppable)
     if not droppable:
@@ -39,7 +39,7 @@ def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int
 
 
 def allot(sizes: Sequence[int], total: int) -> list[int]:
-    """Share out units over segments in proportion to their size.
+    """Distribute units over segments in proportion to their size.
 
     Largest remainder; each segment that has a unit gets at least one while there are enough; ties go to the earlier
     segment.
@@ -61,12 +61,12 @@ def allot(sizes: Sequence[int], total: int) -> list[int]:
 
 
 def members_of(chain: LayerChain, segmentation: Segmentation) -> list[list[int]]:
-    """The droppable units of each segment."""
+    """Droppable units of each segment."""
     return [[index for index in chain.droppable if first <= index <= last] for first, last in segmentation.segments]
 
 
 def allotment(chain: LayerChain, segmentation: Segmentation, keep: int) -> tuple[list[list[int]], list[int]]:
-    """The droppable units of each segment, and how many of them stay."""
+    """Droppable units of each segment, and how many of them stay."""
     members = members_of(chain, segmentation)
     return members, allot([len(units) for units in members], keep)
 
@@ -87,7 +87,7 @@ def plan(
         scores: Scores of its droppable units.
         metric: Name of the similarity metric behind the segmentation, for the record.
         keep: Droppable units to keep.
-        stay: The droppable units that stay, where they were chosen as a set; else those with the highest scores.
+        stay: The droppable units that stay, where they were chosen as a set; otherwise those with the highest scores.
     """
     members, counts = allotment(chain, segmentation, keep)
     ranked = [sorted(units, key=lambda index: _rank(chain.units[index], scores)) for units in members]
@@ -126,7 +126,7 @@ def plan(
 
 
 def _rank(unit: Unit, scores: Scores) -> tuple[bool, float, int]:
-    """Order in which units stay: those that would lose an axis, then by score, then the earlier."""
+    """Order in which units are kept: those that would lose an axis, then by score, then the earlier."""
     return (not unit.collapses, -scores.values[unit.index], unit.index)
 
 

@@ -1,9 +1,9 @@
 """Cut the chain into segments of similar units: Fisher's optimal segmentation, exact.
 
-Of all ways to cut an ordered sequence into k runs, the one with the least sum of squared distances of its points to the
-mean of their run (Fisher 1958, doi 10.1080/01621459.1958.10501479), by dynamic programming. The cuts are read back from
-the minima the recurrence found. The code published with arXiv 2406.07929 fills the same table but looks for cuts as the
-largest n whose loss is below the current one, which gives other, worse segments.
+Among all ways to cut an ordered sequence into k runs, it finds the one with the least sum of squared distances of the
+points to the mean of their run (Fisher 1958, doi 10.1080/01621459.1958.10501479), by dynamic programming. The cuts are
+read back from the minima of the recurrence. The code published with arXiv 2406.07929 fills the same table but takes as
+cuts the largest n whose loss is below the current one, which gives other, worse segments.
 """
 
 from typing import Literal
@@ -22,16 +22,16 @@ NEGLIGIBLE = 1e-9  # similarities are of order 1: a smaller sum of squares is th
 
 
 def diameters(profile: Floats) -> Floats:
-    """Sum of squared distances to the mean, of every run of points.
+    """Compute the sum of squared distances to the mean for every run of points.
 
-    Grown point by point (Welford 1962, doi 10.1080/00401706.1962.10490022) and not from prefix sums of squares, whose
-    difference loses digits: it cannot go below 0, and is exactly 0 for a run of equal points.
+    It grows point by point (Welford 1962, doi 10.1080/00401706.1962.10490022). Differences of prefix sums of squares
+    would lose digits; this cannot go below 0, and is exactly 0 for a run of equal points.
 
     Args:
         profile: (L, d), one point a unit.
 
     Returns:
-        (L, L); entry (i, j) is of the points i..j, infinite below the diagonal.
+        (L, L); entry (i, j) is for the points i..j, infinite below the diagonal.
     """
     length = len(profile)
     result = np.full((length, length), np.inf)
@@ -56,7 +56,7 @@ def fisher_segments(profile: Floats, k: int) -> tuple[tuple[float, ...], tuple[S
         k: Largest number of runs, 1..L.
 
     Returns:
-        The least loss for 1..k runs, and the runs that reach it as (first, last), for each number of runs.
+        The least loss for 1..k runs, and the runs that attain it as (first, last), for each number of runs.
     """
     length = len(profile)
     spread = diameters(profile)
@@ -92,15 +92,15 @@ def segment(
 ) -> Segmentation:
     """Cut the chain into segments of similar units.
 
-    Only the run from the first droppable unit to the last is segmented, by the part of the matrix that belongs to it;
-    what lies before joins the first segment, what comes after the last.
+    Only the run from the first droppable unit to the last is segmented, by its part of the matrix. Units before it join
+    the first segment, units after it the last.
 
     Args:
         similarity: Similarity of the units of this chain.
         chain: The units.
-        segments: How many, or 'auto' for the limit, or fewer if those leave no difference within any.
+        segments: Number of segments, or 'auto' for the limit, or fewer if those leave no difference within any.
         profile: The point of a unit: its row of the matrix, or (the paper) the sum of its column.
-        limit: How many 'auto' makes; fewer when the run is shorter, never less than 1.
+        limit: Number that 'auto' makes; fewer when the run is shorter, never less than 1.
 
     Returns:
         The segments, and the least loss for 1, 2, ... up to the number given or the limit.

@@ -1,17 +1,17 @@
 """Selection under a budget: the best set of units to keep, exactly.
 
-Of all sets that cost at most the budget, the one whose units are worth most together, as a mixed-integer linear program
-(HiGHS, Huangfu & Hall 2018): the path of greatest worth through the routes of a network, under one bound on its cost.
-Three things go before worth, in this order:
+Among all sets within the budget, it finds the one of greatest total worth, as a mixed-integer linear program (HiGHS,
+Huangfu & Hall 2018): the path of greatest worth through the routes of a network, under one bound on its cost. The
+criteria are, in this order:
 
-1. As many segments as the budget allows keep a unit, if they have one that can be dropped.
-2. Within a segment, a unit whose shortcut would lose an axis of the signal stays before all others.
+1. As many segments as possible within the budget keep a unit, if they have one that can be dropped.
+2. Within a segment, a unit whose shortcut would remove an axis of the signal takes precedence over all others.
 3. The total worth of the units that stay.
 
-A unit is worth its score over the mean magnitude of the scores in its segment. Scores of different segments cannot be
-added as they are: a unit of many weights, or one near the output, scores orders of magnitude above others, and segments
-with such units would take the whole budget. So weighed, each segment is worth as much as it has units, as where kept
-units are allotted to segments by their size.
+The worth of a unit is its score over the mean magnitude of the scores in its segment. Scores of different segments are
+not comparable: a unit with many weights, or one near the output, can score orders of magnitude above others, and
+segments with such units would take the whole budget. With this weighting the worth of a segment is in proportion to its
+number of units, as in the allotment of units to segments by size.
 """
 
 import itertools
@@ -32,7 +32,7 @@ _ROUNDING = 1e-9
 
 
 def worths(members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> dict[int, float]:
-    """Each unit's score over the mean magnitude of its segment's scores; 1 for all where they are all 0.
+    """Compute each unit's score over the mean magnitude of its segment's scores; 1 for all where they are all 0.
 
     Args:
         members: The droppable units of each segment.
@@ -46,7 +46,7 @@ def worths(members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> dic
 
 
 def worth_of(kept: Collection[int], members: Sequence[Sequence[int]], scores: Mapping[int, float]) -> tuple[int, float]:
-    """What a set of units is worth: how many segments keep one, and its total worth."""
+    """Worth of a set of units: the number of segments that keep one, and its total worth."""
     worth = worths(members, scores)
     covered = sum(any(unit in kept for unit in units) for units in members)
     return covered, sum(value for unit, value in worth.items() if unit in kept)
@@ -60,15 +60,15 @@ def select_within(
     costs: Mapping[int, float],
     budget: float,
 ) -> frozenset[int] | None:
-    """The droppable units to keep under a budget, or None when no set costs so little.
+    """Choose the droppable units to keep under a budget, or None if no set is within it.
 
     Args:
         chain: The network.
         segmentation: Its segments.
         scores: Scores of its droppable units.
-        routes: What each unit computes, whatever was dropped before it.
+        routes: Computation of each unit, whatever was dropped before it.
         costs: Cost of each droppable unit that computes what it does in the unpruned network.
-        budget: What all kept units may cost together.
+        budget: Largest cost of all kept units together.
     """
     members = members_of(chain, segmentation)
     first_to_stay = frozenset(unit.index for unit in chain.units if unit.collapses)
@@ -83,14 +83,14 @@ def select(
     budget: float,
     first_to_stay: frozenset[int] = frozenset(),
 ) -> frozenset[int] | None:
-    """The units to keep, or None when no set costs so little.
+    """Choose the units to keep, or None if no set is within the budget.
 
     Args:
         routes: Routes of the network.
         members: The droppable units of each segment.
         worth: Worth of each droppable unit.
         costs: Cost of each droppable unit at load 1; not negative.
-        budget: What all kept units may cost together.
+        budget: Largest cost of all kept units together.
         first_to_stay: Units that stay before the others of their segment.
     """
     program = _Program(routes, members, costs, budget, first_to_stay)
@@ -105,7 +105,7 @@ def select(
 
 
 class _Program:
-    """The mixed-integer program: for each stop whether the route keeps its unit there or drops it there.
+    """Mixed-integer program: for each stop, whether the route keeps or drops its unit there.
 
     Its variables are first one a stop for keeping, then one a stop for dropping, then one a segment for keeping a unit
     of it; all are 0 or 1.
@@ -138,7 +138,7 @@ class _Program:
                 self._bound(self._among([other]) - self._among([first]), -np.inf, 0.0)
 
     def best(self, gain: Floats, least_covered: int = 0) -> Floats | None:
-        """The variables of greatest gain, or None when nothing meets all bounds."""
+        """Find the variables of greatest gain, or None if nothing meets all bounds."""
         matrix = csr_array(np.array([*self.rows, self.covers]))
         constraints = LinearConstraint(matrix, [*self.least, least_covered], [*self.most, np.inf])
         found = milp(
@@ -151,15 +151,15 @@ class _Program:
         return None if found.x is None else np.round(found.x)
 
     def worth(self, worth: Mapping[int, float]) -> Floats:
-        """What is to be made greatest."""
+        """Objective to maximise."""
         return self._keeping(lambda stop: worth[stop.unit])
 
     def units(self, variables: Floats) -> frozenset[int]:
-        """The units that are kept."""
+        """Units that are kept."""
         return frozenset(stop.unit for stop, kept in zip(self.stops, variables, strict=False) if kept)
 
     def _one_route(self) -> None:
-        """What arrives at a stop leaves it; one route begins at the first."""
+        """Require that every route into a stop leaves it, and that one route begins at the first."""
         count = len(self.stops)
         flow = np.zeros((count, self.size))
         for place, stop in enumerate(self.stops):
@@ -171,11 +171,11 @@ class _Program:
             self._bound(row, float(place == 0), float(place == 0))
 
     def _keeping(self, value: Callable[[Stop], float]) -> Floats:
-        """A row of what keeping the unit at each stop adds."""
+        """Row with the contribution of keeping the unit at each stop."""
         return np.array([*map(value, self.stops), *np.zeros(self.size - len(self.stops))])
 
     def _among(self, units: Collection[int]) -> Floats:
-        """A row of how many of the units are kept."""
+        """Row that counts how many of the units are kept."""
         return self._keeping(lambda stop: float(stop.unit in units))
 
     def _bound(self, row: Floats, least: float, most: float) -> None:

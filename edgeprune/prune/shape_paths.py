@@ -1,10 +1,10 @@
-"""Routes: what arrives at each unit, and how much it then has to compute, for every choice of the units before it.
+"""Routes: the input of each unit, and its amount of computation, for every choice of the units before it.
 
-Where all units that can go keep the shape, a unit costs the same whatever else is dropped. A unit that changes the
-shape and goes leaves the layers after it another one: they are rebuilt narrower, or work on a larger map. A unit and a
-shape that arrives at it are a stop; dropping or keeping the unit leads on to another stop.
+If all droppable units keep the shape, a unit costs the same whatever else is dropped. Dropping a unit that changes the
+shape changes the input of the layers after it: they are rebuilt narrower, or work on a larger map. A unit and a shape
+of its input are a stop; dropping or keeping the unit leads on to another stop.
 
-What a unit computes is its multiply-accumulates without those on padding, which runtimes leave out: on a map of one row
+The computation of a unit is its multiply-accumulates except those on padding, which runtimes skip: on a map of one row
 that is two thirds of a 3x3 convolution.
 """
 
@@ -29,13 +29,13 @@ _MOST_TRIALS = 2000
 
 @dataclass(frozen=True)
 class Stop:
-    """A droppable unit, and one shape that can arrive at it.
+    """Droppable unit with one possible shape of its input.
 
     Attributes:
-        unit: Its index.
-        load: What it computes there, as a share of what it computes in the unpruned network.
-        kept: The stop after it when it is kept, or `END`.
-        dropped: The stop after it when it is dropped, or `END`; None where the network cannot run without it.
+        unit: Index of the unit.
+        load: Its computation there, as a share of its computation in the unpruned network.
+        kept: Next stop when it is kept, or `END`.
+        dropped: Next stop when it is dropped, or `END`; None if the network cannot run without it.
     """
 
     unit: int
@@ -46,12 +46,12 @@ class Stop:
 
 @dataclass(frozen=True)
 class Routes:
-    """All stops in the order of the network, at least one; the first is where every route begins."""
+    """All stops in the order of the network, at least one; every route begins at the first."""
 
     stops: tuple[Stop, ...]
 
     def loads(self, kept: Iterable[int]) -> Mapping[int, float] | None:
-        """What each droppable unit that is kept computes, as a share of before; None if the network cannot run so."""
+        """Computation of each droppable unit that is kept, as a share of before; None if the network cannot run so."""
         staying, found = frozenset(kept), {}
         place: int | None = 0
         while place != END:
@@ -65,7 +65,7 @@ class Routes:
 
     @cached_property
     def fewest(self) -> frozenset[int]:
-        """A smallest set of droppable units that the network can run with; of equally small ones the first found."""
+        """A smallest set of droppable units that the network can run with; the first found of equally small ones."""
         best: dict[int, tuple[int, tuple[int, ...]]] = {END: (0, ())}
         for place in reversed(range(len(self.stops))):
             stop = self.stops[place]
@@ -79,7 +79,7 @@ class Routes:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one unit was given and did in a trial; None where its code cannot be watched."""
+    """Input and computation of one unit in a trial; None where its code cannot be observed."""
 
     arriving: tuple[int, ...] | None
     macs: int | None
@@ -89,15 +89,15 @@ _Trial = tuple[_Seen, ...]
 
 
 def routes_of(model: nn.Module, chain: LayerChain, shape: InputSpec) -> Routes:
-    """Find all routes through a network; it is tried on shapes alone, without computing anything.
+    """Find all routes through a network by running it on shapes alone, without computation.
 
     Args:
-        model: The network the chain was found in; left as it is.
+        model: The network the chain was found in; left unchanged.
         chain: Its units.
         shape: Shape of its frames.
 
     Raises:
-        ModelError: Units that change the shape can be combined in too many ways to look at.
+        ModelError: Units that change the shape can be combined in too many ways to explore.
     """
     droppable = [chain.units[index] for index in chain.droppable]
     if all(unit.drop != "adapter" for unit in droppable):
@@ -108,7 +108,7 @@ def routes_of(model: nn.Module, chain: LayerChain, shape: InputSpec) -> Routes:
 
 
 def _explored(trials: "_Trials", droppable: list[Unit]) -> list[Stop]:
-    """The stops of each unit in turn, found from those of the one before it."""
+    """Find the stops of each unit in turn, from those of the one before it."""
     nothing: frozenset[int] = frozenset()
     unpruned = trials.run(nothing)
     assert unpruned is not None
@@ -119,7 +119,7 @@ def _explored(trials: "_Trials", droppable: list[Unit]) -> list[Stop]:
         first = len(stops) + len(here)
 
         def onward(trial: _Trial, dropped: frozenset[int], to: Unit | None = following) -> int:
-            """The stop that this leads to, a new one if nothing led there yet."""
+            """Index of the stop that this leads to, a new one if nothing led there yet."""
             if to is None:
                 return END
             place, _ = ahead.setdefault(trial[to.index :], (first + len(ahead), dropped))  # noqa: B023 (called here)
@@ -146,7 +146,7 @@ def _load(seen: _Seen, usual: _Seen) -> float:
 
 
 class _Trials:
-    """Runs a network without some of its units, on the shapes of its tensors alone where its code allows that."""
+    """Runs a network without some of its units, on the shapes of its tensors alone if its code allows that."""
 
     def __init__(self, model: nn.Module, chain: LayerChain, shape: InputSpec) -> None:
         self.chain, self.shape = chain, (shape.channels, shape.length)
@@ -159,7 +159,7 @@ class _Trials:
             self.model = unfolded(host_copy(model))
 
     def run(self, dropped: frozenset[int]) -> _Trial | None:
-        """What every unit is given and does; None if the network does not run or answers something else."""
+        """Input and computation of every unit; None if the network does not run or its output has another shape."""
         if dropped not in self.made:
             if len(self.made) >= _MOST_TRIALS:
                 raise ModelError(
@@ -204,7 +204,7 @@ class _Trials:
 def _macs(
     unit: Unit, macs: Mapping[str, int], padding: Mapping[str, int], modules: Mapping[str, nn.Module]
 ) -> int | None:
-    """Multiply-accumulates of a unit's modules that are not on padding; None when it has no modules of its own."""
+    """Multiply-accumulates of a unit's modules except those on padding; None if it has no modules of its own."""
     own = [path for path in unit.path.split("+") if path in modules]
     if not own:
         return None
@@ -213,7 +213,7 @@ def _macs(
 
 
 def _watch_padding(network: nn.Module, padding: dict[str, int]) -> None:
-    """Have the multiply-accumulates of every convolution counted that are on zeros it was padded with."""
+    """Count the multiply-accumulates of every convolution that are on its zero padding."""
     for path, module in network.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
 
@@ -224,7 +224,7 @@ def _watch_padding(network: nn.Module, padding: dict[str, int]) -> None:
 
 
 def _on_padding(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, given: torch.Size, made: torch.Size) -> int:
-    """Multiply-accumulates of one frame whose input lies outside the map."""
+    """Multiply-accumulates for one frame whose input lies outside the map."""
     nominal = inside = made[1] * conv.in_channels // conv.groups
     for axis in range(len(conv.kernel_size)):
         before = _padded_before(conv, axis)

@@ -1,7 +1,7 @@
-"""How alike the units of a network are, from what each makes of the same frames.
+"""Similarity of the units of a network, from their outputs for the same frames.
 
-The network runs once over the frames. Every unit's output is turned into a small summary the moment it appears and then
-let go, so that the cost is little more than that of the forward passes and activations are never kept.
+The network runs once over the frames. Every unit's output is reduced to a small summary as soon as it appears and then
+released. The cost is thus little more than that of the forward passes, and activations are never stored.
 """
 
 import operator
@@ -33,15 +33,15 @@ def similarity_of(
     """Compare the outputs of all units on the same frames.
 
     Args:
-        model: The network the chain was found in; it is left as it was, in the mode it was in.
+        model: The network the chain was found in; left unchanged, in its mode.
         chain: Its units.
         batches: Frames (n, channels, length), normalised, at least 4 a batch; a smaller last one is left out. They are
-            brought to the model one batch at a time. Inner products are averaged over batches in proportion to their
+            moved to the model one batch at a time. Inner products are averaged over batches in proportion to their
             frames.
-        metric: What compares them.
+        metric: Metric that compares them.
         metric_name: Its registered name, for the record.
         data_sha256: SHA-256 of the data that the frames came from, for the record.
-        progress: Told of every batch.
+        progress: Updated after every batch.
 
     Returns:
         The symmetric matrix (L, L) of similarities with exactly 1 on its diagonal.
@@ -91,7 +91,7 @@ def _require_finite(products: Tensor, chain: LayerChain) -> None:
 
 @torch.no_grad()
 def _undefined(model: nn.Module, taps: list[Tap], unit: Unit, batch: Tensor, metric_name: str) -> DataError:
-    """Why a unit is not even similar to itself: it says the same of all frames, or the metric finds no structure."""
+    """Explain why a unit is not similar to itself: constant over all frames, or without structure for the metric."""
     with evaluating(model):
         varied = read(model, taps, batch, lambda output: bool((output != output[:1]).any()))[unit.index]
     if varied:

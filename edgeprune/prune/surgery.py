@@ -1,4 +1,4 @@
-"""Surgery: a plan carried out on a network, which is left untouched."""
+"""Surgery: applies a plan to a network, which is left unchanged."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from edgeprune.records.pruning import PrunePlan
 
 
 def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:
-    """A checkpoint with the plan's units dropped and all other weights kept.
+    """Drop the plan's units from a checkpoint and keep all other weights.
 
     Raises:
         ConfigError: The plan was made for another model.

@@ -1,1 +1,1 @@
-"""Metrics that compare what two units make of the same frames; one file each, found by name."""
+"""Metrics that compare the outputs of two units for the same frames; one in each file, found by name."""

@@ -1,4 +1,4 @@
-"""What metrics share that look at the direction of a unit's activations and not at their size."""
+"""Shared code of metrics that depend on the direction of a unit's activations but not on their magnitude."""
 
 from collections.abc import Sequence
 
@@ -18,13 +18,13 @@ def unit_rows(activations: Tensor) -> Tensor:
 
 
 def frame_products(units: Sequence[Tensor]) -> Tensor:
-    """Inner products of all pairs of L units, frame by frame, the shorter row padded with zeros.
+    """Compute inner products of all pairs of L units, frame by frame; the shorter row is padded with zeros.
 
     Args:
         units: L times (n, d) with the same n frames; d may differ.
 
     Returns:
-        (n, L, L) float64, where the units are.
+        (n, L, L) float64, on the units' device.
     """
     widest = max(rows.shape[1] for rows in units)
     products = []
@@ -35,7 +35,7 @@ def frame_products(units: Sequence[Tensor]) -> Tensor:
 
 
 def cosines(products: Tensor) -> Tensor:
-    """Cosines (..., m, m) from inner products (..., m, m): exactly 1 on the diagonal, 0 with a vector of zeros."""
+    """Compute cosines (..., m, m) from inner products (..., m, m): exactly 1 on the diagonal, 0 for a vector of zeros."""
     squares = products.diagonal(dim1=-2, dim2=-1)
     lengths = (squares[..., :, None] * squares[..., None, :]).sqrt()
     return (products / lengths.clamp_min(torch.finfo(products.dtype).tiny)).clamp(-1.0, 1.0)

@@ -1,10 +1,10 @@
 """Angular similarity: 1 minus the mean angle between two units' outputs for the same frame, in half turns.
 
-The angular distance of Gromov et al. 2024 (arXiv 2403.17887), arccos(x·y / |x||y|) / π, which they average over inputs
-to find the layers of a language model that can go. ShortGPT's block influence (Men et al. 2024, arXiv 2403.03853) is 1
-minus the mean cosine of what enters and leaves a block, that is 1 minus the `cosine` metric between neighbours. The
-angle obeys the triangle inequality, and near 0 it tells outputs apart that have almost the same cosine, which falls
-with its square. As with `cosine`, units of different size are compared over the features both have.
+The angular distance of Gromov et al. 2024 (arXiv 2403.17887) is arccos(x·y / |x||y|) / π, which they average over
+inputs to find removable layers of a language model. ShortGPT's block influence (Men et al. 2024, arXiv 2403.03853) is 1
+minus the mean cosine between the input and the output of a block, that is 1 minus the `cosine` metric of neighbours.
+The angle satisfies the triangle inequality. Near 0 it separates outputs that have almost the same cosine, which falls
+with its square. As with `cosine`, units of different size are compared over the features that both have.
 """
 
 import math
@@ -27,7 +27,7 @@ class Angular:
         """Mean angular similarity of all pairs of L units on one batch, (L, L) float64.
 
         Zeros have no direction: they count as a right angle to other units, and as 0 on the diagonal, so that a unit
-        without any output can be told from its product.
+        without any output is visible in its product.
         """
         products = frame_products(summaries)
         alike = 1 - torch.arccos(cosines(products)) / math.pi
@@ -35,7 +35,7 @@ class Angular:
         return alike.mean(dim=0)
 
     def finish(self, products: Tensor) -> Tensor:
-        """The mean similarities themselves (L, L), 0 to 1, with 1 on the diagonal even where some frames gave zeros."""
+        """Return the mean similarities (L, L), 0 to 1, with 1 on the diagonal even where some frames gave zeros."""
         return ((products + products.T) / 2).fill_diagonal_(1.0)
 
 

@@ -1,6 +1,6 @@
 """Linear CKA from the unbiased HSIC estimator, the metric of arXiv 2406.07929.
 
-The biased estimator calls unrelated units alike when there are more features than frames, which is the rule here: a
+The biased estimator finds unrelated units similar when there are more features than frames, which is usual here: a
 unit has thousands of features and a batch 128 frames. Over several batches, HSIC is averaged first and the ratio taken
 once (Nguyen et al. 2021, arXiv 2010.15327), which keeps numerator and denominator unbiased.
 """
@@ -20,18 +20,18 @@ _ROUNDING = 1e-14  # of float64, relative to the squared norm of the largest row
 
 
 def linear_gram(activations: Tensor) -> Tensor:
-    """Gram matrix of the activations of one unit, relative to their mean.
+    """Compute the Gram matrix of the activations of one unit, relative to their mean.
 
-    HSIC does not change when all frames are shifted alike. Differences to the mean keep their digits where the mean is
-    large and where any one frame is far from the others; where a unit is constant they are set to exactly zero, which
-    the rounding of the mean would miss. Differences are multiplied in their own precision (at least
-    float32); where their squares would leave its range they are scaled by a power of two, which is exact.
+    HSIC does not change when all frames are shifted equally. Differences from the mean keep their digits where the mean
+    is large and where one frame is far from the others. For a constant unit they are set to exactly zero, which the
+    rounding of the mean would prevent. Differences are multiplied in their own precision (at least float32); where
+    their squares would leave its range they are scaled by a power of two, which is exact.
 
     Args:
         activations: (n, ...), one row a frame.
 
     Returns:
-        (n, n) float64, where the activations are.
+        (n, n) float64, on the activations' device.
     """
     features = activations.flatten(1).to(torch.promote_types(activations.dtype, torch.float32))
     least, most = torch.aminmax(features, dim=0)
@@ -88,7 +88,7 @@ class LinearCKA:
     centre: Callable[[Tensor], Tensor]
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """The centred Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros if it is rounding."""
+        """Centre the Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros if it is mere rounding."""
         gram = linear_gram(activations)
         centred = self.centre(gram)
         if centred.abs().max() <= _ROUNDING * gram.diagonal().max():
@@ -96,12 +96,12 @@ class LinearCKA:
         return centred.flatten()
 
     def products(self, summaries: Sequence[Tensor]) -> Tensor:
-        """HSIC of all pairs of L units on one batch, (L, L) float64."""
+        """Compute the HSIC of all pairs of L units on one batch, (L, L) float64."""
         stacked = torch.stack(list(summaries))
         return stacked @ stacked.T
 
     def finish(self, products: Tensor) -> Tensor:
-        """CKA of all pairs from their mean HSIC (L, L), whose diagonal must be positive.
+        """Compute the CKA of all pairs from their mean HSIC (L, L), whose diagonal must be positive.
 
         The unbiased estimate may be below 0; by the Cauchy-Schwarz inequality none is above 1.
         """

@@ -1,7 +1,8 @@
-"""Mean cosine of the two units' outputs for the same frame, an ablation of arXiv 2406.07929.
+"""Mean cosine of two units' outputs for the same frame, an ablation of arXiv 2406.07929.
 
-Units of different size are compared over the features both have: the authors pad the shorter one with zeros. Neither
-centred nor invariant to the order of features, so it says little about units that do not feed one residual stream.
+Units of different size are compared over the features that both have: the authors pad the shorter one with zeros. The
+metric is neither centred nor invariant to the order of features, so it says little about units that do not share one
+residual stream.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class Cosine:
         return frame_products(summaries).mean(dim=0)
 
     def finish(self, products: Tensor) -> Tensor:
-        """The mean cosines themselves (L, L), with 1 on the diagonal even where some frames gave only zeros."""
+        """Return the mean cosines (L, L), with 1 on the diagonal even where some frames gave only zeros."""
         return ((products + products.T) / 2).clamp(-1.0, 1.0).fill_diagonal_(1.0)
 
 

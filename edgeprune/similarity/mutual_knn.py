@@ -1,8 +1,8 @@
-"""Mutual nearest neighbours: how many of a frame's nearest frames by one unit are among its nearest by another.
+"""Mutual nearest neighbours: the share of a frame's nearest frames by one unit that are nearest by another as well.
 
-The alignment of Huh et al. 2024 (arXiv 2405.07987): neighbours by cosine, |S(x) ∩ S(y)| / k for the sets S of the k
-nearest, averaged over frames. Only the order of distances counts, not their size. Unlike the authors' code, this one
-clips no outliers, and it looks for neighbours in the batch and not among 1024 samples.
+This is the alignment of Huh et al. 2024 (arXiv 2405.07987): neighbours by cosine, |S(x) ∩ S(y)| / k for the sets S of
+the k nearest, averaged over frames. Only the order of distances counts, not their size. Unlike the authors' code, this
+implementation clips no outliers, and it searches for neighbours in the batch and not among 1024 samples.
 """
 
 import math
@@ -21,10 +21,10 @@ _DECIMALS = 12  # cosines that differ by less differ by rounding
 def neighbours(frames: int) -> int:
     """Number k of nearest neighbours in a batch: 10, but at most half of the other frames.
 
-    With all others as neighbours, every two units would agree fully; by chance they agree in k / (frames - 1).
+    With all others as neighbours, any two units would agree fully; by chance they agree in k / (frames - 1).
 
     Raises:
-        DataError: Fewer than 3 frames, where none is nearer than another.
+        DataError: There are fewer than 3 frames, so that none is nearer than another.
     """
     if frames < 3:
         raise DataError(f"nearest neighbours need at least 3 frames in a batch, got {frames}", "Use larger batches")
@@ -37,8 +37,8 @@ class MutualKnn:
     def summarise(self, activations: Tensor) -> Tensor:
         """Mark the neighbours of each frame of activations (n, ...): (n, n) float64, k ones a row.
 
-        Among equally near frames the earlier count. A frame all others are equally near to has no neighbours; where
-        activations are not finite, nor are the marks.
+        Ties go to the earlier frame. A frame to which all others are equally near has no neighbours; where activations
+        are not finite, neither are the marks.
 
         Raises:
             DataError: n < 3.
@@ -59,7 +59,7 @@ class MutualKnn:
         return stacked @ stacked.T / (frames * neighbours(frames))
 
     def finish(self, products: Tensor) -> Tensor:
-        """The mean overlaps themselves (L, L), 0 to 1, with 1 on the diagonal even where a frame had no neighbours."""
+        """Return the mean overlaps (L, L), 0 to 1, with 1 on the diagonal even where a frame had no neighbours."""
         return ((products + products.T) / 2).fill_diagonal_(1.0)
 
 

@@ -15,7 +15,7 @@ from edgeprune.similarity.cka_unbiased import linear_gram
 
 
 def square_root(gram: Tensor) -> Tensor:
-    """A matrix F (n, n) with FFᵀ = gram (n, n), positive semi-definite; eigenvalues that are rounding become 0."""
+    """Factor gram (n, n), positive semi-definite, as FFᵀ with F (n, n); eigenvalues that are rounding become 0."""
     values, vectors = torch.linalg.eigh(gram)
     rounding = len(gram) * torch.finfo(gram.dtype).eps * values[-1]
     root: Tensor = vectors * torch.where(values > rounding, values, 0.0).sqrt()
@@ -26,17 +26,17 @@ class Procrustes:
     """Nuclear norm of XᵀY for the representations of two units, relative to their Frobenius norms."""
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """The centred Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64.
+        """Compute the centred Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64.
 
-        In double precision throughout: the square root turns an error of 1e-7 into one of 3e-4.
+        It is in double precision throughout: the square root turns an error of 1e-7 into one of 3e-4.
         """
         return double_centred(linear_gram(activations.double()))
 
     def products(self, summaries: Sequence[Tensor]) -> Tensor:
-        """||XᵀY||* / (n - 1) of all pairs of L units on one batch, (L, L) float64.
+        """Compute ||XᵀY||* / (n - 1) of all pairs of L units on one batch, (L, L) float64.
 
         With Gram matrices A = XXᵀ = FFᵀ and B = YYᵀ, the singular values of XᵀY are those of A^½ B^½, and their squares
-        the eigenvalues of FᵀBF: n by n, however wide the units are. On the diagonal is the variance, tr A / (n - 1).
+        the eigenvalues of FᵀBF: n by n, however wide the units are. The diagonal holds the variance, tr A / (n - 1).
         """
         stacked = torch.stack(list(summaries))
         variances = stacked.diagonal(dim1=1, dim2=2).sum(dim=1)
@@ -49,9 +49,9 @@ class Procrustes:
         return products + products.T + variances.diag()
 
     def finish(self, products: Tensor) -> Tensor:
-        """Similarity 0 to 1 of all pairs from their mean products (L, L), whose diagonal must be positive.
+        """Compute similarities 0 to 1 of all pairs from their mean products (L, L), whose diagonal must be positive.
 
-        As in CKA, means over batches are taken before the ratio, so that a batch counts by its variance.
+        As in CKA, means over batches are taken before the ratio, so that a batch is weighted by its variance.
         """
         norms = products.diagonal().sqrt()
         similarity = products / (norms[:, None] * norms[None, :])

@@ -1,7 +1,7 @@
-"""Accuracy with its uncertainty, from the logits of a network; pure.
+"""Accuracy with its uncertainty, from the logits of a network. Pure.
 
-Where it is known which frames belong together, intervals are those for independent frames at the effective number of
-frames; else frames are taken to be independent.
+Where dependent frames are grouped, intervals are those of independent frames at the effective number of frames.
+Otherwise frames are assumed to be independent.
 """
 
 import numpy as np
@@ -20,9 +20,9 @@ def rate(right: int, frames: int, share: float = 1.0) -> Rate:
     """A share with its 95 % interval (Wilson 1927).
 
     Args:
-        right: Frames named rightly.
+        right: Number of correctly classified frames.
         frames: Number of frames in all.
-        share: Effective over actual number of frames.
+        share: Ratio of the effective to the actual number of frames.
     """
     top1, square = right / frames, _Z95**2 / (frames * share)
     half = np.sqrt(top1 * (1 - top1) * square + square**2 / 4)
@@ -31,7 +31,12 @@ def rate(right: int, frames: int, share: float = 1.0) -> Rate:
 
 
 def _rate_and_effect(right: npt.NDArray[np.bool_], grouping: Grouping | None) -> tuple[Rate, Effect | None]:
-    """Rate of the frames that are classified correctly, (N,), with its design effect."""
+    """Rate of correctly classified frames, with its design effect.
+
+    Args:
+        right: Whether each frame is classified correctly, (N,).
+        grouping: Grouping of the frames, if it is known.
+    """
     count, frames = int(right.sum()), len(right)
     if grouping is None:
         return rate(count, frames), None
@@ -44,8 +49,8 @@ def accuracy(logits: npt.NDArray[np.float32], frames: Frames, split: Split) -> A
 
     Args:
         logits: (N, classes).
-        frames: The N frames they are of.
-        split: Which split these are.
+        frames: The N frames.
+        split: Split that the frames are from.
     """
     called = logits.argmax(axis=1)
     right = called == frames.labels
@@ -82,16 +87,16 @@ def accuracy(logits: npt.NDArray[np.float32], frames: Frames, split: Split) -> A
 def compare(
     baseline: npt.NDArray[np.float32], pruned: npt.NDArray[np.float32], frames: Frames, split: Split
 ) -> AccuracyComparison:
-    """Two networks on the same frames.
+    """Compare two networks on the same frames.
 
-    The interval of the drop is Agresti & Min's (2005) for paired proportions; the test is McNemar's exact one. Of
-    frames in groups both are taken at the effective number of frames.
+    The interval of the drop is Agresti & Min's (2005) for paired proportions; the test is McNemar's exact one. For
+    grouped frames both use the effective number of frames.
 
     Args:
         baseline: Logits of the unpruned network, (N, classes).
-        pruned: Logits of the pruned one.
+        pruned: Logits of the pruned network, (N, classes).
         frames: The N frames.
-        split: Which split these are.
+        split: Split that the frames are from.
     """
     before = baseline.argmax(axis=1) == frames.labels
     after = pruned.argmax(axis=1) == frames.labels
@@ -108,11 +113,11 @@ def compare(
 def paired(
     before: npt.NDArray[np.bool_], after: npt.NDArray[np.bool_], grouping: Grouping | None = None
 ) -> tuple[float, tuple[float, float], float]:
-    """Top-1 that was lost between two networks on the same frames, its interval, and the p of McNemar's exact test.
+    """Top-1 lost between two networks on the same frames, its interval, and the p-value of McNemar's exact test.
 
     Args:
-        before: Which frames the unpruned network named rightly, (N,).
-        after: And the other one.
+        before: Frames that the unpruned network classified correctly, (N,).
+        after: Frames that the other network classified correctly, (N,).
         grouping: Grouping of the frames, if it is known.
     """
     lost, gained, frames = int((before & ~after).sum()), int((~before & after).sum()), len(before)
@@ -128,7 +133,7 @@ def paired(
 def paired_interval(lost: float, gained: float, frames: float) -> tuple[float, float]:
     """95 % interval of a paired difference (Agresti & Min 2005: half a pair more in each of the four cells).
 
-    Numbers are whole, but for effective ones.
+    Numbers are whole unless they are effective numbers.
     """
     more, less, total = lost + 0.5, gained + 0.5, frames + 2
     difference = (more - less) / total

@@ -1,11 +1,10 @@
-"""Frames changed at random, so that a network learns from more than there are.
+"""Random augmentation of frames.
 
-Rotations of the I/Q plane: a receiver's phase is arbitrary, so a frame turned by a quarter has the same modulation.
-There are four, so a teacher's answers to all of them are computed once and looked up afterwards.
+Rotation of the I/Q plane: a receiver's phase is arbitrary, so a frame turned by a quarter has the same modulation.
+There are four rotations, so a teacher's outputs for all of them are computed once and looked up afterwards.
 
-Two signals at once: a frame with another on top has no one modulation, but a teacher can be asked about it, and there
-is no end of such frames (mixup: Zhang et al. 2018, arXiv 1710.09412; in distillation: Beyer et al. 2022, arXiv
-2106.05237).
+Mixing: the sum of two frames has no single modulation, but a teacher can label it, and the supply of such frames is
+unlimited (mixup: Zhang et al. 2018, arXiv 1710.09412; in distillation: Beyer et al. 2022, arXiv 2106.05237).
 """
 
 import torch
@@ -28,16 +27,16 @@ def rotate(iq: Tensor, quarters: Tensor) -> Tensor:
 
 
 def draw_mixing(frames: int, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw which frames of a batch get another on top, with what and how loud.
+    """Draw which frames of a batch are mixed, with which other frame and at what level.
 
     Args:
-        frames: Frames of the batch, N.
+        frames: Number of frames in the batch, N.
         share: Fraction of the frames that are mixed with another.
-        generator: On the CPU.
+        generator: Random generator on the CPU.
 
     Returns:
-        Level of every frame itself, 0 to 1, float32 (N,), 1 for those that stay alone; and the place of the other frame
-        in the batch, int64 (N,).
+        Level of every frame itself, 0 to 1, float32 (N,), 1 for frames that are not mixed; and the index of the other
+        frame in the batch, int64 (N,).
     """
     mixed = torch.rand(frames, generator=generator) < share
     level = torch.where(mixed, torch.rand(frames, generator=generator), 1.0)
@@ -45,15 +44,15 @@ def draw_mixing(frames: int, share: float, generator: torch.Generator) -> tuple[
 
 
 def mix(iq: Tensor, other: Tensor, level: Tensor) -> Tensor:
-    """Put another frame on top of each frame.
+    """Mix each frame with another.
 
     Args:
         iq: Frames (N, C, L).
-        other: The frames that are put on top, (N, C, L).
+        other: Frames to mix in, (N, C, L).
         level: Level of each frame of `iq`, 0 to 1, (N,); the other frame has the rest, up to 1.
 
     Returns:
-        Frames (N, C, L), each of the power of the one it came from, to within rounding.
+        Frames (N, C, L), each with the power of the frame of `iq`, to within rounding.
     """
     own = level.to(iq)[:, None, None]
     both = own * iq + (1 - own) * other

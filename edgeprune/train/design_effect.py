@@ -1,10 +1,10 @@
-"""What dependence between frames does to an interval: the design effect of groups (Kish 1965).
+"""Effect of dependence between frames on an interval: the design effect of groups (Kish 1965).
 
 Frames of one group share a stream, a transmitter or a stretch of time, and are right or wrong together more often than
-chance has it. The variance of a mean is then that of the sums of groups within strata: the cells of one modulation at
-one SNR, of which a test set has a fixed number of frames; it is not biased by groups of different sizes (Bell &
-McCaffrey 2002). An interval for independent frames is taken at the effective number of frames, which is further reduced
-for how few groups that variance is known from (Korn & Graubard 1998, with Satterthwaite's degrees of freedom).
+by chance. The variance of a mean is then that of the sums of groups within strata: the cells of one modulation at one
+SNR, of which a test set has a fixed number of frames. It is not biased by groups of different sizes (Bell & McCaffrey
+2002). An interval for independent frames is taken at the effective number of frames, which is reduced further when that
+variance is estimated from few groups (Korn & Graubard 1998, with Satterthwaite's degrees of freedom).
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ _Z95 = float(stats.norm.ppf(0.975))
 
 @dataclass(frozen=True)
 class Effect:
-    """What groups do to the mean of some values.
+    """Effect of groups on the mean of some values.
 
     Attributes:
-        design_effect: Variance of the mean over what it would be of independent frames, at least 1.
-        share: Effective over actual number of frames, for an interval of 95 %.
+        design_effect: Variance of the mean relative to that of independent frames, at least 1.
+        share: Ratio of the effective to the actual number of frames, for a 95 % interval.
     """
 
     design_effect: float
@@ -35,32 +35,32 @@ class Effect:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Which frames are not independent.
+    """Grouping of frames that are not independent.
 
     Attributes:
         groups: Number of the group of each frame, (N,).
-        cells: Number of its modulation and SNR, (N,).
+        cells: Number of the modulation and SNR of each frame, (N,).
     """
 
     groups: Indices
     cells: Indices
 
     def __len__(self) -> int:
-        """How many groups there are."""
+        """Number of groups."""
         return len(np.unique(self.groups))
 
     def at(self, chosen: npt.NDArray[np.bool_]) -> "Grouping":
-        """That of some of the frames."""
+        """Grouping of some of the frames."""
         return Grouping(self.groups[chosen], self.cells[chosen])
 
     def effect(self, values: npt.NDArray[np.bool_] | Indices, independent: float) -> Effect:
-        """The effect on the mean of values.
+        """Effect of the grouping on the mean of values.
 
-        Where it cannot be told, since no value differs or no stratum has two groups, a group counts as one frame.
+        Where it cannot be estimated, since no value differs or no stratum has two groups, a group counts as one frame.
 
         Args:
             values: Value of each frame, (N,).
-            independent: Variance of a single value, were frames independent.
+            independent: Variance of a single value if frames were independent.
         """
         _, first, group = np.unique(self.groups, return_index=True, return_inverse=True)
         frames, count = len(values), len(first)
@@ -84,9 +84,9 @@ class Grouping:
         return Effect(found, float((_Z95 / stats.t.ppf(0.975, freedom)) ** 2) / found)
 
     def _strata(self) -> Indices:
-        """Number of the stratum of each frame: its cell; one for all cells where a group is in several of them.
+        """Number of the stratum of each frame: its cell, or one for all cells where a group is in several of them.
 
-        Cells of a single group share a stratum, with another cell where there is but one such.
+        Cells with a single group share a stratum, with another cell if there is only one such.
         """
         _, cell = np.unique(self.cells, return_inverse=True)
         pairs = np.unique(np.stack([cell, self.groups]), axis=1)
@@ -99,7 +99,7 @@ class Grouping:
 
 
 def grouping_of(frames: Frames) -> Grouping | None:
-    """The grouping of frames; None when nobody knows which belong together."""
+    """Grouping of the frames; None if it is unknown which belong together."""
     if frames.groups is None:
         return None
     snrs = np.zeros(len(frames), dtype=np.int64) if frames.snrs is None else frames.snrs

@@ -1,4 +1,4 @@
-"""What a network answers to frames."""
+"""Outputs of a network for frames."""
 
 from functools import partial
 
@@ -20,9 +20,9 @@ _BATCH = 1024
 def predict(
     model: nn.Module, iq: npt.NDArray[np.float32], shape: InputSpec, progress: Progress, label: str
 ) -> npt.NDArray[np.float32]:
-    """Logits (N, classes) of raw frames (N, channels, length), in float32.
+    """Compute logits (N, classes) of raw frames (N, channels, length), in float32.
 
-    What is in a file is read ahead; frames go where the network is, in smaller batches where a card has not the memory.
+    Frames in a file are read ahead. They are moved to the network's device, in smaller batches if its memory is short.
     """
     model.eval()
     parts, size = [], _BATCH

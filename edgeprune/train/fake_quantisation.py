@@ -1,9 +1,9 @@
-"""A network that computes as its int8 export will, so that training can make up for the rounding.
+"""Fake quantisation: a network computes as its int8 export will, so that training can compensate for the rounding.
 
-Weights and inputs of convolutions and linear layers are rounded to the numbers that eight bits can say: symmetric, a
-scale for each output channel of a weight, one for an input, found from the largest magnitude in the batch. A batch norm
-behind a convolution scales its output channels and so changes nothing of that when it is merged. Gradients pass the
-rounding as if it were not there (Bengio et al. 2013).
+Weights and inputs of convolutions and linear layers are rounded to eight bits: symmetric, with one scale for each
+output channel of a weight and one for an input, from the largest magnitude in the batch. A batch norm behind a
+convolution scales its output channels, so merging it changes nothing. Gradients pass the rounding unchanged
+(straight-through estimator, Bengio et al. 2013).
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ _SMALLEST_SCALE = 1e-12
 
 
 class RoundedWeight(nn.Module):
-    """A weight as eight bits can say it.
+    """Rounds a weight to eight bits.
 
     Args:
         axis: Axis of its output channels.
@@ -35,7 +35,7 @@ class RoundedWeight(nn.Module):
         self.axis = axis
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The rounded weight, of the same shape."""
+        """Round the weight; the shape is kept."""
         others = [axis for axis in range(weight.ndim) if axis != self.axis]
         scale = _scale(weight.detach().float().abs().amax(dim=others))
         zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
@@ -46,7 +46,7 @@ class RoundedWeight(nn.Module):
 
 
 def rounded_input(values: Tensor) -> Tensor:
-    """A tensor of any shape as eight bits can say it."""
+    """Round a tensor of any shape to eight bits."""
     scale = _scale(values.detach().float().abs().amax())
     zero = torch.zeros((), dtype=torch.int32, device=values.device)
     rounded: Tensor = torch.fake_quantize_per_tensor_affine(values.float(), scale, zero, -LARGEST, LARGEST)
@@ -55,10 +55,10 @@ def rounded_input(values: Tensor) -> Tensor:
 
 @contextmanager
 def fake_quantised(model: nn.Module) -> Iterator[None]:
-    """Let a network compute as in int8 until the end; its weights are then float32 again, with what they have learnt.
+    """Let a network compute as in int8 inside the `with` block; afterwards its weights are float32, as trained.
 
-    A weight that the network computes itself (a parametrization, weight norm by hooks) is rounded after that, and is
-    computed by the network as before when this ends.
+    A weight that the network computes itself (a parametrization, weight norm by hooks) is rounded after that
+    computation, which is restored at the end.
 
     Raises:
         ModelError: It has neither a convolution nor a linear layer.
@@ -75,7 +75,7 @@ def fake_quantised(model: nn.Module) -> Iterator[None]:
 
 
 def _round_weight(module: nn.Module, rounding: RoundedWeight) -> Callable[[], object]:
-    """Round a weight whenever it is used; gives what ends that and leaves the network's own parametrizations."""
+    """Round a weight whenever it is used; returns a function that ends this and keeps other parametrizations."""
     if parametrize.is_parametrized(module, "weight"):
         own: Any = module.parametrizations["weight"]  # type: ignore[index]
         own.append(rounding)

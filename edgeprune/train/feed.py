@@ -1,4 +1,4 @@
-"""Where the trainer's frames come from: tensors, or a file that is read in blocks while the network learns."""
+"""Frames for the trainer: tensors, or a file that is read in blocks during training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,36 +21,36 @@ _LARGEST_SHARE = 0.5
 """Share of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Places (n,) int64 of frames among those for training, the normalised frames (n, C, L), and their labels (n,)."""
+"""Indices (n,) int64 among the training frames, the normalised frames (n, C, L), and their labels (n,)."""
 
 
 class Feed(Protocol):
-    """What a network learns from and is chosen by; the trainer takes the same steps whatever it is."""
+    """Source of training and validation frames; the trainer takes the same steps for any source."""
 
     @property
     def frames(self) -> int:
-        """How many there are for training."""
+        """Number of training frames."""
         ...
 
     @property
     def resident(self) -> Tensor | None:
-        """All of them, normalised, where they are in the memory of the device; else None."""
+        """All training frames, normalised, if they are in the device's memory; otherwise None."""
         ...
 
     def on(self, device: torch.device) -> "Feed":
-        """The same, its batches on a device."""
+        """Move the source to a device: its batches are then on it."""
         ...
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:
-        """The places of all frames for training in a random order, int64 (N,) on the CPU, for batches of `size`."""
+        """Indices of all training frames in a random order, int64 (N,) on the CPU, for batches of `size`."""
         ...
 
     def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
-        """The frames of each batch, given their places on the CPU."""
+        """Frames of each batch, given their indices on the CPU."""
         ...
 
     def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised frames and labels to choose by, in batches: every one of `parts`, beginning with `part`."""
+        """Normalised validation frames and labels, in batches: every one of `parts`, beginning with `part`."""
         ...
 
 
@@ -71,16 +71,16 @@ class TrainingData:
 
     @property
     def frames(self) -> int:
-        """How many there are for training."""
+        """Number of training frames."""
         return len(self.train_labels)
 
     @property
     def resident(self) -> Tensor | None:
-        """All of them, unless they do not fit on the device."""
+        """All training frames, unless they do not fit on the device."""
         return None if self.streamed else self.train_iq
 
     def on(self, device: torch.device) -> "TrainingData":
-        """The frames moved there; to a GPU whose memory they would fill, they are brought a batch at a time."""
+        """Move the frames to a device; if they would fill a GPU's memory, they are moved one batch at a time."""
         frames, free = [self.train_iq, self.validation_iq], free_bytes(device)
         fills = free is not None and sum(iq.nbytes for iq in frames) > _LARGEST_SHARE * free
         streamed = self.streamed or fills
@@ -90,11 +90,11 @@ class TrainingData:
         return TrainingData(frames[0], labels[0], frames[1], labels[1], device, streamed)
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:  # noqa: ARG002 (of any batch)
-        """A random permutation."""
+        """Draw a random permutation."""
         return torch.randperm(self.frames, generator=generator)
 
     def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
-        """The frames of each batch."""
+        """Frames of each batch."""
         if self.streamed:
             reads = (partial(_pinned, self.train_iq.__getitem__, chosen, self.device) for chosen in places)
             for chosen, iq in zip(_brought(places, self.device), ahead(reads), strict=True):
@@ -104,7 +104,7 @@ class TrainingData:
                 yield chosen, self.train_iq[chosen], self.train_labels[chosen]
 
     def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """The frames to choose by, in order."""
+        """Validation frames, in order."""
         pairs = (torch.split(each, INFERENCE_BATCH) for each in (self.validation_iq, self.validation_labels))
         for iq, labels in list(zip(*pairs, strict=True))[part::parts]:
             yield iq.to(self.device), labels
@@ -115,9 +115,9 @@ class Stored:
     """Frames in a file.
 
     Attributes:
-        read: Raw frames (n, C, L) of places among these, in the order of the places.
+        read: Reads raw frames (n, C, L) by their indices, in the order of the indices.
         labels: Label of each frame, int64 (N,).
-        frame_bytes: Size of one.
+        frame_bytes: Size of one frame.
     """
 
     read: Read
@@ -125,22 +125,22 @@ class Stored:
     frame_bytes: int
 
     def raw(self, places: Tensor) -> Tensor:
-        """Raw frames (n, C, L) of places (n,) on the CPU."""
+        """Read raw frames (n, C, L) by their indices (n,) on the CPU."""
         return torch.from_numpy(self.read(places.numpy()))
 
 
 @dataclass(frozen=True)
 class StreamedData:
-    """Frames that are read while the network learns, so that memory holds a few of them at a time.
+    """Frames that are read during training, so that memory holds only a few of them at a time.
 
-    They are shuffled in blocks: the file's blocks of frames in a random order, cut into windows, and in each window all
-    frames in a random order. One window is learnt from while a thread reads the next.
+    They are shuffled in blocks. The file's blocks are put in a random order and cut into windows; within each window
+    all frames are shuffled. A thread reads the next window during training on the current one.
 
     Attributes:
-        train: For training.
-        to_validate: To choose by.
+        train: Training frames.
+        to_validate: Validation frames.
         normalisation: Normalisation of each frame.
-        device: For the batches.
+        device: Device of the batches.
         block_bytes: Size of the frames of a block, which lie together.
         window_bytes: Size of the frames of a window; two of them are in memory.
     """
@@ -154,21 +154,21 @@ class StreamedData:
 
     @property
     def frames(self) -> int:
-        """How many there are for training."""
+        """Number of training frames."""
         return len(self.train.labels)
 
     @property
     def resident(self) -> None:
-        """They are not in memory."""
+        """None, since the frames are not in memory."""
         return
 
     def on(self, device: torch.device) -> "StreamedData":
-        """The same, its batches on a device, where the labels are too."""
+        """Move the source to a device: its batches, and the labels, are then on it."""
         train, to_validate = (replace(each, labels=each.labels.to(device)) for each in (self.train, self.to_validate))
         return replace(self, train=train, to_validate=to_validate, device=device)
 
     def order(self, size: int, generator: torch.Generator) -> Tensor:
-        """Shuffled blocks, and frames shuffled in windows of them."""
+        """Shuffle the blocks, and the frames within windows of them."""
         rows = max(1, self.block_bytes // self.train.frame_bytes)
         blocks = torch.split(torch.arange(self.frames), rows)
         order = torch.cat([blocks[number] for number in torch.randperm(len(blocks), generator=generator)])
@@ -177,7 +177,7 @@ class StreamedData:
         return order
 
     def batches(self, places: Sequence[Tensor]) -> Iterator[Batch]:
-        """The frames of each batch, read window by window ahead of their use."""
+        """Frames of each batch, read ahead window by window."""
         count = self._batches(max(map(len, places), default=1))
         windows = [places[first : first + count] for first in range(0, len(places), count)]
         reads = (partial(_pinned, self.train.raw, torch.cat(tuple(window)), self.device) for window in windows)
@@ -189,7 +189,7 @@ class StreamedData:
                 yield chosen, frames, self.train.labels[chosen]
 
     def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """The frames to choose by, in the order of the file."""
+        """Validation frames, in the order of the file."""
         labels = torch.split(self.to_validate.labels, INFERENCE_BATCH)[part::parts]
         places = torch.split(torch.arange(len(self.to_validate.labels)), INFERENCE_BATCH)[part::parts]
         reads = (partial(_pinned, self.to_validate.raw, some, self.device) for some in places)
@@ -197,16 +197,16 @@ class StreamedData:
             yield normalise(raw.to(self.device, non_blocking=True), self.normalisation), expected
 
     def _batches(self, size: int) -> int:
-        """Batches of a window."""
+        """Number of batches in a window."""
         return max(1, self.window_bytes // (self.train.frame_bytes * size))
 
 
 def _pinned(read: Callable[[Tensor], Tensor], places: Tensor, device: torch.device) -> Tensor:
-    """Frames in main memory; in pages that a GPU copies from while the network learns, if they go to one."""
+    """Frames in main memory; in pinned memory if they go to a GPU, which copies them during training."""
     frames = read(places)
     return frames.pin_memory() if device.type == "cuda" else frames
 
 
 def _brought(places: Sequence[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """The places of each batch, all moved to a device at once."""
+    """Indices of each batch, all moved to a device at once."""
     return iter(torch.split(torch.cat(tuple(places)).to(device), [len(chosen) for chosen in places]))

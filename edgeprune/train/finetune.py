@@ -1,9 +1,9 @@
 """Training and fine-tuning: one loop for both, resumable at any epoch with the same result.
 
 SGD with Nesterov momentum under a one-cycle schedule (Smith & Topin 2018); distillation mixes the labels with a
-teacher's answers (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
-validation. Gradients are clipped to norm 1 in networks without batch norm, which bounds them where there is one. Every
-random number of an epoch follows from (seed, epoch), those of dropout too, so a resumed training takes the same steps.
+teacher's outputs (Hinton et al. 2015: KL divergence at temperature T, times T²). The epoch kept is the best on
+validation. Gradients are clipped to norm 1 in networks without batch norm, which otherwise bounds them. All random
+numbers of an epoch follow from (seed, epoch), including those of dropout, so a resumed training takes the same steps.
 """
 
 import time
@@ -41,18 +41,18 @@ _TRIED = 8  # frames to find out how a network can be trained
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """Settings of a training.
 
     Attributes:
         epochs: Passes over the training frames.
         batch_size: Frames a step.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Weight decay of SGD.
-        rotate: Turn every frame by a random quarter.
+        rotate: Turn every frame by a random quarter turn.
         temperature: Temperature of the distillation.
-        distill_weight: Share of the teacher in the loss; the labels have the rest.
-        mix: Share of the frames that get another of the batch on top. Such have no label: where any do, the teacher
-            alone is learnt from. Without a teacher none do.
+        distill_weight: Weight of the teacher in the loss; the labels have the rest.
+        mix: Fraction of each batch mixed with a second signal. The mixture has no label: if any frame is mixed, the
+            network learns from the teacher alone. Without a teacher no frame is mixed.
         seed: Random seed.
     """
 
@@ -78,22 +78,22 @@ def train(
     state_key: str = "",
     after_epoch: Callable[[nn.Module], None] | None = None,
 ) -> TrainingResult:
-    """Train a model in place, where it is, and leave it with its best weights on validation, in eval mode.
+    """Train a model in place, on its device; it is left in eval mode with its best weights on validation.
 
     Args:
         model: The network; takes normalised frames.
-        data: What to learn and what to choose by.
-        recipe: How.
-        progress: Told of every epoch.
-        teacher: Distil from it, or None; it is where the model is.
-        state_path: Written after each epoch and continued from if its key matches; None to keep nothing.
-        state_key: Names what is trained on what; a state with another key is ignored.
-        after_epoch: Changes the network in place after the last step of each epoch and before it is validated, so that
-            the best epoch is the best of what it leaves; None for nothing.
+        data: Training and validation frames.
+        recipe: Settings of the training.
+        progress: Updated after every epoch.
+        teacher: Network to distil from, on the model's device, or None.
+        state_path: File written after each epoch, and resumed from if its key matches; None to keep no state.
+        state_key: Identifies what is trained on what; a state with another key is ignored.
+        after_epoch: Changes the network in place after the last step of each epoch, before it is validated. The best
+            epoch is then the best of the changed networks. None for no change.
 
     Raises:
         ModelError: The loss became NaN or infinite.
-        DataError: There are not two frames to learn from.
+        DataError: There are fewer than two training frames.
         DeviceError: A step does not fit in the memory of the GPU.
     """
     if data.frames < 2:
@@ -106,7 +106,7 @@ def train(
 
 @dataclass(frozen=True)
 class _Task:
-    """A training, as it is sent to the other processes."""
+    """Training as it is sent to the other processes."""
 
     model: nn.Module
     data: Feed
@@ -117,7 +117,7 @@ class _Task:
 
 
 def _shared(task: _Task, progress: Progress) -> Processes:
-    """Send a training to the other processes if there are any; those that train it then."""
+    """Send a training to the other processes, if there are any; returns the processes that take part."""
     processes = here()
     if processes.count == 1:
         return processes
@@ -144,7 +144,7 @@ def learn_along(task: _Task, processes: Processes) -> None:
 def _trained(
     task: _Task, processes: Processes, progress: Progress, state_path: Path | None, state_key: str
 ) -> TrainingResult:
-    """Train in every process alike; the first keeps the state."""
+    """Train alike in every process; the first keeps the state."""
     model, recipe, teacher = task.model, task.recipe, task.teacher
     device = device_of(model)
     feed = task.data.on(device)
@@ -187,7 +187,7 @@ def _trained(
 
 
 def _reached(path: Path | None, key: str, parts: dict[str, Any], processes: Processes) -> State:
-    """Where a training of this key stopped before, its parts restored in every process; otherwise the beginning."""
+    """Restore the parts and the state of a training with this key in every process, or start from the beginning."""
     before = restore(path, key, parts) if path is not None and path.exists() else None
     state = before or State(0, [], {}, 0, -1.0)
     if processes.count > 1:
@@ -200,7 +200,7 @@ def _reached(path: Path | None, key: str, parts: dict[str, Any], processes: Proc
 
 
 def _ways(feed: Feed, progress: Progress, model: nn.Module, teacher: nn.Module | None) -> dict[nn.Module, Way]:
-    """How each network computes; what keeps one from the fastest way is said."""
+    """Choose how each network computes; report what prevents the fastest way."""
     frames = next(iter(feed.validation()))[0][:_TRIED]
     frames = frames if len(frames) > 1 else frames.repeat(2, 1, 1)
     ways = {}
@@ -221,7 +221,7 @@ def _prepared(
     processes: Processes,
     ways: dict[nn.Module, Way],
 ) -> "_Loop":
-    """What takes the steps: the optimizer with its schedule, and how a step is launched."""
+    """Prepare the training loop: the optimizer with its schedule, and how a step is launched."""
     device = device_of(model)
     optimizer = torch.optim.SGD(
         model.parameters(),
@@ -255,7 +255,7 @@ def _prepared(
 
 @dataclass
 class _Loop:
-    """What takes the steps of an epoch; nothing in it waits for the device before the epoch's end."""
+    """Steps of an epoch; none of them waits for the device before the epoch's end."""
 
     learner: Learner
     step: EagerStep | CapturedStep
@@ -263,24 +263,24 @@ class _Loop:
     recipe: Recipe
     processes: Processes
     answers: Tensor | None = None
-    """A teacher's, (rotations, N, classes), where it is asked once."""
+    """Outputs of a teacher, (rotations, N, classes), where they are computed once."""
 
     @property
     def parts(self) -> dict[str, Any]:
-        """What must survive an interruption."""
+        """Parts that must survive an interruption."""
         learner = self.learner
         parts = {"model": learner.model, "optimizer": learner.optimizer, "schedule": learner.schedule}
         return {**parts, "scaler": learner.scaler} if learner.scaler.is_enabled() else parts
 
     def ask_teacher(self, teacher: nn.Module, progress: Progress) -> None:
-        """Show it the frames on the device once, in every turn; it sees all others whenever they are learnt from."""
+        """Compute teacher outputs once for frames on the device, in every rotation; for all others, during training."""
         if self.feed.resident is not None and not self.recipe.mix:
             self.answers = table_of(
                 teacher, self.feed.resident, QUARTERS if self.recipe.rotate else 1, progress, self.learner.teacher_mixed
             )
 
     def epoch(self, epoch: int, after_epoch: Callable[[nn.Module], None] | None, advance: Advance) -> EpochMetrics:
-        """Pass over the training frames, then over those for validation.
+        """Train for one epoch, then validate.
 
         Raises:
             ModelError: The loss became NaN or infinite.
@@ -304,7 +304,7 @@ class _Loop:
         return EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
 
     def _train(self, epoch: int, advance: Advance) -> Tensor:
-        """Take the steps; the sum of their losses."""
+        """Take the steps of an epoch; returns the sum of their losses."""
         self.learner.model.train()
         self.step.begin_epoch()
         recipe, device = self.recipe, device_of(self.learner.model)
@@ -335,7 +335,7 @@ class _Loop:
 
 
 def _seed_of(seed: int, epoch: int, rank: int) -> int:
-    """The seed of what a network draws in an epoch, 32 bits; not that of the order of its frames."""
+    """Seed of what a network draws in an epoch, 32 bits; distinct from the seed of the order of its frames."""
     return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1)[0])
 
 

@@ -1,4 +1,4 @@
-"""Everything random of an epoch, drawn before its first step, so that no step waits for the device."""
+"""All random numbers of an epoch, drawn before its first step, so that no step waits for the device."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from edgeprune.train.parallel import ALONE, Processes
 
 @dataclass(frozen=True)
 class Lesson:
-    """The share of a process in one step.
+    """Share of one process in one step.
 
     Attributes:
-        places: Frames to read, among those for training, int64 (r,) on the CPU; the first `own` are learnt from.
-        own: How many are learnt from.
+        places: Indices of the training frames to read, int64 (r,) on the CPU; the first `own` are trained on.
+        own: Number of frames to train on.
         share: Share of the step's frames over all processes, 0 to 1.
-        level: How loud each of `own` is beside the other, float32 (own,); None where nothing is mixed.
-        other: Which of those read is put on top of each, int64 (own,).
+        level: Level of each of `own` in its mixture, float32 (own,); None where nothing is mixed.
+        other: Index, among the frames read, of the frame mixed into each, int64 (own,).
     """
 
     places: Tensor
@@ -32,14 +32,14 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Lessons:
-    """The steps of an epoch, and the quarter turn of every frame, int64 (N,), on the device."""
+    """Steps of an epoch, and the quarter turns of every frame, int64 (N,), on the device."""
 
     steps: tuple[Lesson, ...]
     turns: Tensor
 
 
 def steps_of(frames: int, batch_size: int, processes: int = 1) -> int:
-    """Steps an epoch: a last batch is left out that has one frame, since batch norm needs two, or not one a process."""
+    """Number of steps in an epoch, without a last batch too small for batch norm or for one frame a process."""
     return frames // batch_size + (frames % batch_size >= max(2, processes))
 
 
@@ -53,16 +53,16 @@ def draw(
     device: torch.device,
     processes: Processes = ALONE,
 ) -> Lessons:
-    """Draw an epoch; every process draws the same and takes its share.
+    """Draw an epoch; every process draws the same numbers and takes its share.
 
     Args:
         data: The frames.
-        batch_size: Frames a step, over all processes.
+        batch_size: Number of frames in a step, over all processes.
         seed: Seed of the epoch.
-        rotate: Turn every frame by a random quarter.
-        mixed: Share of the frames that get another on top.
-        device: Where the network learns.
-        processes: Those that share a step.
+        rotate: Turn every frame by a random quarter turn.
+        mixed: Fraction of each batch that is mixed with another frame.
+        device: Device of the network.
+        processes: Processes that share a step.
     """
     generator = torch.Generator().manual_seed(seed)
     order = data.order(batch_size, generator)
@@ -82,7 +82,7 @@ def _whole(batch: Tensor, mixing: tuple[Tensor, Tensor] | None) -> Lesson:
 
 
 def _shared(batch: Tensor, mixing: tuple[Tensor, Tensor] | None, processes: Processes) -> Lesson:
-    """What one process takes of a batch; it reads the frames that are put on top too, whoever learns from those."""
+    """Take the share of one process of a batch; it also reads the frames to mix in, whoever trains on those."""
     mine = torch.arange(len(batch)).tensor_split(processes.count)[processes.rank]
     own, share = len(mine), len(mine) / len(batch)
     if mixing is None:
@@ -92,7 +92,7 @@ def _shared(batch: Tensor, mixing: tuple[Tensor, Tensor] | None, processes: Proc
 
 
 def _on(lessons: Sequence[Lesson], device: torch.device) -> Iterator[Lesson]:
-    """The lessons with what is mixed on a device, moved there at once."""
+    """Move the mixing of all lessons to a device at once."""
     sizes = [lesson.own for lesson in lessons]
     levels = [lesson.level for lesson in lessons if lesson.level is not None]
     others = [lesson.other for lesson in lessons if lesson.other is not None]

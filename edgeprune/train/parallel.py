@@ -1,7 +1,7 @@
 """Processes that train one network together, each on its share of every batch.
 
-The first process runs the command. The others wait until it trains, are sent the network and its frames, take the same
-steps on their shares, and wait again; so everything but training is done, written and printed once.
+The first process runs the command. The others wait until it trains, receive the network and its frames, take the same
+steps on their shares, and wait again. Everything but training is thus done, written and printed once.
 """
 
 import os
@@ -21,7 +21,7 @@ _LONGEST_WAIT = timedelta(days=7)  # while the first process does what is done o
 
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, and how many there are."""
+    """Rank of this process, and the number of processes."""
 
     rank: int = 0
     count: int = 1
@@ -41,13 +41,13 @@ class Processes:
             gradient.copy_(part.view_as(gradient))
 
     def gathered(self, tensor: Tensor) -> Tensor:
-        """The tensors of all processes, which are of one shape, stacked in the order of the processes."""
+        """Stack the tensors of all processes, which have one shape, in the order of the processes."""
         parts = [torch.empty_like(tensor) for _ in range(self.count)]
         distributed.all_gather(parts, tensor)
         return torch.stack(parts)
 
     def told(self, what: Any = None) -> Any:
-        """What the first process says, in every process."""
+        """Broadcast a value from the first process to every process."""
         if self.count == 1:
             return what
         box = [what]
@@ -55,7 +55,7 @@ class Processes:
         return box[0]
 
     def agree(self, fine: bool) -> bool:
-        """Whether all is fine in every process."""
+        """Whether all is well in every process."""
         failures = torch.tensor(0 if fine else 1)
         self.add(failures)
         return not failures.item()
@@ -65,7 +65,7 @@ ALONE = Processes()
 
 
 def here() -> Processes:
-    """The processes that this one trains with."""
+    """Processes that this one trains with."""
     if distributed.is_available() and distributed.is_initialized():
         return Processes(distributed.get_rank(), distributed.get_world_size())
     return ALONE
@@ -73,10 +73,10 @@ def here() -> Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that a launcher started with this one; at the end the first sends the others home.
+    """Join the processes that a launcher started with this one; at the end the first dismisses the others.
 
     Raises:
-        DeviceError: They do not find each other.
+        DeviceError: The processes do not find each other.
     """
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
@@ -98,14 +98,14 @@ def joined() -> Iterator[Processes]:
 
 
 def leave() -> None:
-    """Go on alone; processes that wait for this one end."""
+    """Continue alone; processes that wait for this one end."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 @contextmanager
 def together(processes: Processes) -> Iterator[None]:
-    """Train together; after an error each goes on alone, since the others may wait for what will not come.
+    """Train together; after an error each process continues alone, since the others may wait forever.
 
     Raises:
         DeviceError: Another process ended.
@@ -125,11 +125,11 @@ def together(processes: Processes) -> Iterator[None]:
 
 
 def follow(processes: Processes, learn: Callable[[Any, Processes], None]) -> int:
-    """Learn along whenever the first process trains, until it sends the others home.
+    """Take part whenever the first process trains, until it dismisses the others.
 
     Args:
         processes: This one and the others.
-        learn: Takes the steps of a training that was sent.
+        learn: Takes the steps of a training that was received.
 
     Returns:
         The exit code.
@@ -156,12 +156,12 @@ def follow(processes: Processes, learn: Callable[[Any, Processes], None]) -> int
 
 
 def _gone(error: BaseException | None) -> bool:
-    """Whether it says that another process ended."""
+    """Whether an error means that another process ended."""
     return isinstance(error, RuntimeError) and ("gloo" in str(error) or isinstance(error, distributed.DistError))
 
 
 def send(task: Any, processes: Processes) -> str | None:
-    """Send a training to the other processes; None, or why they cannot take part."""
+    """Send a training to the other processes; returns None, or the reason why they cannot take part."""
     try:
         processes.told(task)
     except Exception as error:  # whatever a network holds that cannot be sent; nothing has been sent then

@@ -1,4 +1,4 @@
-"""Mixed precision for training, and the layout of weights that goes with it, as far as a network can take them."""
+"""Mixed precision and memory layout of weights for training, as far as a network supports them."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,12 +17,12 @@ Mixed: TypeAlias = Literal["no", "fp16", "bf16"]
 
 @dataclass(frozen=True)
 class Way:
-    """How a network is trained, or asked as a teacher.
+    """Precision and layout in which a network is trained, or run as a teacher.
 
     Attributes:
-        mixed: Its mixed precision, as accelerate names it.
-        channels_last: Whether weights of 2-D convolutions lie channels last, as kernels for bf16 and fp16 want them;
-            without it every layer turns its input around.
+        mixed: Mixed precision, in accelerate's terms.
+        channels_last: Whether weights of 2-D convolutions are stored channels last, as kernels for bf16 and fp16
+            expect; otherwise every layer transposes its input.
     """
 
     mixed: Mixed
@@ -30,13 +30,13 @@ class Way:
 
 
 def mixed(device: torch.device) -> Mixed:
-    """Mixed precision for training on a device, as accelerate names it."""
+    """Mixed precision for training on a device, in accelerate's terms."""
     how = training_precision(device)
     return "no" if how == "fp32" else how
 
 
 def autocast(device: torch.device, how: Mixed | None = None) -> AbstractContextManager[object]:
-    """Mixed precision for forward passes on a device; what is fast there unless it is said."""
+    """Mixed precision for forward passes on a device; by default the fastest there."""
     how = how or mixed(device)
     if how == "no":
         return nullcontext()
@@ -44,18 +44,18 @@ def autocast(device: torch.device, how: Mixed | None = None) -> AbstractContextM
 
 
 def way_of(model: nn.Module, frames: Tensor, *, learns: bool = True) -> tuple[Way, str]:
-    """Find the fastest way to train a network or to ask it, by trying one forward and backward pass of each.
+    """Find the fastest way to train a network, or run it as a teacher, by trying a forward and backward pass of each.
 
-    Code may depend on the layout of memory, as `.view` after a convolution does, and some operations exist in float32
-    alone, as those on complex numbers do. Weights, statistics, gradients and generators are left as they are.
+    Code may depend on the memory layout, as `.view` after a convolution does, and some operations exist only in
+    float32, such as those on complex numbers. Weights, statistics, gradients and generators are left unchanged.
 
     Args:
-        model: Where it will be trained, in any mode.
-        frames: Normalised frames (n, channels, length), at least two, where the model is.
-        learns: Whether it is trained; a teacher only answers.
+        model: Network on the device where it will be trained, in any mode.
+        frames: Normalised frames (n, channels, length), at least two, on the network's device.
+        learns: Whether it is trained; a teacher only computes outputs.
 
     Returns:
-        The way, and why it is not the fastest of the device, or nothing.
+        The way, and the reason why it is not the fastest of the device, or ''.
 
     Raises:
         ModelError: The network cannot be run in any way.
@@ -101,7 +101,7 @@ def _try(model: nn.Module, frames: Tensor, way: Way, learns: bool) -> None:
 
 @contextmanager
 def laid_out(ways: dict[nn.Module, Way]) -> Iterator[None]:
-    """Lay the weights of 2-D convolutions as the way of each network wants them; afterwards as they were."""
+    """Lay out the weights of 2-D convolutions as each network's way requires; restored afterwards."""
     weights = [
         weight
         for model, way in ways.items()

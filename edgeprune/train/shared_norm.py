@@ -1,6 +1,6 @@
-"""Batch normalisation over the frames of all processes, so that several compute what one would.
+"""Batch normalisation over the frames of all processes, so that several compute what one would compute alone.
 
-PyTorch has it for NVIDIA GPUs alone (`nn.SyncBatchNorm`).
+PyTorch has this for NVIDIA GPUs only (`nn.SyncBatchNorm`).
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ from edgeprune.train.parallel import Processes
 
 @contextmanager
 def shared_norms(model: nn.Module, processes: Processes) -> Iterator[tuple[str, ...]]:
-    """Let PyTorch's batch norms of a network share their statistics in training mode; gives the paths of all others.
+    """Let PyTorch's batch norms of a network share their statistics in training mode; returns the paths of all others.
 
-    Those keep the statistics of each process's share, and averages of them.
+    Those keep the statistics of each process's share, which are averaged.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)] if processes.count > 1 else []
     for norm in norms:
@@ -33,13 +33,13 @@ def shared_norms(model: nn.Module, processes: Processes) -> Iterator[tuple[str, 
 
 
 def _averages(module: nn.Module) -> bool:
-    """Whether a module keeps running statistics and is not of PyTorch's batch norms."""
+    """Whether a module keeps running statistics without being one of PyTorch's batch norms."""
     own = (name for name, _ in module.named_buffers(recurse=False))
     return not isinstance(module, _BatchNorm) and any(name.startswith("running_") for name in own)
 
 
 def _forward(norm: Any, processes: Processes, x: Tensor) -> Tensor:
-    """What a batch norm makes of a share (n, C, ...) of a batch."""
+    """Normalise a share (n, C, ...) of a batch."""
     if not norm.training:
         normalised: Tensor = type(norm).forward(norm, x)
         return normalised
@@ -56,10 +56,10 @@ def _forward(norm: Any, processes: Processes, x: Tensor) -> Tensor:
 
 
 def _statistics(x: Tensor, processes: Processes) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance (C,) over the frames of all processes, and how many values a channel has of them, ().
+    """Mean and variance (C,) over the frames of all processes, and the number of values in a channel, ().
 
-    By the rule of Chan, Golub & LeVeque (1979): of means and variances of the parts, so that nothing is lost where a
-    mean is large.
+    They are merged from the means and variances of the parts by the rule of Chan, Golub & LeVeque (1979), which loses
+    no precision where a mean is large.
     """
     axes = [axis for axis in range(x.ndim) if axis != 1]
     part_variance, part_mean = torch.var_mean(x.float(), axes, correction=0)
@@ -72,7 +72,7 @@ def _statistics(x: Tensor, processes: Processes) -> tuple[Tensor, Tensor, Tensor
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch norm with given statistics that depend on the input, here and in other processes."""
+    """Batch norm with given statistics that depend on the inputs of all processes."""
 
     @staticmethod
     def forward(
@@ -93,7 +93,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of input, weight and bias; the statistics pass on what the outputs of every process ask of them.
+        """Gradients of input, weight and bias; those through the statistics sum over the outputs of every process.
 
         With r = 1 / sqrt(variance + eps) and h = (x - mean) r, y = r w (x - mean) + b has dx = r w (dy - mean(dy) -
         h mean(dy h)), the means over all processes (Ioffe & Szegedy 2015).

@@ -1,4 +1,4 @@
-"""How far a training has come: in memory, and in a file that it is continued from."""
+"""Progress of a training: in memory, and in a file that it can be resumed from."""
 
 import copy
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from edgeprune.records.pruning import EpochMetrics
 
 @dataclass
 class State:
-    """What must survive an interruption."""
+    """State that must survive an interruption."""
 
     epoch: int
     curve: list[EpochMetrics]
@@ -35,10 +35,10 @@ class State:
 
 
 def save(path: Path, key: str, state: State, parts: dict[str, Any]) -> None:
-    """Write it.
+    """Write the state to a file.
 
     Raises:
-        ConfigError: The place cannot be written.
+        ConfigError: The file cannot be written.
     """
     write_tensors(
         path,
@@ -54,7 +54,7 @@ def save(path: Path, key: str, state: State, parts: dict[str, Any]) -> None:
 
 
 def restore(path: Path, key: str, parts: dict[str, Any]) -> State | None:
-    """The state in a file, loaded into the parts; or None, and the parts as they were."""
+    """Load the state in a file into the parts; returns None and leaves the parts unchanged if it does not fit."""
     before = {name: copy.deepcopy(part.state_dict()) for name, part in parts.items()}
     try:
         check(path)

@@ -1,11 +1,11 @@
 """One step of training: launched a kernel at a time, or on a GPU as one CUDA graph.
 
-The networks here are small: a step is some 1,500 kernels, and launching them takes longer than computing them. A graph
-launches them at once. Forward pass, loss and backward pass are captured; the optimizer and its schedule are few kernels
-and stay outside, so that learning rate and momentum may change without another capture.
+The networks here are small: a step has some 1,500 kernels, and launching them takes longer than computing them. A graph
+launches them all at once. Forward pass, loss and backward pass are captured. The optimizer and its schedule are few
+kernels and stay outside, so that learning rate and momentum can change without another capture.
 
-`torch.compile(mode="reduce-overhead")` would come to a graph too, but compiles for minutes, needs a C compiler on the
-machine, and its fused kernels round otherwise than the network does in evaluation.
+`torch.compile(mode="reduce-overhead")` would also produce a graph, but it compiles for minutes, needs a C compiler on
+the machine, and its fused kernels round differently from the network in evaluation.
 """
 
 from collections.abc import Callable
@@ -26,27 +26,27 @@ _LARGEST_GRADIENT = 1.0
 _WARM_UPS = 3
 
 Inputs = tuple[Tensor, ...]
-"""Frames (n, C, L), their labels (n,), and a teacher's answers (n, classes) where they are known already."""
+"""Frames (n, C, L), their labels (n,), and a teacher's outputs (n, classes) where they are already known."""
 
 Recorder = Callable[[Callable[[], Tensor]], tuple[Tensor, Callable[[], None]]]
-"""Records work that makes gradients. Gives its result and what does it again, into the same result and gradients."""
+"""Records work that computes gradients. Returns its result, and a function that repeats it into the same tensors."""
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns in a step.
+    """State of a training step.
 
     Attributes:
         model: The network, in training mode.
         optimizer: Optimizer of its parameters.
         schedule: Schedule of the optimizer's learning rate.
-        scaler: Scales gradients where they are computed in fp16; else does nothing.
-        teacher: Asked for its answers where they are not given; None to learn from labels alone.
+        scaler: Scales gradients where they are computed in fp16; otherwise does nothing.
+        teacher: Teacher whose outputs are computed where they are not given; None to learn from labels alone.
         weight: Weight of the teacher in the loss, 0 to 1; the labels have the rest.
         temperature: Temperature of the distillation.
         clip: Whether to bound the norm of the gradients.
-        mixed: What the forward pass computes in; None for what is fast on the device.
-        teacher_mixed: What the teacher's computes in.
+        mixed: Precision of the forward pass; None for the fastest on the device.
+        teacher_mixed: Precision of the teacher's forward pass.
     """
 
     model: nn.Module
@@ -61,7 +61,7 @@ class Learner:
     teacher_mixed: Mixed | None = None
 
     def backward(self, inputs: Inputs, share: float = 1.0) -> Tensor:
-        """Compute the loss, detached, and the gradients; both of the share of a step that the frames are."""
+        """Compute the loss, detached, and the gradients; both scaled by the frames' share of the step."""
         frames, labels = inputs[:2]
         with precision.autocast(frames.device, self.mixed):
             logits = self.model(frames).float()
@@ -76,7 +76,7 @@ class Learner:
         return loss.detach()
 
     def update(self) -> None:
-        """Change the weights by the gradients; waits for no device."""
+        """Update the weights by the gradients; waits for no device."""
         if self.clip:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
@@ -86,21 +86,21 @@ class Learner:
 
 
 class EagerStep:
-    """Launches every kernel of a step by itself.
+    """Launches each kernel of a step separately.
 
     Args:
-        learner: What learns.
-        processes: Each computes the gradients of its share of a step.
+        learner: State of the training step.
+        processes: Processes that each compute the gradients of their share of a step.
     """
 
     def __init__(self, learner: Learner, processes: Processes = ALONE) -> None:
         self._learner, self._processes = learner, processes
 
     def begin_epoch(self) -> None:
-        """Nothing is kept from one epoch to the next."""
+        """Do nothing: nothing is kept from one epoch to the next."""
 
     def __call__(self, inputs: Inputs, share: float = 1.0) -> Tensor:
-        """Take a step; its loss, ()."""
+        """Take a step; returns its loss, ()."""
         self._learner.optimizer.zero_grad()
         loss = self._learner.backward(inputs, share)
         if self._processes.count > 1:
@@ -110,12 +110,12 @@ class EagerStep:
 
 
 class CapturedStep:
-    """Replays a recorded step on other frames; a batch of another size than the first is launched as `EagerStep` does.
+    """Replays a recorded step on other frames; a batch of another size is launched as `EagerStep` does.
 
     Args:
-        learner: What learns.
+        learner: State of the training step.
         recorder: Records the step.
-        note: Told in one sentence if the step cannot be recorded; then every kernel is launched by itself.
+        note: Called with one sentence if the step cannot be recorded; every kernel is then launched separately.
     """
 
     def __init__(self, learner: Learner, recorder: Recorder, note: Callable[[str], None]) -> None:
@@ -125,12 +125,12 @@ class CapturedStep:
         self._failed = False
 
     def begin_epoch(self) -> None:
-        """Record anew if tensors of the network are no longer where they were."""
+        """Record the step again if tensors of the network have moved in memory."""
         if self._recorded is not None and self._recorded.addresses != _addresses(self._learner.model):
             self._recorded = None
 
     def __call__(self, inputs: Inputs, share: float = 1.0) -> Tensor:
-        """Take a step; its loss, (), which the next step overwrites."""
+        """Take a step; returns its loss, (), which the next step overwrites."""
         if self._recorded is None and not self._failed:
             self._record(inputs)
         if self._recorded is None or share != 1 or not self._recorded.takes(inputs):
@@ -140,7 +140,7 @@ class CapturedStep:
         return loss
 
     def _record(self, inputs: Inputs) -> None:
-        """Record a step, which leaves weights, statistics and generators as they are."""
+        """Record a step; weights, statistics and generators are left unchanged."""
         buffers = [(buffer, buffer.clone()) for buffer in self._learner.model.buffers()]
         try:
             with seeded(0, inputs[0].device):
@@ -156,7 +156,7 @@ class CapturedStep:
 
 
 class _Recorded:
-    """A step in memory that stays: its inputs, its gradients, its loss."""
+    """Step in fixed memory: its inputs, its gradients, its loss."""
 
     def __init__(self, learner: Learner, recorder: Recorder, inputs: Inputs) -> None:
         self._inputs = [given.clone() for given in inputs]
@@ -175,7 +175,7 @@ class _Recorded:
         self.addresses = _addresses(learner.model)
 
     def takes(self, inputs: Inputs) -> bool:
-        """Whether these are of the shapes that were recorded."""
+        """Whether inputs have the recorded shapes."""
         return [given.shape for given in inputs] == [static.shape for static in self._inputs]
 
     def replay(self, inputs: Inputs) -> Tensor:
@@ -188,15 +188,15 @@ class _Recorded:
 
 
 def recorder_on(device: torch.device) -> Recorder | None:
-    """What records steps on a device; None where launching costs little."""
+    """Recorder of steps for a device; None where launching costs little."""
     return cuda_graph if device.type == "cuda" else None
 
 
 def cuda_graph(work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
-    """Capture work as a CUDA graph, after it ran a few times on a stream of its own, as PyTorch's manual wants it.
+    """Capture work as a CUDA graph after a few warm-up runs on a separate stream, as PyTorch's manual requires.
 
-    PyTorch registers the device's generator with the graph, so that dropout draws anew at every replay. Other threads,
-    which read frames, may allocate memory meanwhile.
+    PyTorch registers the device's generator with the graph, so that dropout draws new numbers at every replay. Other
+    threads, which read frames, may allocate memory during the capture.
     """
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())

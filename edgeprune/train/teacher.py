@@ -1,4 +1,4 @@
-"""What a teacher answers, and what is lost by answering otherwise."""
+"""Outputs of a teacher, and the distillation loss."""
 
 import torch
 from torch import Tensor, nn
@@ -13,21 +13,21 @@ from edgeprune.train.precision import Mixed
 
 @torch.no_grad()
 def answers_to(teacher: nn.Module, frames: Tensor, mixed: Mixed | None = None) -> Tensor:
-    """A teacher's logits (N, classes) float32 of frames (N, C, L), in a mixed precision."""
+    """Compute a teacher's logits (N, classes) float32 for frames (N, C, L), in a mixed precision."""
     with precision.autocast(frames.device, mixed):
         answers: Tensor = teacher(frames).float()
     return answers
 
 
 def table_of(teacher: nn.Module, iq: Tensor, turns: int, progress: Progress, mixed: Mixed | None = None) -> Tensor:
-    """The teacher's logits for every rotation of every frame, (rotations, N, classes).
+    """Compute the teacher's logits for every rotation of every frame, (rotations, N, classes).
 
     Args:
-        teacher: In evaluation mode.
+        teacher: Network in evaluation mode.
         iq: Frames (N, C, L).
-        turns: Rotations, 1 or 4.
-        progress: Told of every batch.
-        mixed: In what it computes; None for what is fast where the frames are.
+        turns: Number of rotations, 1 or 4.
+        progress: Updated after every batch.
+        mixed: Precision of the forward pass; None for the fastest on the frames' device.
     """
     rows = []
     with progress.track("asking the unpruned model", turns * len(iq)) as advance:
@@ -42,7 +42,7 @@ def table_of(teacher: nn.Module, iq: Tensor, turns: int, progress: Progress, mix
 
 
 def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
-    """KL divergence from the teacher's softened answers, (N, classes) each, times T² (Hinton et al. 2015)."""
+    """KL divergence from the teacher's softened outputs, (N, classes) each, times T² (Hinton et al. 2015)."""
     return temperature**2 * functional.kl_div(
         functional.log_softmax(logits / temperature, dim=1),
         functional.log_softmax(answers / temperature, dim=1),

@@ -1,1 +1,1 @@
-"""The synaptic flow (SynFlow): how it passes a network, and the search over sets of units."""
+"""Synaptic flow (SynFlow): its propagation through a network, and the search over sets of units."""

@@ -1,21 +1,21 @@
-"""The least synaptic flow over all ways to choose m units of a network, without looking at all of them.
+"""Least synaptic flow over all ways to choose m units of a network, without evaluating all of them.
 
-The probe network is freshly initialised but for the chosen units, which are trained; all of it as magnitudes. Its
+The probe network is freshly initialised except for the chosen units, which are trained; all values are magnitudes. Its
 score is
 
     S = Σ over its parameters w of |∂R/∂w · w| = Σ w ∂R/∂w = dR/dt at t = 0, all parameters being (1 + t) w,
 
-the second because no derivative of R is negative. So S needs no gradient: it is the growth of R, carried through the
-network from front to back (`_carrying`). Let f be the flow, values and growths, that leaves the first stages under some
-choices. What the later stages make of it, under any choices there, is affine in f without a negative coefficient: a
-stage is affine in the values, and so is its derivative, which is linear in the growths. Therefore, if f ≤ g in every
-entry and as many units are chosen so far, every way to go on from f gives an S no greater than from g, and g need not
-be followed. What is left after every stage, for every number of chosen units, are the flows that no other is below of
-in every entry; the least S of those that reach the end is the least of all. That is dynamic programming with dominance
-(label setting, Martins 1984). Maps without negative coefficients turn all flows towards one direction (Birkhoff 1957),
-so that few are left: about 100 at a time, where there are 10^15 ways to choose 27 units of 54.
+the second because no derivative of R is negative. So S needs no gradient: it is the growth of R, propagated through the
+network from front to back (`growth`). Let f be the flow, values and growths, that leaves the first stages under some
+choices. The result of the later stages, under any choices there, is affine in f without negative coefficients: a stage
+is affine in the values, and so is its derivative, which is linear in the growths. Therefore, if f ≤ g in every entry
+with the same number of chosen units, every continuation of f gives an S no greater than that of g, and g can be
+discarded. After every stage only the undominated flows remain for each number of chosen units; the least S of those
+that reach the end is the least of all. This is dynamic programming with dominance (label setting, Martins 1984). Maps
+without negative coefficients turn all flows towards one direction (Birkhoff 1957), so few remain: about 100 at a time,
+where there are 10^15 ways to choose 27 units of 54.
 
-Entries are compared to a relative 1e-12, beyond which double precision says nothing.
+Entries are compared to a relative 1e-12, the limit of double precision here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Front:
 
 @dataclass(frozen=True)
 class Least:
-    """The best choice, its score, and how many flows were carried through a stage to find it."""
+    """Best choice, its score, and the number of flows propagated through a stage to find it."""
 
     chosen: tuple[int, ...]
     score: float
@@ -63,15 +63,15 @@ def least(
 
     Args:
         stages: The whole network.
-        count: Units to choose, at most as many as stages have one.
+        count: Number of units to choose, at most as many as there are stages with one.
         frame: Frame of ones, (1, channels, length).
         fresh: Parameters and buffers of the probe by name, magnitudes in double precision.
-        trained: The same of the units that there is a choice for.
-        advance: Told of every stage.
+        trained: Trained parameters and buffers of the units to choose from, likewise.
+        advance: Called after every stage.
 
     Raises:
-        ConfigError: More flows are left than may be kept.
-        ModelError: The flow is beyond double precision.
+        ConfigError: More flows remain than may be kept.
+        ModelError: The flow exceeds double precision.
     """
     fronts = {0: Front(Flow(frame, torch.zeros_like(frame)), ((),))}
     left = sum(stage.unit is not None for stage in stages)
@@ -96,7 +96,7 @@ def least(
 
 
 def _carried(stage: Stage, front: Front, state: Mapping[str, Tensor], chosen: bool) -> Front:
-    """The front after a stage."""
+    """Propagate the front through a stage."""
     flows = zip(torch.split(front.flow.value, _AT_ONCE), torch.split(front.flow.growth, _AT_ONCE), strict=True)
     parts = [carry(stage.module, Flow(value, growth), state) for value, growth in flows]
     value, growth = (torch.cat(tensors) for tensors in zip(*((part.value, part.growth) for part in parts), strict=True))
@@ -106,7 +106,7 @@ def _carried(stage: Stage, front: Front, state: Mapping[str, Tensor], chosen: bo
 
 
 def _undominated(fronts: Sequence[Front]) -> Front:
-    """Those flows of several fronts that no other is below in every entry; one of equals."""
+    """Flows of several fronts that no other flow is below in every entry; one of equals."""
     value = torch.cat([front.flow.value for front in fronts])
     growth = torch.cat([front.flow.growth for front in fronts])
     choices = [choice for front in fronts for choice in front.choices]

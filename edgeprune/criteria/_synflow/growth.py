@@ -1,8 +1,8 @@
-"""The synaptic flow carried through a piece of a traced network, with its growth, from front to back.
+"""Propagation of the synaptic flow and its growth through a piece of a traced network, from front to back.
 
 Growth, written x', is the derivative with respect to t at t = 0 when every parameter w is (1 + t) w. A layer with
-weights is y = f(x) = A x + b, with A and b of the first degree in its parameters; so y' = A x' + (A x + b) = f(x + x').
-Every other operation is linear for what is never negative, so y' = f(x').
+weights is y = f(x) = A x + b, with A and b linear in its parameters; so y' = A x' + (A x + b) = f(x + x').
+Every other operation is linear for non-negative values, so y' = f(x').
 """
 
 from collections.abc import Callable, Mapping
@@ -30,11 +30,11 @@ MAXIMA: dict[type[nn.Module], Callable[..., Any]] = {
 
 @dataclass(frozen=True)
 class Flow:
-    """Values at one place of a network for n choices, and their growth.
+    """Values at one place of a network for n choices, with their growth.
 
     Attributes:
-        value: (n, ...) the activations for a frame of ones.
-        growth: (n, ...) their derivative when all parameters before them grow at the rate of their own size.
+        value: Activations for a frame of ones, (n, ...).
+        growth: Derivative of the activations when all parameters before them grow at a rate of 1, (n, ...).
     """
 
     value: Tensor
@@ -42,11 +42,11 @@ class Flow:
 
 
 def carry(module: fx.GraphModule, flow: Flow, state: Mapping[str, Tensor]) -> Flow:
-    """What leaves a piece of the network for what enters it.
+    """Propagate a flow through a piece of the network.
 
     Args:
         module: The piece; its operations are affine maps without negative coefficients, or maxima.
-        flow: What enters.
+        flow: Flow that enters the piece.
         state: Magnitudes of its parameters and buffers by name.
     """
     left: Flow = _Carrier(module, state).run(Flow(flow.value.clone(), flow.growth.clone()))  # some work in place
@@ -92,7 +92,7 @@ class _Carrier(fx.Interpreter):
 
 
 def _linear(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """The operation on values and on growths; what is no tensor (a shape) as it is."""
+    """Apply the operation to values and to growths; anything but a tensor (a shape) is left unchanged."""
     values, options = tree_map_only(Flow, lambda flow: flow.value, (args, kwargs))
     value = run(*values, **options)
     if not isinstance(value, Tensor):
@@ -102,7 +102,7 @@ def _linear(run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def _maximum(pool: Any, flow: Flow) -> Flow:
-    """A maximum grows as the greatest of its inputs does."""
+    """Take a maximum, which grows as the greatest of its inputs does."""
     value, places = MAXIMA[type(pool)](
         flow.value,
         pool.kernel_size,

@@ -1,9 +1,8 @@
-"""A network cut into stages that the synaptic flow passes one after another, each an affine map with no negative
-coefficient.
+"""A network cut into successive stages for the synaptic flow, each an affine map with no negative coefficient.
 
-That is what a network of magnitudes is if it consists of convolutions, linear layers, batch norm in evaluation mode,
-additions, averages, reshapes and rectifiers alone, for a frame of ones: nothing in it is ever negative, so a rectifier
-lets everything pass. Such a network is found here by tracing it and looking at every operation; any other is refused.
+A network of magnitudes has this property if it consists only of convolutions, linear layers, batch norm in evaluation
+mode, additions, averages, reshapes and rectifiers: for a frame of ones nothing in it is ever negative, so a rectifier
+passes everything. Such networks are recognised by tracing and examining every operation; any other is refused.
 """
 
 import operator
@@ -73,8 +72,8 @@ class Stage:
     """A stretch of the network with one tensor in and one out.
 
     Attributes:
-        unit: The one whose weights are in it, of those that there is a choice for; None for a stretch without any.
-        module: What computes it; its parameters and buffers have the names that they have in the network.
+        unit: Index of the unit to choose whose weights are in the stretch; None for a stretch without any.
+        module: Module that computes it; its parameters and buffers keep the names that they have in the network.
     """
 
     unit: int | None
@@ -86,13 +85,13 @@ def stages_of(model: nn.Module, owners: Mapping[str, int]) -> list[Stage]:
 
     Args:
         model: The network, in eval mode.
-        owners: For the name of each parameter and buffer that there is a choice for, the index of its unit.
+        owners: Index of the unit, by the name of each of its parameters and buffers, for all units to choose from.
 
     Returns:
-        All of the network, in order. Operations before the first choice may take a maximum, others may not.
+        The whole network, in order. Operations before the first choice may take a maximum, others may not.
 
     Raises:
-        ModelError: It cannot be traced, is no chain of these units, or has an operation that is not one of the above.
+        ModelError: It cannot be traced, is no chain of these units, or has an operation other than those above.
     """
     try:
         traced = fx.symbolic_trace(model)
@@ -112,7 +111,7 @@ def stages_of(model: nn.Module, owners: Mapping[str, int]) -> list[Stage]:
 
 
 def _stretches(graph: fx.Graph) -> list[list[fx.Node]]:
-    """The operations cut wherever a single value is used by all that follows: that value, and all up to the next."""
+    """Cut the operations wherever a single value is used by all that follows: after each such value."""
     nodes = list(graph.nodes)
     place = {node: index for index, node in enumerate(nodes)}
     stretches: list[list[fx.Node]] = []
@@ -129,7 +128,7 @@ def _stretches(graph: fx.Graph) -> list[list[fx.Node]]:
 
 
 def _units(traced: fx.GraphModule, nodes: list[fx.Node], owners: Mapping[str, int]) -> set[int]:
-    """The units whose weights a stretch uses."""
+    """Indices of the units whose weights a stretch uses."""
     found = set()
     for node in nodes[1:]:
         if node.op == "call_module":
@@ -141,7 +140,7 @@ def _units(traced: fx.GraphModule, nodes: list[fx.Node], owners: Mapping[str, in
 
 
 def _joined(stretches: list[tuple[set[int], list[fx.Node]]]) -> list[tuple[int | None, list[fx.Node]]]:
-    """Stretches of the same unit as one, and those without any as part of the one before."""
+    """Join stretches of the same unit, and stretches without a unit to the one before."""
     joined: list[tuple[int | None, list[fx.Node]]] = []
     for units, nodes in stretches:
         if len(units) > 1:
@@ -158,7 +157,7 @@ def _joined(stretches: list[tuple[set[int], list[fx.Node]]]) -> list[tuple[int |
 
 
 def _module(traced: fx.GraphModule, nodes: list[fx.Node]) -> fx.GraphModule:
-    """What computes the last node from the first."""
+    """Module that computes the last node from the first."""
     graph = fx.Graph()
     copies = {nodes[0]: graph.placeholder("value")}
     for node in nodes[1:]:

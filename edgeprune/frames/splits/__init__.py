@@ -1,4 +1,4 @@
-"""Which frames are for training, validation and test: one way of splitting a file, all told from labels alone."""
+"""Splits into training, validation and test frames: one method each, decided from labels alone."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -29,18 +29,18 @@ METHODS = (AUTO, *_SPLITTERS)
 
 
 def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
-    """Indices of the frames of each split, sorted.
+    """Split the frames; gives the sorted indices of each split.
 
     Args:
         table: Table of the frames.
         seed: Random seed, for the seeded methods.
-        method: One of METHODS. 'auto' takes the split that the file names; else 'groups' where the file says which
-            frames belong together; else, for frames of recordings, 'recordings' where every class is at every SNR in
-            three or more of them, and 'spans' where not; else 'stratified'.
+        method: One of METHODS. 'auto' takes the first that applies: the split in the file; 'groups' if the file says
+            which frames belong together; for frames of recordings, 'recordings' if every class occurs at every SNR in
+            three or more of them, otherwise 'spans'; 'stratified'.
 
     Raises:
         ConfigError: No such method.
-        DataError: The frames cannot be split so.
+        DataError: The frames cannot be split this way.
     """
     if method not in METHODS:
         raise unknown_name("split", method, METHODS)
@@ -50,14 +50,14 @@ def split_table(table: FrameTable, seed: int, method: str = AUTO) -> Parts:
 
 
 def groups_of(table: FrameTable, method: str = AUTO) -> Indices | None:
-    """Number of the group of each frame, (N,), where frames of one group are not independent; None when nobody knows.
+    """Group of each frame, (N,), where frames of one group are dependent; None if unknown.
 
-    They are those that the file names, else whole recordings. Splits that cut recordings or cells in time have runs of
-    neighbours for groups.
+    The groups are those in the file, otherwise whole recordings. For splits that cut recordings or cells in time,
+    groups are runs of neighbours.
 
     Args:
         table: Table of the frames.
-        method: How these were split, one of METHODS.
+        method: Method by which these were split, one of METHODS.
     """
     if table.groups is not None:
         return table.groups
@@ -76,7 +76,7 @@ def _chosen(table: FrameTable) -> str:
 
 
 def split_sha256(parts: Mapping[Split, Indices]) -> str:
-    """Sha256 of a split: of the name and the sorted indices of each part. The same frames split alike have the same."""
+    """SHA-256 of a split: of the name and the sorted indices of each part; equal splits of equal frames agree."""
     digest = hashlib.sha256()
     for name in SPLITS:
         digest.update(f"{name} {len(parts[name])} ".encode())

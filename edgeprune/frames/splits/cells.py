@@ -1,4 +1,4 @@
-"""The cells that a split treats alike: the frames of one modulation at one SNR."""
+"""Cells of a split: the frames of one modulation at one SNR."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ VALIDATION_SHARE = 0.08
 
 
 def cells(table: FrameTable) -> Iterator[tuple[str, int, Indices]]:
-    """Name, SNR in dB (0 when unknown) and frames of each (modulation, SNR), in the order of both."""
+    """Name, SNR in dB (0 if unknown) and frames of each (modulation, SNR), sorted by both."""
     snrs = np.zeros(len(table), dtype=np.int64) if table.snrs is None else table.snrs
     order = np.lexsort((snrs, table.labels))
     keys = np.stack([table.labels[order], snrs[order]], axis=1)
@@ -28,19 +28,19 @@ def cells(table: FrameTable) -> Iterator[tuple[str, int, Indices]]:
 
 
 def bounds(count: int) -> list[int]:
-    """Where `count` frames are cut into train, validation and test, each of at least one."""
+    """Positions at which `count` frames are cut into train, validation and test, each of at least one."""
     validation = max(1, round(VALIDATION_SHARE * count))
     train = max(1, min(round(TRAIN_SHARE * count), count - validation - 1))
     return [train, train + validation]
 
 
 def joined(parts: Mapping[Split, list[Indices]]) -> Parts:
-    """The pieces of each part as one, sorted."""
+    """Join the pieces of each part, sorted."""
     return {name: np.sort(np.concatenate(part)) for name, part in parts.items()}
 
 
 def stratified(table: FrameTable, seed: int) -> Parts:
-    """72, 8 and 20 % of each cell.
+    """Split each cell into 72, 8 and 20 %.
 
     Raises:
         DataError: A cell has fewer than 3 frames, so that it cannot be in every split.

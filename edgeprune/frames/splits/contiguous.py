@@ -1,7 +1,7 @@
-"""Cells cut where they lie in the file, for frames that follow one another in time and resemble their neighbours.
+"""Contiguous cuts of cells, for frames that follow one another in time and resemble their neighbours.
 
-A set that was cut frame after frame from one transmission has neighbours of one message and one state of the channel. A
-random split puts them on both sides, so the network has nearly seen its test frames.
+Neighbouring frames that were cut from one transmission share its message and the state of the channel. A random split
+puts them on both sides, so the network has nearly seen its test frames.
 """
 
 import zlib
@@ -17,10 +17,10 @@ _GUARD_ONE_IN = 20
 
 
 def contiguous(table: FrameTable, seed: int) -> Parts:
-    """20 and 8 % of each cell, at its two ends, for test and validation; what is between them for training.
+    """Take 20 and 8 % at the two ends of each cell for test and validation, and what is between them for training.
 
-    Next to either end a guard of a twentieth of the cell is left out of the train part. At which end the test frames
-    are follows from the seed, the class name and the SNR.
+    A guard of a twentieth of the cell is left out of the train part at either end. The seed, the class name and the
+    SNR determine at which end the test frames are.
 
     Raises:
         DataError: A cell has fewer than 3 frames, so that it cannot be in every split; or the frames are of recordings.
@@ -47,5 +47,5 @@ def contiguous(table: FrameTable, seed: int) -> Parts:
 
 
 def guard_of(count: int) -> int:
-    """Frames left out on either side of the train part of a cell of `count` frames: a twentieth of them, rounded."""
+    """Number of frames left out on either side of the train part of a cell of `count` frames: a twentieth, rounded."""
     return (count + _GUARD_ONE_IN // 2) // _GUARD_ONE_IN

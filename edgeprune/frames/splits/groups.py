@@ -1,4 +1,4 @@
-"""Frames that belong together: a stream, a transmitter, a recording. A group is whole in one part of a split."""
+"""Splits by group: frames of one stream, transmitter or recording stay together in one part."""
 
 import zlib
 
@@ -13,10 +13,10 @@ from edgeprune.records.names import SPLITS, Split
 
 
 def by_group(table: FrameTable, seed: int) -> Parts:
-    """Whole groups, each cell's shuffled and cut near 72, 8 and 20 % of its frames.
+    """Shuffle the groups of each cell and cut them near 72, 8 and 20 % of its frames.
 
-    Where every frame is a group of its own this is the stratified split. Groups with frames in several cells are shared
-    out as recordings are.
+    If every frame is a group of its own, this is the stratified split. Groups with frames in several cells are
+    distributed as recordings are.
 
     Raises:
         DataError: The file does not say which frames belong together, or a cell has fewer than three groups.
@@ -49,8 +49,8 @@ def by_group(table: FrameTable, seed: int) -> Parts:
 def runs(table: FrameTable) -> Indices:
     """Number of the run of neighbours that each frame is in, (N,): a run is a twentieth of a cell, or one frame.
 
-    A cell of frames that were cut from recordings is one of a recording, in the order of time; else the order of the
-    file is taken for that. Frames of one run are not independent; those of different runs are taken to be.
+    If frames were cut from recordings, a cell is within one recording, in order of time; otherwise in the order of the
+    file. Frames of one run are dependent; those of different runs are assumed to be independent.
     """
     numbers = np.empty(len(table), dtype=np.int64)
     first = 0

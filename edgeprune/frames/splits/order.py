@@ -1,10 +1,10 @@
-"""Whether frames that follow one another in a file resemble each other: a permutation test.
+"""Permutation test for dependence between successive frames of a file.
 
-Each frame is described by a few numbers that say how it was sent and received, whatever its scale: its spectrum in
-bands, its envelope, the correlation of its samples. Within each cell (modulation and SNR) these are replaced by their
-ranks, and the mean product of neighbours is held against that of the same frames in random orders. Where the order of
-the frames of a cell says nothing, all orders are alike and the p-value is exact (Edgington 1964): at a limit of a, one
-set in 1/a is called dependent by chance.
+Each frame is described by a few numbers that do not depend on its scale: its spectrum in bands, its envelope, the
+correlation of its samples. Within each cell (modulation and SNR) these are replaced by their ranks. The mean product of
+neighbours is compared with that of the same frames in random orders. If the order of the frames of a cell carries no
+information, all orders are equally likely and the p-value is exact (Edgington 1964): at a level of a, one set in 1/a is
+called dependent by chance.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OrderDependence:
-    """What the order of frames shows.
+    """Result of the test.
 
     Attributes:
         correlation: Correlation of neighbours, averaged over the columns that describe a frame and over cells.
@@ -46,12 +46,12 @@ class OrderDependence:
 
 
 def looked_at(table: FrameTable) -> list[Indices]:
-    """The frames of each cell that are described, in the order of the file; cells of fewer than three have none."""
+    """Frames of each cell that are described, in the order of the file; none from cells of fewer than three."""
     return [cell[:_MOST] for _, _, cell in cells(table) if len(cell) >= 3]
 
 
 def described(iq: npt.NDArray[np.float32]) -> Numbers:
-    """What describes each frame, (N, features); zeros for a frame of zeros.
+    """Features of each frame, (N, features); zeros for a frame of zeros.
 
     Args:
         iq: Frames (N, 2, length).
@@ -69,12 +69,12 @@ def order_dependence(groups: list[Numbers], seed: int = 0, orders: int = _ORDERS
     """Test whether neighbours resemble each other.
 
     Args:
-        groups: What describes the frames of each cell, (frames, features), in their order.
+        groups: Features of the frames of each cell, (frames, features), in order.
         seed: Seed of the random orders.
-        orders: How many of them.
+        orders: Number of random orders.
 
     Returns:
-        None where no cell has three frames that differ.
+        The result; None if no cell has three frames that differ.
     """
     scored = [ranked(group) for group in groups if len(group) >= 3]
     scored = [scores for scores in scored if scores.any()]

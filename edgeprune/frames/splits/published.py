@@ -1,7 +1,7 @@
-"""Splits that others published results on.
+"""Published splits, for comparison with published results.
 
-They have no validation frames of their own, except AMR-Benchmark's: the last tenth of each cell's train frames is set
-aside for that, and their test frames are as published.
+Except for AMR-Benchmark's they have no validation frames of their own: the last tenth of each cell's train frames is
+used for validation. Their test frames are as published.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from edgeprune.records.names import SPLITS, Split
 
 
 def authors(table: FrameTable, _seed: int) -> Parts:
-    """The first 800 of 1000 frames of each cell for training, the next 200 for the test, in the order of the file.
+    """Take the first 800 of 1000 frames of each cell for training, the next 200 for the test, in the order of the file.
 
-    So the authors of the method split RadioML 2016.10A; of 2018.01A they use 3200 and 800 of 4096 frames. Cells of
-    another size are cut at four fifths.
+    The authors of the method split RadioML 2016.10A this way; of 2018.01A they use 3200 and 800 of 4096 frames. Cells
+    of another size are cut at four fifths.
 
     Raises:
-        DataError: A cell of fewer than 10 frames.
+        DataError: A cell has fewer than 10 frames.
     """
     parts: dict[Split, list[Indices]] = {name: [] for name in SPLITS}
     for name, snr, cell in cells(table):
@@ -35,12 +35,12 @@ def authors(table: FrameTable, _seed: int) -> Parts:
 
 
 def amr_benchmark(table: FrameTable, _seed: int) -> Parts:
-    """60, 20 and 20 % of each cell, drawn as AMR-Benchmark's dataset2016.py does by NumPy's old generator at seed 2016.
+    """Draw 60, 20 and 20 % of each cell as AMR-Benchmark's dataset2016.py does: NumPy's legacy generator, seed 2016.
 
-    The generator runs on from cell to cell, so the split is theirs only for the whole of RadioML 2016.10A or B.
+    The generator continues from cell to cell, so the split is theirs only for the whole of RadioML 2016.10A or B.
 
     Raises:
-        DataError: Cells of different sizes, or of a size that is no multiple of 5.
+        DataError: Cells differ in size, or their size is not a multiple of 5.
     """
     generator = np.random.RandomState(2016)
     parts: dict[Split, list[Indices]] = {name: [] for name in SPLITS}
@@ -56,13 +56,13 @@ def amr_benchmark(table: FrameTable, _seed: int) -> Parts:
 
 
 def itu_2018(table: FrameTable, _seed: int) -> Parts:
-    """A tenth of each cell, rounded up, for the test, by NumPy's old generator at seed 2018.
+    """Draw a tenth of each cell, rounded up, for the test, by NumPy's legacy generator at seed 2018.
 
-    So did the ITU challenge of 2021 split RadioML 2018.01A, in the order of its true class list. The generator runs on
-    from cell to cell, so the split is theirs only for the whole of it.
+    The ITU challenge of 2021 split RadioML 2018.01A this way, in the order of its true class list. The generator
+    continues from cell to cell, so the split is theirs only for the whole of it.
 
     Raises:
-        DataError: Cells of different sizes, or of fewer than 10 frames.
+        DataError: Cells differ in size, or have fewer than 10 frames.
     """
     generator = np.random.RandomState(2018)
     parts: dict[Split, list[Indices]] = {name: [] for name in SPLITS}
@@ -78,13 +78,13 @@ def itu_2018(table: FrameTable, _seed: int) -> Parts:
 
 
 def _held_out(train: Indices) -> tuple[Indices, Indices]:
-    """Train frames in their order without the last tenth, and that tenth."""
+    """Cut off the last tenth of the train frames, in their order; returns the rest and that tenth."""
     keep = len(train) - max(1, len(train) // 10)
     return train[:keep], train[keep:]
 
 
 def _equal_cells(table: FrameTable, divisor: int) -> list[Indices]:
-    """The frames of each cell, when all have the same number and the divisor divides it."""
+    """Frames of each cell, if all cells have the same number and the divisor divides it."""
     found = [(name, snr, cell) for name, snr, cell in cells(table)]
     first = len(found[0][2])
     for name, snr, cell in found:

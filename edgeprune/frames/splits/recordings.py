@@ -1,4 +1,4 @@
-"""Frames cut from recordings: neighbours share samples, and all of a recording share its transmitter and channel."""
+"""Splits by recording: neighbours share samples, and all frames of a recording share its transmitter and channel."""
 
 import zlib
 
@@ -14,7 +14,7 @@ def _places(table: FrameTable) -> tuple[Indices, Indices]:
     """Recording and start of each frame.
 
     Raises:
-        DataError: The file does not say.
+        DataError: The file does not contain them.
     """
     if table.recordings is None or table.starts is None:
         raise DataError(
@@ -30,7 +30,7 @@ def recordings_suffice(table: FrameTable) -> bool:
 
 
 def by_recording(table: FrameTable, seed: int) -> Parts:
-    """Whole recordings, the shortest first: one to each part that lacks a cell, then to where most frames are wanted.
+    """Distribute whole recordings, the shortest first: one to each part that lacks a cell, then where most are missing.
 
     Raises:
         DataError: A part is left without a class at an SNR.
@@ -40,7 +40,7 @@ def by_recording(table: FrameTable, seed: int) -> Parts:
 
 
 def whole_groups(table: FrameTable, groups: Indices, seed: int) -> Parts:
-    """As `by_recording`, of any groups of frames.
+    """Split any groups of frames as `by_recording` splits recordings.
 
     Args:
         table: Table of the frames.
@@ -79,7 +79,7 @@ def whole_groups(table: FrameTable, groups: Indices, seed: int) -> Parts:
 
 
 def by_span(table: FrameTable, seed: int) -> Parts:
-    """Each cell of each recording cut into three spans of time, train in the middle.
+    """Cut each cell of each recording into three spans of time, with train in the middle.
 
     Frames that overlap another part are left out.
 
@@ -111,7 +111,7 @@ def by_span(table: FrameTable, seed: int) -> Parts:
 
 
 def _apart(table: FrameTable, some: Indices, others: Indices) -> Indices:
-    """Those of `some` that share no sample with any of `others`."""
+    """Select those of `some` that share no sample with any of `others`."""
     recordings, starts = _places(table)
     length = table.shape[1]
     stride = np.int64(starts.max() - starts.min() + 2 * length)  # recordings laid end to end, with a gap

@@ -1,1 +1,1 @@
-"""Channels: which depend on one another, what they score, and a network without some of them."""
+"""Channels: their dependencies, their scores, and the network without some of them."""

@@ -1,7 +1,7 @@
-"""How many channels each group loses, so that a network costs what is asked for.
+"""Number of channels that each group loses, so that a network reaches a requested cost.
 
-Channels are taken one after the other: of methods that treat every layer alike from the layer that has lost the
-smallest share of its own, of the others wherever the score is lowest.
+Channels are removed one after the other. Methods that treat all layers alike take from the layer that has lost the
+smallest share of its own; the others take wherever the score is lowest.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,12 +23,12 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the network shall cost.
+    """Required cost of the network.
 
     Attributes:
         scope: 'layer' to take the same share of every group, 'network' to compare scores between groups.
-        keep_macs: Largest share of the multiply-accumulates that may be left.
-        round_to: Widths that change become multiples of it.
+        keep_macs: Largest share of the multiply-accumulates that may remain.
+        round_to: Divisor of the widths that change.
     """
 
     scope: Literal["layer", "network"]
@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class _Step:
-    """One group loses channels: after it, `removed` of them are gone."""
+    """Removal of channels from one group: after it, `removed` of them are gone."""
 
     group: int
     removed: int
@@ -47,19 +47,19 @@ class _Step:
 def allot(
     network: nn.Module, shape: InputSpec, groups: Sequence[Group], scores: Sequence[Tensor], wanted: Wanted
 ) -> list[int]:
-    """How many channels each group loses: as few as make the network cheap enough.
+    """Decide how many channels each group loses: as few as make the network cheap enough.
 
-    A channel that would save too much at once is passed over, with the rest of its group, when others come closer.
+    A channel that would save too much at once is skipped, with the rest of its group, when others come closer.
 
     Args:
-        network: On the CPU, in eval mode.
+        network: Network on the CPU, in eval mode.
         shape: Shape of its frames.
-        groups: Channels that can be removed.
+        groups: Groups of channels that can be removed.
         scores: Scores of every channel of each group, (channels,), more is better.
-        wanted: How cheap, and how to get there.
+        wanted: Required cost, and how to reach it.
 
     Raises:
-        ModelError: The channels that can go do not save as much, or every choice is more than 5 % cheaper.
+        ModelError: The removable channels do not save as much, or every choice is more than 5 % cheaper.
     """
     steps = _steps(groups, scores, wanted)
     cost = _costing(network, shape, groups, steps)
@@ -88,7 +88,7 @@ def allot(
 
 
 def _steps(groups: Sequence[Group], scores: Sequence[Tensor], wanted: Wanted) -> list[_Step]:
-    """All steps in the order they are taken: by the share removed so far, or by the best score that is lost."""
+    """List all steps in the order they are taken: by the share removed so far, or by the best score that is lost."""
     round_to = wanted.round_to
     keyed = []
     for place, (group, own) in enumerate(zip(groups, scores, strict=True)):
@@ -104,9 +104,9 @@ def _steps(groups: Sequence[Group], scores: Sequence[Tensor], wanted: Wanted) ->
 def _costing(
     network: nn.Module, shape: InputSpec, groups: Sequence[Group], steps: Sequence[_Step]
 ) -> Callable[[Sequence[_Step]], int]:
-    """What tells the MACs of the network after some steps: worked out from its weights where that is right, or counted.
+    """Function that gives the MACs after some steps: computed from the weights where that is exact, or counted.
 
-    It is not right where a network multiplies channels in its own code.
+    It is not exact where a network multiplies channels in its own code.
     """
     before = macs_by_module(network, shape)
     shapes = shapes_copy(network)
@@ -134,7 +134,7 @@ def _removed(groups: Sequence[Group], taken: Sequence[_Step]) -> list[int]:
 
 
 def _sizes(network: nn.Module, groups: Sequence[Group], removed: Sequence[int]) -> dict[str, Size]:
-    """Sizes of all modules that lose channels, whichever these are."""
+    """Sizes of all modules that lose channels."""
     old = sizes_of(network)
     new: dict[str, Size] = {}
     for group, count in zip(groups, removed, strict=True):
@@ -146,7 +146,7 @@ def _sizes(network: nn.Module, groups: Sequence[Group], removed: Sequence[int]) 
 
 
 def _staying(network: nn.Module, groups: Sequence[Group]) -> str:
-    """Which layers keep their channels, and why that can be."""
+    """Describe which layers keep their channels, and the possible reasons."""
     free = {path for group in groups for path in makers(group)}
     layers = [path for path in sizes_of(network) if not is_channelwise(network.get_submodule(path))]
     staying = [path for path in layers if path not in free]

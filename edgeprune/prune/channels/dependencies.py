@@ -1,7 +1,7 @@
-"""Which channels hang together: they can only be removed at the same time, in every layer that makes or reads them.
+"""Dependencies between channels: those that can only be removed together, in every layer that makes or reads them.
 
-Torch-Pruning's dependency graph says which do (Fang et al. 2023, "DepGraph"). It follows shuffles and some reshapes
-wrongly, so what it says must be tried (`removal.groups_of`).
+They come from Torch-Pruning's dependency graph (Fang et al. 2023, "DepGraph"). It follows shuffles and some reshapes
+wrongly, so its groups must be verified (`removal.groups_of`).
 """
 
 import warnings
@@ -23,12 +23,12 @@ _FRAMES = 2
 
 @dataclass(frozen=True)
 class Member:
-    """One module that has the channels of a group.
+    """Module that has the channels of a group.
 
     Attributes:
         path: Path of the module.
-        side: Whether they are its inputs, its outputs, or both since it works on each channel alone.
-        indices: For each channel of the group, which of the module's it is; several where a map was flattened.
+        side: Whether they are its inputs, its outputs, or both, for a module that works on each channel alone.
+        indices: Indices of each of the group's channels in the module; several where a map was flattened.
     """
 
     path: str
@@ -38,19 +38,19 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """Channels any of which can be removed; each in all members at once."""
+    """Channels that can be removed individually; each in all members at once."""
 
     channels: int
     members: tuple[Member, ...]
 
 
 def makers(group: Group) -> list[str]:
-    """Paths of the modules that make the channels of a group or pass each of them on."""
+    """Paths of the modules that make the channels of a group or pass them on."""
     return [member.path for member in group.members if member.side != "inputs"]
 
 
 class _Fed(nn.Module):
-    """A network behind a layer, so that the graph knows which channels are those of the input."""
+    """Network behind a layer, so that the graph knows which channels are those of the input."""
 
     def __init__(self, network: nn.Module, channels: int) -> None:
         super().__init__()
@@ -63,13 +63,13 @@ class _Fed(nn.Module):
 
 
 def coupled_groups(model: nn.Module, shape: InputSpec) -> list[Group]:
-    """All groups that the graph has, in the order of the network's modules; its inputs and outputs are in none.
+    """List all groups in the graph, in the order of the network's modules; its inputs and outputs are in none.
 
-    Channels that are added to others but fewer (zero-padded shortcuts) make two groups: those that exist in all places,
-    and those beyond.
+    Where fewer channels are added to more (zero-padded shortcuts) there are two groups: the channels that exist
+    everywhere, and the others.
 
     Args:
-        model: In eval mode; left as it is.
+        model: Network in eval mode; left unchanged.
         shape: Shape of its frames.
 
     Raises:
@@ -132,7 +132,7 @@ def _graph(fed: _Fed, shape: InputSpec) -> Any:
 
 
 class _PassesOn:
-    """How Torch-Pruning sees a `Resizable`: a channel that leaves it is the one that entered it."""
+    """Torch-Pruning's view of a `Resizable`: a channel that leaves it is the one that entered it."""
 
     pruning_dim = 1
 
@@ -156,12 +156,12 @@ class _PassesOn:
 
 
 def _leading(count: int) -> Any:
-    """Those of the channels leaving a module that also entered it."""
+    """Function that selects the channels leaving a module that also entered it."""
     return lambda indices: [index for index in indices if index.idx < count]
 
 
 def _members(graph: Any, coupled: Any, names: dict[nn.Module, str], source: nn.Module) -> list[Member] | None:
-    """The modules of a coupled group; None where its channels must stay, or the graph contradicts itself."""
+    """Modules of a coupled group; None where its channels must stay, or the graph contradicts itself."""
     members = []
     for place in range(len(coupled)):
         dependency, indices = coupled[place]
@@ -194,7 +194,7 @@ def _members(graph: Any, coupled: Any, names: dict[nn.Module, str], source: nn.M
 
 
 def _split(members: list[Member], channels: int) -> list[Group]:
-    """One group for all channels that the same members have."""
+    """Split a group so that each part holds the channels of the same members."""
     alike: dict[tuple[int, ...], list[int]] = {}
     for channel in range(channels):
         alike.setdefault(tuple(len(member.indices[channel]) for member in members), []).append(channel)

@@ -1,4 +1,4 @@
-"""What a network costs, and what it would cost with other widths."""
+"""Multiply-accumulates of a network, and their number at other widths."""
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from edgeprune.records.pruning import InputSpec
 
 
 def macs_of(model: nn.Module, shape: InputSpec) -> int:
-    """Multiply-accumulates of a network for one frame, by PyTorch's own formulas; computed from shapes alone.
+    """Count the multiply-accumulates of a network for one frame, by PyTorch's own formulas, from shapes alone.
 
     Raises:
         ModelError: It does not run on PyTorch's meta device.
@@ -20,7 +20,7 @@ def macs_of(model: nn.Module, shape: InputSpec) -> int:
 
 
 def macs_by_module(model: nn.Module, shape: InputSpec) -> dict[str, int]:
-    """The same for every module, by its path; '' is the network. A module without any may be missing.
+    """Count them for every module, by its path; '' is the network. A module without any may be missing.
 
     Raises:
         ModelError: It does not run on PyTorch's meta device.
@@ -37,19 +37,19 @@ def macs_by_module(model: nn.Module, shape: InputSpec) -> dict[str, int]:
 
 
 def macs_resized(module: nn.Module, macs: int, size: Size) -> int:
-    """Multiply-accumulates of a module that was resized: they grow with its weights.
+    """Multiply-accumulates of a resized module: they grow with its weights.
 
     Args:
-        module: As it was.
-        macs: What it cost then.
-        size: What it has now.
+        module: Module before resizing.
+        macs: Multiply-accumulates before resizing.
+        size: New size.
     """
     old = sizes_of(module)[""]
     return macs * _weights(module, size) // _weights(module, old) if macs else 0
 
 
 def _weights(module: nn.Module, size: Size) -> int:
-    """Number of weights that are multiplied with something, up to a factor that does not depend on the size."""
+    """Number of weights that are multiplied, up to a factor that does not depend on the size."""
     if isinstance(module, nn.RNNBase):
         weights = {name: weight for name, weight in module.named_parameters() if weight.dim() > 1}
         reading = sum(len(weight) for name, weight in weights.items() if name.startswith("weight_ih_l0"))

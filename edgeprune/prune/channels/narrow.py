@@ -1,7 +1,7 @@
-"""Channel pruning: a network made narrower, by the methods that layer pruning is compared with, or after it.
+"""Channel pruning: narrows a network, as a baseline for layer pruning or after it.
 
-Channels are taken out one after the other in the order that a method gives them, until the network is as cheap as asked
-for. Methods that treat every layer alike remove the same share of each; the others compare channels over the network.
+Channels are removed one after the other in the order of a method's scores, until the network meets the requested cost.
+Methods that treat all layers alike remove the same share of each; the others compare channels over the network.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _SOFT = "sfp"
 
 @dataclass(frozen=True)
 class _Choice:
-    """Groups of a network, how many channels each loses, and which go first."""
+    """Groups of a network, how many channels each loses, and in which order."""
 
     groups: tuple[Group, ...]
     counts: tuple[int, ...]
@@ -42,18 +42,18 @@ def narrow(
     round_to: int = 1,
     seed: int = 0,
 ) -> tuple[nn.Module, dict[str, Size]]:
-    """A narrower copy of a network, where that is and in eval mode; the network itself is left as it is.
+    """Copy a network narrower, on its device and in eval mode; the network itself is left unchanged.
 
     Its inputs and outputs stay, and at least one channel of every layer. A channel that would save too much at once is
-    passed over when smaller ones come closer to the cost asked for.
+    skipped when smaller ones come closer to the requested cost.
 
     Args:
-        model: Takes normalised frames (N, channels, length).
+        model: Network that takes normalised frames (N, channels, length).
         shape: Shape of its frames.
-        method: One of `filters.METHODS`.
-        keep_macs: Largest share of the multiply-accumulates that may be left, above 0 and below 1.
-        protect: Paths of modules that keep the channels they make, with all that is in them.
-        round_to: Widths that change become multiples of it.
+        method: One of `scores.METHODS`.
+        keep_macs: Largest share of the multiply-accumulates that may remain, above 0 and below 1.
+        protect: Paths of modules that keep the channels they make, including all modules in them.
+        round_to: Divisor of the widths that change.
         seed: Seed of a method's random draws (only `rfp` has any).
 
     Returns:
@@ -62,7 +62,7 @@ def narrow(
 
     Raises:
         ConfigError: An unknown method, a number out of range, or Torch-Pruning is not installed.
-        ModelError: The channels that can go do not save as much, or every choice is more than 5 % cheaper.
+        ModelError: The removable channels do not save as much, or every choice is more than 5 % cheaper.
     """
     network = copied(model).eval()
     choice = _choice(network, shape, method, keep_macs, protect, round_to, seed)
@@ -80,24 +80,24 @@ def soften(
     protect: Sequence[str] = (),
     round_to: int = 1,
 ) -> Callable[[nn.Module], None]:
-    """What soft filter pruning does after every epoch (He et al. 2018): the smallest filters are set to zero.
+    """Build the step of soft filter pruning after every epoch (He et al. 2018): the smallest filters are set to zero.
 
-    They are trained on, and may be others after the next epoch. As many are zeroed as `narrow` by `sfp` removes at the
-    same cost, so that after the last epoch it removes exactly those. What batch normalisation has averaged of a zeroed
-    filter is zeroed too, so that evaluation sees what training sees.
+    They continue to be trained, and others may be the smallest after the next epoch. The number of zeroed filters is
+    the number that `narrow` by `sfp` removes at the same cost, so that after the last epoch it removes exactly those.
+    The running statistics of a zeroed filter are zeroed too, so that evaluation matches training.
 
     Args:
-        model: The network before training; left as it is.
+        model: The network before training; left unchanged.
         shape: Shape of its frames.
         keep_macs: Largest share of the multiply-accumulates that `narrow` will leave.
         protect: As for `narrow`.
         round_to: As for `narrow`.
 
     Returns:
-        To be called with the network after each epoch, for `train(after_epoch=...)`.
+        Function to call with the network after each epoch, for `train(after_epoch=...)`.
 
     Raises:
-        ConfigError: A number out of range, or Torch-Pruning is not installed.
+        ConfigError: A number is out of range, or Torch-Pruning is not installed.
         ModelError: As for `narrow`.
     """
     network = copied(model).eval()
@@ -148,13 +148,13 @@ def _scores(network: nn.Module, group: Group, method: str, seed: tuple[int, ...]
 
 
 def _order(scores: Tensor | None) -> list[int]:
-    """Channels by score, the least first; of equal ones the first."""
+    """Channels by score, the lowest first; the earlier of equals first."""
     order: list[int] = [] if scores is None else torch.argsort(scores, stable=True).tolist()
     return order
 
 
 def _zero(module: nn.Module, outputs: list[int]) -> None:
-    """Set filters to zero, or what batch normalisation remembers of them."""
+    """Set filters, or their statistics in batch normalisation, to zero."""
     if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
         for parameter in module.parameters(recurse=False):
             parameter[outputs] = 0

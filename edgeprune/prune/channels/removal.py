@@ -1,7 +1,7 @@
-"""Channels taken out of a network, and which can be.
+"""Removal of channels from a network, and which of them can be removed.
 
-A group of channels can go when removing some of them gives the same answer as reading zeros in their place. That is
-tried: then nothing else reads them, and every layer loses the channels that are meant.
+A group of channels can be removed if removing some of them gives the same output as reading zeros in their place. This
+is verified by running both: then nothing else reads the channels, and every layer loses the right ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,12 +19,12 @@ _FRAMES = 2
 
 
 def groups_of(model: nn.Module, shape: InputSpec, protect: Sequence[str] = ()) -> tuple[Group, ...]:
-    """All groups whose channels can be removed.
+    """List all groups whose channels can be removed.
 
     Args:
-        model: In eval mode; left as it is.
+        model: Network in eval mode; left unchanged.
         shape: Shape of its frames.
-        protect: Paths of modules that keep the channels they make, with all that is in them.
+        protect: Paths of modules that keep the channels they make, including all modules in them.
 
     Raises:
         ConfigError: Torch-Pruning is not installed, or a protected path is not in the network.
@@ -43,7 +43,7 @@ def groups_of(model: nn.Module, shape: InputSpec, protect: Sequence[str] = ()) -
 
 
 def without(model: nn.Module, removed: Sequence[tuple[Group, Sequence[int]]]) -> nn.Module:
-    """A copy of a network without some channels of some groups."""
+    """Copy a network without some channels of some groups."""
     gone: dict[str, tuple[set[int], set[int]]] = {}
     for group, channels in removed:
         for member in group.members:
@@ -69,9 +69,9 @@ def _is_within(path: str, roots: Iterable[str]) -> bool:
 
 @torch.no_grad()
 def _is_exact(model: nn.Module, shape: InputSpec, groups: Sequence[Group]) -> bool:
-    """Whether removing half the channels of the groups does what reading zeros in their place does.
+    """Whether removing half the channels of the groups is equivalent to reading zeros in their place.
 
-    Tried with channels drawn at random, since a shuffle maps a regular choice onto itself, and with disturbed weights,
+    The channels are drawn at random, since a shuffle maps a regular choice onto itself. The weights are disturbed,
     since one that happens to be zero hides a channel that is mistaken for another.
     """
     generator = torch.Generator().manual_seed(0)
@@ -109,7 +109,7 @@ def _disturbed(model: nn.Module, generator: torch.Generator) -> nn.Module:
 
 
 def _precisely(model: nn.Module, frames: Tensor) -> tuple[Tensor, nn.Module, Tensor]:
-    """Frames, network and its answer in float64, or as they are where its code asks for another type."""
+    """Convert frames, network and its output to float64, or leave them where its code requires another type."""
     double = copied(model).double()
     try:
         return frames.double(), double, double(frames.double())
@@ -118,7 +118,7 @@ def _precisely(model: nn.Module, frames: Tensor) -> tuple[Tensor, nn.Module, Ten
 
 
 def _read_zeros(module: nn.Module, inputs: list[int]) -> None:
-    """Make a module blind to some of its inputs."""
+    """Make a module read zeros for some of its inputs."""
     for name, weight in module.named_parameters(recurse=False):
         if name == "weight" or name.startswith("weight_ih_l0"):
             weight[:, inputs] = 0

@@ -1,7 +1,7 @@
-"""How much each channel matters, by the filters that make it: the channel methods that layer pruning is compared with.
+"""Scores of channels by the filters that make them: the channel methods that layer pruning is compared with.
 
-A filter is what one layer makes a channel with, (inputs x kernel) weights, or a row of a linear layer. Where several
-layers make the same channel (the stream of a residual network), each has one vote.
+A filter is the set of weights from which one layer makes a channel, (inputs x kernel), or a row of a linear layer.
+Where several layers make the same channel (the stream of a residual network), each has one vote.
 """
 
 from collections.abc import Callable
@@ -21,11 +21,11 @@ Score: TypeAlias = Callable[[nn.Module, Group, np.random.Generator], Tensor | No
 
 @dataclass(frozen=True)
 class Method:
-    """A published way to choose channels.
+    """Published method to choose channels.
 
     Attributes:
         score: Scores every channel of a group, (channels,) float64, more is better; None where it cannot say.
-        scope: 'layer' when every layer loses the same share of its channels, 'network' when one threshold is for all.
+        scope: 'layer' if every layer loses the same share of its channels, 'network' if one threshold applies to all.
     """
 
     score: Score
@@ -45,7 +45,7 @@ def l2_norms(model: nn.Module, group: Group, _: np.random.Generator) -> Tensor |
 def median_distances(model: nn.Module, group: Group, _: np.random.Generator) -> Tensor | None:
     """Sum of distances of each filter to all of its layer (He et al. 2019, "Filter Pruning via Geometric Median").
 
-    The filter nearest to the geometric median is the one that the others can stand in for.
+    The filter nearest to the geometric median is the one that the others can best replace.
     """
     makers = _makers(model, group)
     return _mean_vote([torch.cdist(_rows(module, member), _weight(module)).sum(1) for module, member in makers])
@@ -54,7 +54,7 @@ def median_distances(model: nn.Module, group: Group, _: np.random.Generator) -> 
 def norm_scales(model: nn.Module, group: Group, _: np.random.Generator) -> Tensor | None:
     """Absolute scale of each channel in batch normalisation (Liu et al. 2017, "Network Slimming").
 
-    The mean where several normalise the same channels; None where none does.
+    Mean over the layers that normalise the same channels; None if none does.
     """
     scales = [
         _rows(module, member).abs()[:, 0]
@@ -66,11 +66,12 @@ def norm_scales(model: nn.Module, group: Group, _: np.random.Generator) -> Tenso
 
 
 def redundancies(model: nn.Module, group: Group, generator: np.random.Generator) -> Tensor | None:
-    """How unlike the others each filter is (Ayinde, Inanc & Zurada 2019, "Redundant feature pruning").
+    """Dissimilarity of each filter to the others (Ayinde, Inanc & Zurada 2019, "Redundant feature pruning").
 
     Filters are merged into clusters by their mean cosine similarity (agglomerative, average linkage). Of every cluster
-    one filter is drawn to represent it; the score of the others is 1 - similarity at which they lost, and that of the
-    last one infinite. So the filters above a threshold are one for each cluster that it cuts the tree into.
+    one filter is drawn to represent it. The score of the others is 1 - similarity at which they were merged, and that
+    of the last one is infinite. The filters above a threshold are thus one for each cluster into which it cuts the
+    tree.
     """
     units = [nn.functional.normalize(filters, dim=1) for filters in _filters(model, group)]
     if not units:
@@ -99,13 +100,13 @@ METHODS: dict[str, Method] = {
 
 
 def _makers(model: nn.Module, group: Group) -> list[tuple[nn.Module, Member]]:
-    """The layers with filters that make the channels of a group."""
+    """Layers with filters that make the channels of a group."""
     made = [(model.get_submodule(member.path), member) for member in group.members if member.side != "inputs"]
     return [(module, member) for module, member in made if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)]
 
 
 def _filters(model: nn.Module, group: Group) -> list[Tensor]:
-    """The filters of each layer that makes the channels, (channels, weights) float64."""
+    """Filters of each layer that makes the channels, (channels, weights) float64."""
     return [_rows(module, member) for module, member in _makers(model, group)]
 
 
@@ -114,12 +115,12 @@ def _rows(module: nn.Module, member: Member) -> Tensor:
 
 
 def _weight(module: nn.Module) -> Tensor:
-    """The weights of a layer, a row for each of its outputs."""
+    """Weights of a layer, one row for each of its outputs."""
     weight: Tensor = module.get_parameter("weight").detach().double().cpu()
     return weight.flatten(1) if weight.dim() > 1 else weight[:, None]
 
 
 def _mean_vote(votes: list[Tensor]) -> Tensor | None:
-    """The mean of the layers' scores, each scaled to a mean of 1 over the group."""
+    """Mean of the layers' scores, each scaled to a mean of 1 over the group."""
     scaled = [vote / vote.mean().clamp(min=torch.finfo(vote.dtype).tiny) for vote in votes]
     return torch.stack(scaled).mean(0) if scaled else None

@@ -1,8 +1,8 @@
-"""The layer chain: which units a network is made of, and how each could be dropped.
+"""Layer chain: the units of a network, and how each could be dropped.
 
 Units are found from the data flow, never from names. A piece with branches is a unit (a residual block, an inception
 block); so is a convolution or linear layer with the normalisation and activation after it. Operations without weights
-that change the shape (pooling, flattening) belong to the unit after them.
+that change the shape (pooling, flattening) belong to the next unit.
 """
 
 from itertools import takewhile
@@ -28,7 +28,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     """Find the units of a network.
 
     Args:
-        model: Takes normalised frames (N, channels, length); left as it is.
+        model: Network that takes normalised frames (N, channels, length); left unchanged.
         shape: Shape of its frames.
         model_sha256: SHA-256 of the file it came from.
 
@@ -74,7 +74,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
 
 
 def _pieces(model: nn.Module, shape: InputSpec) -> tuple[Piece, ...]:
-    """The network cut where all data pass through one tensor: as torch exports it, else as it ran once."""
+    """Cut the network where all data pass through one tensor: as torch exports it, otherwise as it ran once."""
     try:
         return pieces_of(model, shape.channels, shape.length)
     except NotExportedError as error:
@@ -90,7 +90,7 @@ def _pieces(model: nn.Module, shape: InputSpec) -> tuple[Piece, ...]:
 
 
 def _require_deterministic(model: nn.Module, shape: InputSpec) -> None:
-    """Find out whether a network answers the same frames twice alike, as whatever compares layers must assume."""
+    """Require that a network gives the same output for the same frames twice, as every comparison of layers assumes."""
     frames = probe(shape.channels, shape.length)
     try:
         with torch.no_grad():
@@ -105,7 +105,7 @@ def _require_deterministic(model: nn.Module, shape: InputSpec) -> None:
 
 
 def _place(nodes: list[Node]) -> str:
-    """A name for operations that are no modules of their own: the innermost module of the heaviest, or the last."""
+    """Name operations outside modules of their own: by the innermost module of the heaviest, or of the last."""
     heaviest = max(nodes, key=lambda node: (node.macs, len(node.parameters)))
     return heaviest.modules[-1] if heaviest.modules and heaviest.parameters else nodes[-1].name
 
@@ -117,7 +117,7 @@ def _core(
     everywhere: dict[str, set[str]],
     users: dict[str, list[tuple[int, str]]],
 ) -> Core:
-    """What dropping a unit removes: all of it from its first layer or norm on, but not the end of a long shortcut."""
+    """Core of a unit: all of it from its first layer or norm on, except the end of a long shortcut."""
     group = groups[index]
     begins = [place for place, piece in enumerate(group) if begins_unit(piece) or is_norm(piece)]
     leading = begins[0] if begins else 0
@@ -143,7 +143,7 @@ def _core(
 
 
 def _trailing(pieces: list[Piece]) -> tuple[Node, ...]:
-    """The last operations of the pieces without weights that come last."""
+    """Last operations of the weightless pieces at the end."""
     ends = takewhile(lambda piece: not _has_weights(piece), reversed(pieces))
     return tuple(piece.nodes[-1] for piece in ends)
 
@@ -153,7 +153,7 @@ def _has_weights(piece: Piece) -> bool:
 
 
 def _users(groups: list[list[Piece]]) -> dict[str, list[tuple[int, str]]]:
-    """Which units use each weight, each with the name of the module or operation that does."""
+    """Units that use each weight, each with the name of the module or operation that does."""
     users: dict[str, list[tuple[int, str]]] = {}
     for index, group in enumerate(groups):
         for node in nodes_of(group):
@@ -163,7 +163,7 @@ def _users(groups: list[list[Piece]]) -> dict[str, list[tuple[int, str]]]:
 
 
 def _shared_with(nodes: list[Node], index: int, users: dict[str, list[tuple[int, str]]]) -> str | None:
-    """Another unit that uses the same weights, by the name of the module or operation that does, or None."""
+    """Name of the module or operation in another unit that uses the same weights, or None."""
     names = {name for node in nodes for name, _ in node.parameters}
     others = [user for name in names for user in users[name] if user[0] != index]
     return "unit {} ({})".format(*min(others, key=lambda user: user[0])) if others else None
@@ -181,7 +181,7 @@ def _module_nodes(groups: list[list[Piece]]) -> dict[str, set[str]]:
 
 
 def _paths(nodes: list[Node], everywhere: dict[str, set[str]]) -> tuple[list[str], bool]:
-    """The fewest modules that hold the operations and nothing else, and whether they hold all of them."""
+    """Smallest set of modules that hold the operations and nothing else, and whether they hold all of them."""
     own = {node.name for node in nodes}
     paths: list[str] = []
     covered = True

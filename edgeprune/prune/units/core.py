@@ -1,4 +1,4 @@
-"""The core of a unit: the part of it that dropping it removes."""
+"""Core of a unit: the part that is removed when the unit is dropped."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,18 +8,18 @@ from edgeprune.prune.units.trace import Node
 
 @dataclass(frozen=True)
 class Core:
-    """All of a unit but the operations without weights that it begins with.
+    """All of a unit except the weightless operations that it begins with.
 
     Attributes:
         nodes: Its operations.
-        paths: The fewest modules that hold its operations and nothing else.
+        paths: Smallest set of modules that hold its operations and nothing else.
         covered: Whether they hold all of them.
         holders: Paths of the modules that hold all of it, the innermost first, and '' for the network.
         in_shape: Shape of its input, without the batch.
         out_shape: Shape of its output, without the batch.
         residual: Whether it ends in an addition of branches.
         branched: Whether it has branches.
-        trailing: The last operations of the pieces without weights that it ends with.
+        trailing: Last operations of the weightless pieces that it ends with.
         shared_with: Path of another unit that uses the same weights, or None.
         position: Position of its unit in the chain.
     """
@@ -42,7 +42,7 @@ class Core:
         return frozenset(name for node in self.nodes for name, _ in node.parameters)
 
     def trailing_steps(self, holder: str) -> int:
-        """How many steps without weights it ends with in the code of a module that holds it."""
+        """Number of weightless steps that it ends with in the code of a module that holds it."""
 
         def step(node: Node) -> str:
             inside = node.modules[node.modules.index(holder) + 1 :] if holder else node.modules

@@ -1,7 +1,7 @@
-"""Where a data flow can be cut.
+"""Cuts of a data flow at its dominators.
 
 All of it passes through a node exactly when the node dominates the end of the flow (Cooper, Harvey & Kennedy 2001). A
-part whose one branch is a long chain of its own is cut within that branch (`opened`).
+part with one branch that is itself a long chain is cut within that branch (`opened`).
 """
 
 from collections.abc import Callable, Hashable
@@ -17,13 +17,13 @@ def cut(flow: nx.DiGraph, source: T, sink: T, passes: Callable[[T], bool] = lamb
     """Cut a flow wherever all of it passes through one node.
 
     Args:
-        flow: Edges from what is used to what uses it.
-        source: Where it begins.
-        sink: Where it ends; must depend on the source.
+        flow: Graph with edges from inputs to their users.
+        source: First node.
+        sink: Last node; must depend on the source.
         passes: Whether to cut at such a node.
 
     Returns:
-        The parts in order: the node each ends in, and all its nodes.
+        The parts in order: the node that each ends in, and all its nodes.
     """
     between = flow.subgraph((nx.descendants(flow, source) & nx.ancestors(flow, sink)) | {source, sink}).copy()
     dominators = nx.immediate_dominators(between, source)
@@ -44,19 +44,19 @@ def cut(flow: nx.DiGraph, source: T, sink: T, passes: Callable[[T], bool] = lamb
 def opened(
     flow: nx.DiGraph, begin: T, end: T, inside: set[T], weighty: Callable[[T], bool], passes: Callable[[T], bool]
 ) -> list[tuple[T, set[T]]] | None:
-    """Cut a part of a flow within its one branch that has weights; what is beside that goes with the end.
+    """Cut a part of a flow within its only branch with weights; the rest goes with the end.
 
     Args:
-        flow: Edges from what is used to what uses it.
-        begin: The node before the part.
-        end: The node that it ends in.
+        flow: Graph with edges from inputs to their users.
+        begin: Node before the part.
+        end: Node that the part ends in.
         inside: All its nodes.
         weighty: Whether a node has weights.
         passes: Whether to cut at a node.
 
     Returns:
-        The parts in order, the last of them the end with what is beside the branch; None where no branch is alone in
-        having weights, or the end has some.
+        The parts in order, the last of them the end with what is beside the branch; None where no branch is the only
+        one with weights, or the end has some.
     """
     part = flow.subgraph({begin, *inside})
     branches = {node: nx.ancestors(part, node) | {node} for node in part.predecessors(end)}

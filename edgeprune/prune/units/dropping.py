@@ -1,7 +1,7 @@
-"""How each unit of a network can be dropped, and why not where it cannot.
+"""Ways to drop each unit of a network, and the reason where there is none.
 
-What is not certain from the data flow alone is tried on a copy: a unit is droppable when the network runs without it
-and still gives answers of the same shape.
+What the data flow does not prove is verified on a copy: a unit is droppable if the network runs without it and still
+gives outputs of the same shape.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from edgeprune.records.pruning import Edit
 
 @dataclass(frozen=True)
 class Verdict:
-    """What dropping a unit does to the network, or None; and the reason in words."""
+    """Effect of dropping a unit, or None if it cannot be dropped; and the reason in words."""
 
     edit: Edit | None
     reason: str
@@ -38,9 +38,9 @@ class _Proposal:
     """Ways to drop a unit, the best first, each with its reason in words; or why there is none.
 
     Attributes:
-        ways: What could be done.
-        problem: Why there is no way, or what to say if none works, followed by what went wrong.
-        keeps_shape: Whether the layers after it are given the same shape, so that it can be tried with others.
+        ways: Possible edits.
+        problem: Why there is no way, or the message if none works, followed by what went wrong.
+        keeps_shape: Whether the layers after it keep their input shape, so that it can be tried with others.
     """
 
     ways: tuple[tuple[Edit, str], ...]
@@ -59,10 +59,10 @@ class Dropper:
             self.answers = self._run(self.model)
 
     def verdicts(self, cores: Sequence[Core]) -> list[Verdict]:
-        """How each unit can be dropped.
+        """Decide how each unit can be dropped.
 
-        Those that keep the shape for the layers after them are tried together, every other one of them at a time, so
-        that each is followed by a unit that stays; only where that fails is it found out which of them cannot go.
+        Units that keep the shape for the layers after them are tried together, every other one of them at a time, so
+        that each is followed by a unit that stays. Only where that fails are those that cannot go searched for.
         """
         proposals = [self._proposal(core) for core in cores]
         firsts = [
@@ -77,7 +77,7 @@ class Dropper:
         ]
 
     def last_step(self, core: Core) -> tuple[str, str] | None:
-        """Where the output of a unit that is code can be read: the module whose code it is, and a step there."""
+        """Position of the output of a unit that is code: the module whose code it is, and a step there."""
         if core.covered or core.shared_with is not None:
             return None
         try:
@@ -115,7 +115,7 @@ class Dropper:
         return _Proposal(((Edit(path, "shortcut", _broadcast(left, core.out_shape)), reason),))
 
     def _residual_in_code(self, core: Core) -> _Proposal:
-        """A body added to a skip branch in the code of a larger module."""
+        """Propose the removal of a body that is added to a skip branch in the code of a larger module."""
         try:
             holder, span = self.places.of(core)
             passes_on = skip_is_begin(self.code, holder, span)
@@ -132,7 +132,7 @@ class Dropper:
         return _Proposal(((spread, f"its shortcut stays, broadcast to {_text(core.out_shape)}; {where}"),))
 
     def _alike(self, one: Edit, other: Edit) -> bool:
-        """Whether two edits work and lead to the same answers."""
+        """Whether two edits work and give the same outputs."""
         try:
             first, second = (self._run(self._edited([edit])) for edit in (one, other))
         except ModelError:
@@ -140,7 +140,7 @@ class Dropper:
         return torch.equal(first, second) and first.shape == self.answers.shape
 
     def _without(self, core: Core) -> _Proposal:
-        """Something of the same shape in and out."""
+        """Propose the removal of a unit with the same shape in and out."""
         same = "same shape in and out"
         modules = self._whole(core.paths, "identity")
         ways = [(modules, f"{same}: nothing takes its place")] if core.covered else []
@@ -156,7 +156,7 @@ class Dropper:
         return _Proposal(tuple(ways), "" if ways else problem)
 
     def _adapter(self, core: Core, otherwise: str = "") -> _Proposal:
-        """Something that changes the shape: the layers after it are rebuilt."""
+        """Propose the removal of a unit that changes the shape: the layers after it are rebuilt."""
         change = f"changes the shape from {_text(core.in_shape)} to {_text(core.out_shape)}"
         if core.position == "first":
             return _Proposal((), otherwise or f"{change} and has no shortcut; it takes the signal in")
@@ -175,12 +175,12 @@ class Dropper:
         return _Proposal(tuple((edit, reason) for edit in edits), f"{change}, and ", keeps_shape=False)
 
     def _whole(self, paths: Sequence[str], drop: Drop) -> Edit:
-        """The edit that drops whole modules."""
+        """Edit that drops whole modules."""
         returns = tuple(self.returns.get(path, "") for path in paths)
         return Edit("+".join(paths), drop, returns=returns if any(returns) else None)
 
     def _tried(self, proposal: _Proposal) -> Verdict:
-        """The first of the ways that works, or what is wrong with the first."""
+        """Try the ways in turn; the verdict is the first that works, or what is wrong with the first."""
         problems = []
         for edit, reason in proposal.ways:
             problem = self._problem([edit])
@@ -190,7 +190,7 @@ class Dropper:
         return Verdict(None, proposal.problem + (problems[0] if problems else ""))
 
     def _sound(self, edits: list[tuple[int, Edit]]) -> set[int]:
-        """Which of some units can go, found by halves; one alone is left to be tried in all its ways."""
+        """Find which of some units can be dropped, by bisection; one alone is left to be tried in all its ways."""
         if len(edits) < 2:
             return set()
         if self._problem([edit for _, edit in edits]) is None:
@@ -199,7 +199,7 @@ class Dropper:
         return self._sound(edits[:middle]) | self._sound(edits[middle:])
 
     def _problem(self, edits: list[Edit]) -> str | None:
-        """What goes wrong without some units, or None."""
+        """Describe what goes wrong without some units, or None."""
         try:
             if all(edit.drop == "identity" and edit.span is None for edit in edits):
                 paths = [path for edit in edits for path in edit.path.split("+")]
@@ -231,7 +231,7 @@ class Dropper:
 
 @contextlib.contextmanager
 def _noting_bundles(model: nn.Module, returns: dict[str, str]) -> Iterator[None]:
-    """Within it, what modules return that is not one tensor is noted by their paths."""
+    """Record, inside the `with` block, modules that return something other than one tensor, by their paths."""
 
     def note(_: nn.Module, args: Any, kwargs: Any, output: Any, path: str) -> None:
         if not isinstance(output, torch.Tensor):
@@ -247,7 +247,7 @@ def _noting_bundles(model: nn.Module, returns: dict[str, str]) -> Iterator[None]
 
 @contextlib.contextmanager
 def _left_out(model: nn.Module, returns: Mapping[str, str]) -> Iterator[None]:
-    """The network without some modules for a while, which is faster than a copy of it."""
+    """Take modules out of the network inside the `with` block, which is faster than copying it."""
     modules = {path: model.get_submodule(path) for path in returns}
     try:
         for path, module in modules.items():
@@ -259,7 +259,7 @@ def _left_out(model: nn.Module, returns: Mapping[str, str]) -> Iterator[None]:
 
 
 def _broadcast(left: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
-    """What a shape is expanded to; -1 leaves an axis as it is, so that its width can still change."""
+    """Shape after expansion; -1 leaves an axis unchanged, so that its width can still change."""
     if len(left) != len(wanted):
         return wanted
     return tuple(-1 if had == wants else wants for had, wants in zip(left, wanted, strict=True))
@@ -267,7 +267,7 @@ def _broadcast(left: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...
 
 @torch.no_grad()
 def _made(module: nn.Module, in_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what a module makes of one frame of zeros, of the first if it returns several tensors.
+    """Shape of a module's output for one frame of zeros, of the first if it returns several tensors.
 
     Raises:
         ModelError: It returns none, or fails.

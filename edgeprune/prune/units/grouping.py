@@ -1,4 +1,4 @@
-"""Pieces of a data flow joined to units: which operations belong together, and what a unit is called."""
+"""Grouping of pieces of a data flow into units: which operations belong together, and what a unit is called."""
 
 from collections.abc import Sequence
 from itertools import pairwise, takewhile
@@ -38,9 +38,9 @@ def grouped(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
 
 
 def _hand_over(earlier: list[Piece], later: list[Piece]) -> None:
-    """Move norms and activations at the end of a unit to the next one: those in its module, those outside a block.
+    """Move norms and activations at the end of a unit to the next one: those in its module, and those outside a block.
 
-    So a layer that normalises before it multiplies is one unit and not the halves of two, and a norm after the last
+    A layer that normalises before it multiplies is then one unit and not the halves of two, and a norm after the last
     block is not dropped with the block.
     """
     head = next(piece for piece in earlier if begins_unit(piece))
@@ -56,12 +56,12 @@ def _hand_over(earlier: list[Piece], later: list[Piece]) -> None:
 
 
 def _closeness(piece: Piece, other: Piece) -> int:
-    """How many modules hold both."""
+    """Number of modules that hold both."""
     return len(common([piece.nodes[-1].modules, other.nodes[-1].modules]))
 
 
 def common(stacks: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The outermost modules that all stacks of modules begin with."""
+    """Outermost modules that all stacks of modules begin with."""
     levels = takewhile(lambda level: len(set(level)) == 1, zip(*stacks, strict=False))
     return tuple(level[0] for level in levels)
 
@@ -73,7 +73,7 @@ def begins_unit(piece: Piece) -> bool:
 
 
 def is_branched(piece: Piece) -> bool:
-    """Whether the flow divides in it; an activation that is computed in several steps does so too."""
+    """Whether the flow divides in it; this includes an activation that is computed in several steps."""
     return len(piece.nodes) > 1 and not piece.closes
 
 
@@ -87,7 +87,7 @@ def _is_recurrent(node: Node) -> bool:
 
 
 def kind_of(group: list[Piece], nodes: list[Node]) -> str:
-    """What a unit is called: after how it ends, or its heaviest operation."""
+    """Name of a unit's kind: by how it ends, or its heaviest operation."""
     if any(is_branched(piece) and begins_unit(piece) and "add" in _last_joint(piece).operation for piece in group):
         return "residual"
     heaviest = max(nodes, key=lambda node: (node.macs, len(node.parameters)))
@@ -98,10 +98,10 @@ def kind_of(group: list[Piece], nodes: list[Node]) -> str:
 
 
 def _last_joint(piece: Piece) -> Node:
-    """The operation that brings a piece's branches together: the node every branch ends in."""
+    """Operation that joins a piece's branches: the node every branch ends in."""
     return piece.nodes[-1]
 
 
 def nodes_of(pieces: list[Piece]) -> list[Node]:
-    """The operations in some pieces."""
+    """Operations in some pieces."""
     return [node for piece in pieces for node in piece.nodes]

@@ -1,4 +1,4 @@
-"""Where in the code of a module a unit lies that is not a module of its own: between which two steps."""
+"""Position of a unit in the code of a module, if it is not a module of its own: between which two steps."""
 
 import operator
 
@@ -12,11 +12,11 @@ from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dominators import cut, opened
 
 Part = tuple[fx.Node, set[fx.Node]]
-"""The step that all data pass through, and all steps since the one before."""
+"""A step that all data pass through, and all steps since the previous one."""
 
 
 class Places:
-    """Where the units of a network lie in the code of its modules.
+    """Positions of a network's units in the code of its modules.
 
     Args:
         code: Code of the network.
@@ -28,10 +28,10 @@ class Places:
         self._holders: dict[str, _Holder | ModelError] = {}
 
     def of(self, core: Core) -> tuple[str, tuple[str, str]]:
-        """The innermost module whose code a unit can be cut out of, and between which of its steps.
+        """Innermost module whose code a unit can be cut out of, and between which of its steps.
 
         Raises:
-            ModelError: There is none; it tells of the module that holds the unit.
+            ModelError: There is none; the message names the module that holds the unit.
         """
         problem: ModelError | None = None
         for holder in core.holders:
@@ -43,15 +43,15 @@ class Places:
         raise problem
 
     def span_of(self, path: str, weights: frozenset[str], trailing: int) -> tuple[str, str]:
-        """The step whose result goes into a unit, and the step that gives the unit's own result.
+        """Step whose result is the input of a unit, and the step that gives the unit's own result.
 
         Args:
             path: Path of the module whose code holds the unit, '' for the whole network.
             weights: Names of the unit's parameters in the network.
-            trailing: How many pieces without weights after the last with weights may belong to it, at most.
+            trailing: Largest number of weightless pieces after the last with weights that may belong to it.
 
         Raises:
-            ModelError: The code cannot be traced, or the unit's weights are not used in a place of their own.
+            ModelError: The code cannot be traced, or the unit's weights are used in several places.
         """
         holder = self._holder(path)
         own = holder.own({self._same[name] for name in weights})
@@ -76,12 +76,12 @@ class Places:
 
 
 class _Holder:
-    """The code of one module, cut where all data pass through one step.
+    """Code of one module, cut where all data pass through one step.
 
     Attributes:
-        source: Its input.
-        parts: In order.
-        used: Which weights each step uses, by their ids, also where they are computed first.
+        source: Input of the module.
+        parts: Parts of the code, in order.
+        used: Weights that each step uses, by their ids, including those that are computed first.
     """
 
     def __init__(self, traced: fx.GraphModule, path: str, same: dict[str, int]) -> None:
@@ -104,7 +104,7 @@ class _Holder:
                 self._users.setdefault(weight, []).append(place)
 
     def own(self, wanted: set[int]) -> list[int]:
-        """Places of the parts that use some weights: those from the first on without others between them.
+        """Indices of the parts that use some weights: those from the first on without others between them.
 
         Raises:
             ModelError: There are none, or one uses others too.
@@ -121,7 +121,7 @@ class _Holder:
         return [place for place in places if all(self._weights[other] <= wanted for other in range(places[0], place))]
 
     def _open(self, place: int) -> bool:
-        """Cut a part at its only branch with weights, if it has such."""
+        """Cut a part at its only branch with weights, if it has one."""
         end, inside = self.parts[place]
         begin = self.parts[place - 1][0] if place else self.source
         parts = opened(self._flow, begin, end, inside, lambda node: bool(self.used[node]), _is_whole)
@@ -133,7 +133,7 @@ class _Holder:
 
 
 def _pieces(traced: fx.GraphModule, where: str) -> list[Part]:
-    """The code cut where all data pass through one step."""
+    """Cut the code where all data pass through one step."""
     source = _source(traced, where)
     output = next(node for node in traced.graph.nodes if node.op == "output")
     sink = output.args[0]
@@ -146,7 +146,7 @@ def _pieces(traced: fx.GraphModule, where: str) -> list[Part]:
 
 
 def _flow(traced: fx.GraphModule) -> nx.DiGraph:
-    """What is computed from what; the size of a tensor depends on no data, and so on nothing."""
+    """Data flow of the code; the size of a tensor depends on no data, and so on nothing."""
     nodes = traced.graph.nodes
     flow = nx.DiGraph((source, node) for node in nodes if not _is_size(node) for source in node.all_input_nodes)
     flow.add_nodes_from(nodes)
@@ -164,7 +164,7 @@ def _is_whole(node: fx.Node) -> bool:
 
 
 def _is_bundle(node: fx.Node) -> bool:
-    """Whether a step gives several things, which others take out one by one."""
+    """Whether a step gives several values, which other steps take out one by one."""
     return bool(node.users) and all(
         user.target is operator.getitem and isinstance(user.args[1], int) for user in node.users
     )
@@ -178,7 +178,7 @@ def _source(traced: fx.GraphModule, where: str) -> fx.Node:
 
 
 def _weights(traced: fx.GraphModule) -> dict[fx.Node, set[str]]:
-    """Names, within the traced module, of the parameters that each step uses, also where they are computed first."""
+    """Names, within the traced module, of the parameters that each step uses, even if they are computed first."""
     moving = nx.descendants(_flow(traced), _source(traced, "")) | {_source(traced, "")}
     used: dict[fx.Node, set[str]] = {}
     for node in traced.graph.nodes:

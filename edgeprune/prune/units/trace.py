@@ -1,6 +1,6 @@
-"""The data flow of a network, as a graph: what is computed from the one input on the way to the one output.
+"""Data flow of a network, as a graph: all operations between its one input and its one output.
 
-The network is a chain of pieces, from one tensor that the whole flow passes through to the next (`flow.cut`).
+The network is a chain of pieces, from one tensor that the whole flow passes through to the next (`dominators.cut`).
 """
 
 import inspect
@@ -24,12 +24,12 @@ T = TypeVar("T", bound=Hashable)
 
 
 class NotExportedError(ModelError):
-    """A network that torch cannot export."""
+    """Network that torch cannot export."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operation: its module path from outer to inner, the shape it makes, its parameters and cost for one frame."""
+    """Operation: its module path from outer to inner, the shape it makes, its parameters and its cost for one frame."""
 
     name: str
     operation: str
@@ -41,11 +41,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Piece:
-    """The operations between two nodes that all data pass through, the second included, in order of execution.
+    """Operations between two nodes that all data pass through, including the second, in order of execution.
 
     Attributes:
         nodes: The operations.
-        closes: Whether it is the end of a long shortcut, which is no unit's own.
+        closes: Whether it is the end of a long shortcut, which belongs to no unit.
     """
 
     nodes: tuple[Node, ...]
@@ -53,7 +53,7 @@ class Piece:
 
     @property
     def out_shape(self) -> tuple[int, ...]:
-        """Shape of what leaves it, without the batch."""
+        """Shape of its output, without the batch."""
         return self.nodes[-1].shape
 
 
@@ -61,7 +61,7 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     """Cut a network where its whole data flow passes through one tensor.
 
     Args:
-        model: Takes frames (N, channels, length); must be in eval mode.
+        model: Network that takes frames (N, channels, length); must be in eval mode.
         channels: Rows of a frame.
         length: Samples of a frame.
 
@@ -107,13 +107,13 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
 def cut_into_pieces(
     flow: nx.DiGraph, source: T, sink: T, described: Mapping[T, Node], passes: Callable[[T], bool]
 ) -> tuple[Piece, ...]:
-    """Cut a data flow into pieces, within one long shortcut over several blocks too.
+    """Cut a data flow into pieces, also within one long shortcut over several blocks.
 
     Args:
-        flow: Edges from what is used to what uses it.
-        source: Where it begins.
-        sink: Where it ends.
-        described: The operations between, in order of execution.
+        flow: Graph with edges from inputs to their users.
+        source: First node.
+        sink: Last node.
+        described: Operations between the two, in order of execution.
         passes: Whether to cut at an operation.
     """
     order = {node: position for position, node in enumerate(described)}
@@ -137,7 +137,7 @@ def cut_into_pieces(
 
 
 def _is_long(parts: list[tuple[T, set[T]]], described: Mapping[T, Node], joint: T) -> bool:
-    """Whether a shortcut leads over several blocks, and not over the body of one."""
+    """Whether a shortcut spans several blocks, and not the body of one."""
     blocks = [
         end for end, inside in parts[:-1]
         if len(inside) > 1 and "add" in described[end].operation and any(described[node].parameters for node in inside)
@@ -184,7 +184,7 @@ def _node(
 
 
 def _read_by(node: fx.Node, between: set[fx.Node]) -> list[str]:
-    """What an operation reads beside the data flow, directly or through operations on weights alone."""
+    """Parameters that an operation reads beside the data flow, directly or through operations on weights alone."""
     found: list[str] = []
     queue = [node]
     while queue:
@@ -195,7 +195,7 @@ def _read_by(node: fx.Node, between: set[fx.Node]) -> list[str]:
 
 
 class _Counter(fx.Interpreter):
-    """Runs a graph and notes the multiply-accumulates of every node."""
+    """Runs a graph and records the multiply-accumulates of every node."""
 
     def __init__(self, module: fx.GraphModule, counter: FlopCounterMode) -> None:
         super().__init__(module, garbage_collect_values=True)
@@ -213,7 +213,7 @@ class _Counter(fx.Interpreter):
 
 @torch.no_grad()
 def _macs(program: torch.export.ExportedProgram) -> dict[str, int]:
-    """Multiply-accumulates of each node for one frame, by PyTorch's own formulas, from the shapes alone."""
+    """Count the multiply-accumulates of each node for one frame, by PyTorch's own formulas, from shapes alone."""
     placeholders = [node for node in program.graph_module.graph.nodes if node.op == "placeholder"]
     with FlopCounterMode(display=False) as flops, countable():
         counter = _Counter(program.graph_module, flops)

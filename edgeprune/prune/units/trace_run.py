@@ -1,7 +1,7 @@
-"""The data flow of a network that cannot be exported, found by watching one run of it.
+"""Data flow of a network that cannot be exported, recorded during one run of it.
 
-Every function of torch that is called on the way is an operation. Where a module hands on a tensor that no such
-function made, as when it leaves torch for a while, the module as a whole is one operation.
+Every torch function that is called is an operation. Where a module returns a tensor that no such function made, for
+example when it leaves torch for a while, the module as a whole is one operation.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ _FROM_OUTSIDE = ("from_numpy", "from_dlpack", "frombuffer", "as_tensor", "tensor
 
 
 def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]:
-    """Cut a network where its whole data flow passes through one tensor, as it was in one run; nothing if none did.
+    """Cut a network where its whole data flow passes through one tensor in one run; nothing if none does.
 
     Args:
-        model: Takes frames (N, channels, length); must be in eval mode.
+        model: Network that takes frames (N, channels, length); must be in eval mode.
         channels: Rows of a frame.
         length: Samples of a frame.
 
@@ -50,12 +50,12 @@ def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece,
 
 
 class _Watcher(TorchFunctionMode):
-    """Notes every operation on what comes from the input.
+    """Records every operation on values derived from the input.
 
     Attributes:
         counter: Counts multiply-accumulates while the network runs.
         running: Paths of the modules being run, from outer to inner.
-        flow: Names of operations, with edges from what is used to what uses it.
+        flow: Names of operations, with edges from inputs to their users.
         nodes: The operations by name, in order of execution.
         made: The operation that made a tensor last, by the tensor's id.
         bundles: Operations that make several tensors.
@@ -77,7 +77,7 @@ class _Watcher(TorchFunctionMode):
         self._alive: list[Tensor] = [frames]  # an id is a tensor's own only while it lives
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch and note what it made."""
+        """Call a torch function and record what it made."""
         before = self.counter.get_total_flops()
         result = func(*args, **(kwargs or {}))
         name = str(getattr(func, "__name__", func))
@@ -86,7 +86,7 @@ class _Watcher(TorchFunctionMode):
         return result
 
     def note(self, operation: str, used: Any, result: Any, flops: int) -> None:
-        """Note an operation, unless it is one on weights alone: then whose weights its result is made of."""
+        """Record an operation; for one on weights alone, record instead whose weights its result is made of."""
         sources, results = _tensors(used), _tensors(result)
         if not results:
             return
@@ -106,7 +106,7 @@ class _Watcher(TorchFunctionMode):
             self.made[id(value)] = self._add("getitem", (name,), [value], (), 0)
 
     def knows(self, value: Tensor) -> bool:
-        """Whether it was seen how a tensor was made."""
+        """Whether the origin of a tensor is known."""
         return id(value) in self.made or id(value) in self._weights
 
     def _add(self, operation: str, sources: tuple[str, ...], results: list[Tensor], weights: Any, flops: int) -> str:
@@ -125,7 +125,7 @@ def _tensors(values: Any) -> list[Tensor]:
 
 @contextlib.contextmanager
 def _told(model: nn.Module, watcher: _Watcher) -> Iterator[None]:
-    """Within it, the watcher is told which modules are being run."""
+    """Notify the watcher, inside the `with` block, of the modules that are running."""
     paths = {module: path for path, module in model.named_modules() if path}
     begun: list[int] = []
 
