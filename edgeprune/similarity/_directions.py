@@ -35,7 +35,7 @@ def frame_products(units: Sequence[Tensor]) -> Tensor:
 
 
 def cosines(products: Tensor) -> Tensor:
-    """Compute cosines (..., m, m) from inner products (..., m, m): exactly 1 on the diagonal, 0 for a vector of zeros."""
+    """Compute cosines (..., m, m) from inner products (..., m, m): exactly 1 on the diagonal, 0 with a zero vector."""
     squares = products.diagonal(dim1=-2, dim2=-1)
     lengths = (squares[..., :, None] * squares[..., None, :]).sqrt()
     return (products / lengths.clamp_min(torch.finfo(products.dtype).tiny)).clamp(-1.0, 1.0)

@@ -88,7 +88,7 @@ class LinearCKA:
     centre: Callable[[Tensor], Tensor]
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """Centre the Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros if it is mere rounding."""
+        """Centre the Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros for mere rounding."""
         gram = linear_gram(activations)
         centred = self.centre(gram)
         if centred.abs().max() <= _ROUNDING * gram.diagonal().max():
