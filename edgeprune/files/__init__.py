@@ -1,1 +1,1 @@
-"""Files and folders: written whole or not at all, nothing of the user's touched, and read without trust in them."""
+"""Files and folders: written whole or not at all, never overwriting foreign files, and read without trust."""

@@ -1,8 +1,7 @@
-"""What a file may cost that is being read, and the one place where a file that is not what it says becomes an error.
+"""Memory bounds for reading files, and the one place where a malformed file becomes an error.
 
-Reading a file takes at most 4 times its own size plus 500 MB. So what a file declares is held against its size before
-anything is made of it: it may be `FOLD` times the file plus `ROOM_BYTES`, and the rest is left to what is made on the
-way.
+Reading a file takes at most 4 times its own size plus 500 MB. A declared size is therefore checked before anything of
+it is allocated: it may be `FOLD` times the file plus `ROOM_BYTES`. The rest is for intermediate results.
 """
 
 import stat
@@ -16,24 +15,24 @@ from edgeprune.errors import ConfigError, EdgepruneError, reason_of
 FOLD = 3
 ROOM_BYTES = 128 << 20
 MOST_DEPTH = 100
-"""How deeply containers may be nested in a file."""
+"""Greatest depth of nested containers in a file."""
 
 
 class MalformedError(ValueError):
-    """A file is not what it says; the text says where and how, without the name of the file."""
+    """Malformed file; the text says where and how, without the name of the file."""
 
 
 @contextmanager
 def claimed(path: Path, what: str, kind: type[EdgepruneError], hint: str = "") -> Iterator[None]:
-    """Turn whatever fails in reading a file into one error; errors of edgeprune pass.
+    """Turn any failure in reading a file into one error; errors of edgeprune pass unchanged.
 
-    A damaged file fails in whatever meets it first, so no list of exceptions is complete.
+    A damaged file can fail anywhere, so no list of exceptions is complete.
 
     Args:
         path: The file, for the message.
-        what: What it should be, with its article: 'a model file'.
-        kind: The error it becomes.
-        hint: What to do about it.
+        what: Expected content, with its article: 'a model file'.
+        kind: Class of the error.
+        hint: Advice for the user.
 
     Raises:
         EdgepruneError: An error of the given kind.
@@ -53,10 +52,10 @@ def claimed(path: Path, what: str, kind: type[EdgepruneError], hint: str = "") -
 
 
 def refuse_special(path: Path) -> None:
-    """Refuse a device, a pipe or a socket: reading one may never end.
+    """Refuse a device, a pipe or a socket, since reading one may never end.
 
     Raises:
-        ConfigError: It is one, or its name cannot be that of a file.
+        ConfigError: It is one of these, or its name is not a valid file name.
     """
     try:
         mode = path.stat().st_mode
@@ -67,15 +66,15 @@ def refuse_special(path: Path) -> None:
 
 
 def allowed_bytes(file_bytes: int) -> int:
-    """Memory that what a file declares may take."""
+    """Memory that the declared content of a file may take."""
     return FOLD * file_bytes + ROOM_BYTES
 
 
 def refuse_inflated(declared_bytes: int, file_bytes: int, what: str) -> None:
-    """Refuse what would take far more memory than its file.
+    """Refuse content that would take far more memory than its file.
 
     Raises:
-        MalformedError: It would.
+        MalformedError: It would take too much.
     """
     allowed = allowed_bytes(file_bytes)
     if declared_bytes > allowed:
@@ -83,10 +82,10 @@ def refuse_inflated(declared_bytes: int, file_bytes: int, what: str) -> None:
 
 
 def refuse_deep(plain: Any, most: int = MOST_DEPTH) -> None:
-    """Refuse plain values that are nested too deeply for what walks through them later.
+    """Refuse plain values that are nested too deeply for later traversal.
 
     Raises:
-        MalformedError: They are.
+        MalformedError: They are too deep.
     """
     level, seen = [plain], set()
     for _ in range(most):
@@ -102,10 +101,10 @@ def refuse_deep(plain: Any, most: int = MOST_DEPTH) -> None:
 
 
 class Bounded:
-    """A binary file whose reads allocate no more than is left in it.
+    """Binary file whose reads allocate no more than what remains in it.
 
     Args:
-        file: Open for reading, at any place.
+        file: File open for reading, at any position.
         size: Size of the file in bytes.
     """
 
@@ -113,18 +112,18 @@ class Bounded:
         self._file, self.size = file, size
 
     def read(self, count: int = -1) -> bytes:
-        """At most so many bytes."""
+        """Read at most `count` bytes."""
         left = max(self.size - self._file.tell(), 0)
         return self._file.read(left if count < 0 else min(count, left))
 
     def readline(self, count: int = -1) -> bytes:
-        """The bytes up to the end of a line."""
+        """Read up to the end of a line."""
         return self._file.readline(count)
 
     def tell(self) -> int:
-        """The place in the file."""
+        """Return the position in the file."""
         return self._file.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place in the file."""
+        """Move to a position in the file."""
         return self._file.seek(offset, whence)

@@ -1,4 +1,4 @@
-"""NumPy's files: .npy arrays and .npz archives of them, of which everything that a header declares must be there."""
+"""NumPy files: .npy arrays and .npz archives of them, checked to contain everything that a header declares."""
 
 import math
 import zipfile
@@ -19,10 +19,10 @@ _MOST_EMPTY = 1 << 20  # length of an axis beside one of length 0
 
 
 def read_archive(path: Path) -> "dict[str, npt.NDArray[Any]]":
-    """The arrays of an .npz archive by name, each as its checksum says.
+    """Read the arrays of an .npz archive by name, with their checksums verified.
 
     Raises:
-        MalformedError: It is no such archive, or a member of it is damaged.
+        MalformedError: It is not such an archive, or a member of it is damaged.
         ValueError: An array cannot be read.
     """
     with path.open("rb") as file:
@@ -48,12 +48,12 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> "npt.NDArray[An
 
 
 def opened(path: Path) -> "npt.NDArray[Any]":
-    """The array of an .npy file, left in it.
+    """Map the array of an .npy file without reading it into memory.
 
     Raises:
-        MalformedError: Not all of it is there.
+        MalformedError: The file is truncated.
         ValueError: It cannot be read.
-        OSError: The same.
+        OSError: It cannot be opened.
     """
     with path.open("rb") as file:
         check_header(file, path.stat().st_size)
@@ -62,14 +62,14 @@ def opened(path: Path) -> "npt.NDArray[Any]":
 
 
 def check_header(file: IO[bytes], size_bytes: int) -> None:
-    """Refuse an array that is larger than its file, or of Python objects; leaves the file at its beginning.
+    """Refuse an array that is larger than its file, or of Python objects; rewinds the file to its beginning.
 
     Args:
-        file: At the beginning of the .npy content; can be sought in.
+        file: Seekable file at the beginning of the .npy content.
         size_bytes: Size of that content.
 
     Raises:
-        MalformedError: It is.
+        MalformedError: The array is one of these.
         ValueError: The header cannot be read.
     """
     version = np.lib.format.read_magic(file)
@@ -81,10 +81,10 @@ def check_header(file: IO[bytes], size_bytes: int) -> None:
 
 
 def refuse_missing(shape: tuple[int, ...], dtype: np.dtype[Any], there_bytes: int) -> None:
-    """Refuse an array of Python objects, or one of which not everything is there.
+    """Refuse an array of Python objects, or one that is truncated.
 
     Raises:
-        MalformedError: It is one.
+        MalformedError: The array is one of these.
     """
     if dtype.hasobject:
         raise MalformedError("Object arrays are pickles, which are not read")

@@ -1,7 +1,7 @@
-"""Pickles, looked at before they are read: how long, how deep and how much their steps can make.
+"""Checks of pickles before they are read: their length, their depth and the size of their results.
 
-Python's reader runs any number of steps. Nesting without end overflows its stack when it hashes a key, a number of a
-memo takes memory to match, and one text can be fetched from the memo a million times to be made into bytes.
+Python's reader runs any number of steps. Unbounded nesting overflows its stack when it hashes a key, a memo index takes
+memory in proportion, and one text can be fetched from the memo a million times and converted to bytes.
 """
 
 import pickletools
@@ -18,7 +18,7 @@ _WRAP = ("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "LIST", "DICT", "FROZENSET", "RE
 
 
 class _Value:
-    """What a step makes: how deeply it is nested, and about how many bytes it is."""
+    """Result of a step: its nesting depth and its approximate size in bytes."""
 
     __slots__ = ("depth", "weight")
 
@@ -27,10 +27,10 @@ class _Value:
 
 
 def check(file: Bounded) -> None:
-    """Walk through the steps of a pickle, from the place where the file is to its end.
+    """Walk through the steps of a pickle, from the current position of the file to its end.
 
     Raises:
-        MalformedError: It is cut off, too long, too deep, or makes much of little.
+        MalformedError: It is truncated, too long or too deep, or its results are far larger than itself.
     """
     stack: list[_Value | None] = []  # None is a mark
     memo: dict[int, _Value] = {}
@@ -60,7 +60,7 @@ def check(file: Bounded) -> None:
 
 
 def _run(operation: pickletools.OpcodeInfo, argument: Any, stack: list[_Value | None]) -> None:
-    """Do to the stack what any other step does to it."""
+    """Apply any other step to the stack."""
     before, after, name = operation.stack_before, operation.stack_after, operation.name
     taken: list[_Value] = []
     if pickletools.markobject in before:

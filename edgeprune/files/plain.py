@@ -1,4 +1,4 @@
-"""JSON from outside: read if its size, its nesting and its numbers are such that everything after can take them."""
+"""JSON from outside, read only if its size, nesting and numbers are safe for all later code."""
 
 import json
 import re
@@ -13,11 +13,12 @@ _MOST_INTEGER = 2**63 - 1
 
 
 def parse_json(content: bytes) -> Any:
-    """The plain value of a JSON text.
+    """Parse a JSON text to a plain value.
 
     Raises:
-        MalformedError: It is no JSON, nested too deeply, or would take far more memory than its size; or it holds a
-            number that 64 bits cannot, or half a character.
+        MalformedError: It is not JSON, is nested too deeply, or would take far more memory than its size; or it
+        contains a
+            number beyond 64 bits, or half a surrogate pair.
     """
     containers = content.count(b"{") + content.count(b"[")
     values = containers + content.count(b",")

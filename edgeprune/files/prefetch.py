@@ -1,4 +1,4 @@
-"""Work done ahead of whoever takes its results, by one thread."""
+"""Prefetching: one thread works ahead of the consumer of its results."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,13 +9,13 @@ Result = TypeVar("Result")
 
 
 def ahead(jobs: Iterable[Callable[[], Result]], depth: int = 1) -> Iterator[Result]:
-    """The results of jobs in their order; while one is used, the next `depth` are done already or being done.
+    """Yield the results of jobs in order; while one is used, the next `depth` are computed ahead.
 
-    What a job raises is raised here, in its turn. When nobody takes results any more, no further job is begun.
+    An exception of a job is raised here, in its turn. When the consumer stops, no further job is started.
 
     Args:
-        jobs: What is to be done, one after another.
-        depth: Results that may wait, 1 or more: it bounds the memory that they take.
+        jobs: Jobs to run, one after another.
+        depth: Number of results that may wait, 1 or more: it bounds their memory.
     """
     pool = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
     waiting: deque[Future[Result]] = deque()

@@ -1,4 +1,4 @@
-"""Whether a disk is what stopped a library: its own word for that is often another."""
+"""Detection of a full or unwritable disk as the cause of a library's error, whose message often hides it."""
 
 import errno
 import os
@@ -12,14 +12,14 @@ _OF_PERMISSION = frozenset({errno.EACCES, errno.EPERM})
 
 
 def blame_disk(error: BaseException, path: Path) -> None:
-    """Return if an error has nothing to do with the disk.
+    """Return if an error is unrelated to the disk.
 
     Args:
-        error: With those it came from.
-        path: What was to be written.
+        error: Error with its causes.
+        path: Path that was to be written.
 
     Raises:
-        ConfigError: One of them is the operating system's, which could not write.
+        ConfigError: The error or one of its causes is the operating system's, which could not write.
     """
     for each in _causes(error):
         if isinstance(each, OSError) and (each.errno in _OF_THE_DISK or _refused_near(each, path)):
@@ -27,15 +27,15 @@ def blame_disk(error: BaseException, path: Path) -> None:
 
 
 def require_room(folder: Path, size_bytes: int, path: Path) -> None:
-    """Find out whether so much can be written, for programs that do not tell why they failed.
+    """Check that a number of bytes can be written, for programs that do not report why they failed.
 
     Args:
-        folder: Where to try; nothing stays there.
-        size_bytes: How much.
-        path: What was to be written.
+        folder: Folder for the trial; nothing remains there.
+        size_bytes: Number of bytes.
+        path: Path that was to be written.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: They cannot be written.
     """
     tried = folder / begun_name(folder / path.name)
     try:
@@ -51,12 +51,12 @@ def require_room(folder: Path, size_bytes: int, path: Path) -> None:
 
 
 def _refused_near(error: OSError, path: Path) -> bool:
-    """Whether it is a permission that is missing beside the path; a network's own code may lack others."""
+    """Whether it is a missing permission beside the path; a network's own code may lack others."""
     return error.errno in _OF_PERMISSION and str(error.filename or path).startswith(str(path.parent))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and those it came from, each once."""
+    """Yield an error and its causes, each once."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -1,7 +1,7 @@
-"""The manifest of a folder that edgeprune works in, and what may be removed there.
+"""Manifest of a folder that edgeprune works in, and the removal of unfinished files there.
 
-`edgeprune-run.json` holds a random id. Whatever is written in the folder is begun under a name with that id and renamed
-when it is whole, so that what a killed process left is known by its name, and nothing else is ever removed.
+`edgeprune-run.json` holds a random id. Everything written in the folder starts under a name with that id and is renamed
+when it is whole. Leftovers of a killed process are thus recognised by name, and nothing else is ever removed.
 """
 
 import contextlib
@@ -26,20 +26,20 @@ _SHOWN = 3
 
 
 def unwritable(path: Path, error: OSError) -> ConfigError:
-    """The error for a place that cannot be written."""
+    """Error for a path that cannot be written."""
     reason = error.strerror or error
     return ConfigError(f"cannot write {path}: {reason}", "Choose another place with --out, or make room")
 
 
 def refuse_foreign(folder: Path, *, known: tuple[str, ...] = ()) -> None:
-    """Refuse to work in a folder that holds something else; touches nothing.
+    """Refuse to work in a folder that holds something else; changes nothing.
 
     Args:
-        folder: Where to work; it need not exist.
-        known: File names by which a folder is known that has no manifest and no records.
+        folder: Working folder; it need not exist.
+        known: File names that identify a folder without manifest and records.
 
     Raises:
-        ConfigError: It is no folder, cannot be read, or holds files that are not of a run.
+        ConfigError: It is not a folder, cannot be read, or holds files that do not belong to a run.
     """
     try:
         names = sorted(entry.name for entry in os.scandir(folder))
@@ -77,7 +77,7 @@ def claim(folder: Path) -> None:
 
 
 def run_id(folder: Path) -> str | None:
-    """The id in a folder's own manifest; None without one, or with one that is damaged."""
+    """Id in a folder's own manifest; None without one, or with a damaged one."""
     try:
         plain = json.loads(_head(folder / MANIFEST))
     except (OSError, ValueError, RecursionError):
@@ -87,13 +87,13 @@ def run_id(folder: Path) -> str | None:
 
 
 def root_of(path: Path) -> Path | None:
-    """The outermost folder above a path that has a manifest."""
+    """Outermost folder above a path that has a manifest."""
     above = [folder for folder in Path(os.path.abspath(path)).parents if _is_file(folder / MANIFEST)]  # noqa: PTH100
     return above[-1] if above else None
 
 
 def begun_name(path: Path) -> str:
-    """A name, new each time, for what is begun in place of a path: with the id of its run folder, if it is in one."""
+    """Temporary name, new each time, for a file to be written at a path: with the id of its run folder, if any."""
     root = root_of(path)
     mark = None if root is None else run_id(root)
     return f"{_mark(mark)}{secrets.token_hex(8)}"
@@ -101,14 +101,14 @@ def begun_name(path: Path) -> str:
 
 @contextlib.contextmanager
 def working_in(folder: Path, *, known: tuple[str, ...] = ()) -> Iterator[None]:
-    """A folder to work in, made if it is not there: held, with a manifest, without what a killed process left.
+    """Hold a working folder, created if missing: locked, with a manifest, without leftovers of a killed process.
 
     Args:
-        folder: Where it is.
+        folder: Path of the folder.
         known: As for `refuse_foreign`.
 
     Raises:
-        ConfigError: It cannot be written, holds something else, or another run is at work in it.
+        ConfigError: It cannot be written, holds something else, or another run is using it.
     """
     refuse_foreign(folder, known=known)
     try:
@@ -123,9 +123,9 @@ def working_in(folder: Path, *, known: tuple[str, ...] = ()) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; it is free again when the process ends, in whatever way.
+    """Lock a folder for this process; the lock is released when the process ends, in whatever way.
 
-    Where the file system or the operating system knows no such locks, nothing is held.
+    Where the file system or the operating system has no such locks, nothing is locked.
 
     Raises:
         ConfigError: Another process holds it.
@@ -150,7 +150,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def clear_unfinished(folder: Path) -> None:
-    """Remove what a killed process had begun in a run folder and below; links are not followed.
+    """Remove the unfinished files of a killed process in a run folder and below; links are not followed.
 
     Raises:
         ConfigError: Something there cannot be removed.
@@ -181,12 +181,12 @@ def own_file(folder: Path, name: str) -> bool:
 
 
 def is_record(file: Path) -> bool:
-    """Whether a file says of itself that edgeprune wrote it."""
+    """Whether a file declares that edgeprune wrote it."""
     return _is_file(file) and _OURS.search(_head(file)) is not None
 
 
 def _remove(path: Path) -> None:
-    """Remove a folder and all in it, or the link that lies in its place."""
+    """Remove a folder and its content, or the link in its place."""
     import shutil
 
     if path.is_symlink():

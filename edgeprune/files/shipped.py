@@ -1,4 +1,4 @@
-"""Where the shipped files are: in the installed package, or beside it in a source tree."""
+"""Location of the shipped files: in the installed package, or beside it in a source tree."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ from edgeprune.errors import EdgepruneError
 
 
 def shipped(folder: str) -> Path:
-    """The shipped folder of that name ('targets', 'calib_data').
+    """Path of the shipped folder of that name ('targets', 'calib_data').
 
     Raises:
-        EdgepruneError: The installation lacks it.
+        EdgepruneError: The installation does not contain it.
     """
     package = Path(__file__).parents[1]
     for parent in (package / "shipped", package.parent):

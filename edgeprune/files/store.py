@@ -1,7 +1,7 @@
 """Records and hashes of files, and the run folder whose finished stages are reused.
 
-A run folder holds one `NN-stage.json` a stage. Each names what it was made from (`inputs`, by sha256) and what it left
-(`artifacts`, by sha256); a stage is reused only when all of them still match.
+A run folder holds one `NN-stage.json` for each stage. It names the stage's inputs (`inputs`, by sha256) and outputs
+(`artifacts`, by sha256); a stage is reused only if all of them still match.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Record = TypeVar("Record")
 
 
 def to_plain(record: Any) -> Any:
-    """A record as plain JSON values; fields that are None (not measured) are left out."""
+    """Convert a record to plain JSON values; fields that are None (not measured) are left out."""
     return TypeAdapter(type(record)).dump_python(record, mode="json", exclude_none=True)
 
 
@@ -45,17 +45,17 @@ def from_plain(kind: type[Record], plain: Any, source: str) -> Record:
 
 
 def canonical_sha256(plain: Any) -> str:
-    """Sha256 of a plain value, the same whatever the order of its keys."""
+    """SHA-256 of a plain value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def record_sha256(record: Any) -> str:
-    """Sha256 of a record."""
+    """SHA-256 of a record."""
     return canonical_sha256(to_plain(record))
 
 
 def file_sha256(path: Path) -> str:
-    """Sha256 of a file."""
+    """SHA-256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -73,7 +73,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ConfigError: It is missing or not JSON.
+        ConfigError: It is missing, or not JSON.
     """
     try:
         content = path.read_bytes()
@@ -87,12 +87,12 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run of the main job."""
+    """Folder of one run of the main job."""
 
     path: Path
 
     def reusable(self, stage: str, kind: type[Record], inputs: Mapping[str, str]) -> Record | None:
-        """The finished record of a stage, or None when it is missing, of other inputs, or its artefacts changed."""
+        """Finished record of a stage; None if it is missing, its inputs differ, or its artefacts changed."""
         file = self.path / f"{stage}.json"
         if not file.exists():
             return None
@@ -126,10 +126,10 @@ class RunFolder:
         )
 
     def forget(self, stage: str) -> None:
-        """Remove the record of a stage; a file of that name that is something else stays.
+        """Remove the record of a stage; any other file of that name stays.
 
         Raises:
-            ConfigError: It cannot be removed, or a link lies on the way.
+            ConfigError: It cannot be removed, or a link is on the way.
         """
         file = self.path / f"{stage}.json"
         if is_record(file):
@@ -143,7 +143,7 @@ class RunFolder:
         artifacts: tuple[str, ...],
         make: Callable[[], Record],
     ) -> Record:
-        """The finished record of a stage, made now if it is not there."""
+        """Return the finished record of a stage; make it first if it is missing."""
         record = self.reusable(stage, kind, inputs)
         if record is None:
             record = make()
@@ -152,5 +152,5 @@ class RunFolder:
 
 
 def now() -> str:
-    """This moment in UTC, ISO 8601."""
+    """Return the current time in UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

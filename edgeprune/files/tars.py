@@ -1,7 +1,7 @@
-"""Tar archives: plain files and folders only, each as large as it is in the file.
+"""Tar archives: plain files and folders only, each fully contained in the file.
 
-`tarfile` follows what headers say: a sparse file of 1 TB is 1 TB of zeros, and a broken sparse map is read for ever. So
-the headers are looked at before it gets the archive.
+`tarfile` trusts the headers: a sparse file of 1 TB becomes 1 TB of zeros, and a broken sparse map is read for ever. The
+headers are therefore checked before it opens the archive.
 """
 
 import re
@@ -27,10 +27,10 @@ _RECORD = re.compile(rb"\d+ ([^=\n]+)=([^\n]*)\n")
 
 
 def check(path: Path) -> None:
-    """Refuse an archive that holds more than plain files and folders, or that ends within one.
+    """Refuse an archive that contains anything but plain files and folders, or that is truncated.
 
     Raises:
-        MalformedError: It does, or is compressed, or is no tar.
+        MalformedError: It is one of these, is compressed, or is not a tar archive.
         OSError: It cannot be read.
     """
     size = path.stat().st_size
@@ -58,7 +58,7 @@ def check(path: Path) -> None:
 
 
 def _member(header: bytes, at: int) -> tarfile.TarInfo:
-    """The member of a header, refused unless it is a plain one."""
+    """Parse the member of a header; refused unless it is a plain one."""
     try:
         member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
     except tarfile.HeaderError as error:
@@ -70,10 +70,10 @@ def _member(header: bytes, at: int) -> tarfile.TarInfo:
 
 
 def _pax_size(member: tarfile.TarInfo, content: bytes, known: int | None) -> int | None:
-    """The size that an extended header gives to the member after it.
+    """Read the size that an extended header gives to the next member.
 
     Raises:
-        MalformedError: It makes that member sparse, or its size is no number.
+        MalformedError: It makes that member sparse, or its size is not a number.
     """
     if member.type == tarfile.GNUTYPE_LONGNAME:
         return known

@@ -1,4 +1,4 @@
-"""Files that people write in TOML: read, and what is wrong in one told in a line."""
+"""TOML files written by people: reading, and errors in one line."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -21,11 +21,11 @@ Place = tuple[int | str, ...]
 
 
 def read(path: Path, what: str) -> dict[str, Any]:
-    """The tables and values of a file.
+    """Read the tables and values of a file.
 
     Args:
         path: Path of the file.
-        what: It is, for messages: 'target'.
+        what: Kind of file, for messages: 'target'.
 
     Raises:
         ConfigError: Missing, or not TOML.
@@ -50,7 +50,7 @@ def read(path: Path, what: str) -> dict[str, Any]:
 
 
 def _refuse_large_integers(plain: Any, *place: int | str) -> None:
-    """TOML asks for 64 bits and no more; Python would read any."""
+    """Refuse integers beyond the 64 bits of TOML, which Python would read."""
     if isinstance(plain, int) and plain.bit_length() >= _BITS:
         raise MalformedError(f"{'.'.join(map(str, place))} is an integer of more than {_BITS} bits")
     within = plain.items() if isinstance(plain, dict) else enumerate(plain) if isinstance(plain, list) else ()
@@ -59,12 +59,12 @@ def _refuse_large_integers(plain: Any, *place: int | str) -> None:
 
 
 def problem(source: str, error: ValidationError, known: Callable[[Place], Iterable[str]]) -> ConfigError:
-    """The error for the first thing that is wrong in a file.
+    """Build the error for the first problem in a file.
 
     Args:
-        source: Names the file.
-        error: What pydantic says of it.
-        known: The keys that are allowed where an unknown one was found.
+        source: Name of the file.
+        error: Error of pydantic.
+        known: Allowed keys at the place of an unknown one.
     """
     first = error.errors()[0]
     place = tuple(part for part in first["loc"] if part != "auto")  # an alternative of a value, and not a key

@@ -1,8 +1,8 @@
-"""What torch's own reader does not ask of a .pt file: that its tensors are there, and are no larger than the file.
+"""Checks that torch's own reader omits for a .pt file: its tensors exist, and are no larger than the file.
 
-The steps of its pickle are run with stand-ins for tensors and storages, which only count. So a storage that would reach
-beyond its bytes, a tensor of stride 0 that is a thousand times its storage, or a `bytearray` of 8 GB is found before
-torch makes it. Names that are not known here are left to torch, which loads none that could run code.
+The steps of its pickle are run with stand-ins for tensors and storages, which only count. A storage beyond the file's
+bytes, a tensor of stride 0 that is a thousand times its storage, or a `bytearray` of 8 GB is thus found before torch
+allocates it. Unknown names are left to torch, which loads none that could run code.
 """
 
 import math
@@ -28,14 +28,14 @@ _UNREAD = ("sparse", "nested", "qtensor", "wrapper", "meta_tensor", "from_numpy"
 
 
 class _UnknownNameError(Exception):
-    """The pickle asks for something that torch will judge."""
+    """Name in the pickle that torch will judge."""
 
 
 def check(path: Path) -> None:
-    """Refuse a file of weights that is damaged, or whose tensors are not those bytes that it holds.
+    """Refuse a file of weights that is damaged, or whose tensors exceed the bytes that it holds.
 
     Raises:
-        MalformedError: It is one.
+        MalformedError: The file is one of these.
         OSError: It cannot be read.
     """
     size = path.stat().st_size
@@ -57,7 +57,7 @@ def check(path: Path) -> None:
 
 
 def _check_legacy(file: Bounded) -> None:
-    """The format before torch 1.6: pickles one after another, then the storages."""
+    """Check the format before torch 1.6: pickles one after another, then the storages."""
     tensors = _Tensors(file.size, None)
     for _ in range(_LEGACY_PICKLES):
         if not _run(file, tensors):
@@ -67,7 +67,7 @@ def _check_legacy(file: Bounded) -> None:
 
 
 def _run(file: Bounded, tensors: "_Tensors") -> bool:
-    """Run one pickle with the stand-ins; False where it asks for something that torch will judge."""
+    """Run one pickle with the stand-ins; returns False if it contains something that torch will judge."""
     begin = file.tell()
     pickles.check(file)
     end = file.tell()
@@ -86,11 +86,11 @@ class _Storage:
 
 
 class _Tensors:
-    """Stand-ins for what makes tensors.
+    """Stand-ins for the functions that make tensors.
 
     Args:
         file_bytes: Size of the file.
-        storages: Bytes of each storage by its key, or None where nobody knows yet.
+        storages: Size in bytes of each storage by its key, or None while unknown.
     """
 
     def __init__(self, file_bytes: int, storages: dict[str, int] | None) -> None:
@@ -100,11 +100,11 @@ class _Tensors:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of all storages that were asked for."""
+        """Bytes of all storages that were requested."""
         return sum(self._seen.values())
 
     def storage(self, told: Any) -> _Storage:
-        """What a persistent id stands for."""
+        """Storage that a persistent id stands for."""
         kind, name, key, _, items = told[:5]
         if kind not in ("storage", b"storage") or type(items) is not int or items < 0:
             raise MalformedError(f"it asks for a {kind!r:.40} that is no storage")

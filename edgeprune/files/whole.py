@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under another name, renamed when they are whole, and never through a link."""
+"""Files that are whole or absent: written under another name, renamed when complete, and never through a link."""
 
 import contextlib
 import errno
@@ -20,12 +20,12 @@ _BY_HANDLE = os.open in os.supports_dir_fd and os.mkdir in os.supports_dir_fd
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file so that a reader sees the old one or the whole new one, never a part.
+    """Write a file so that a reader sees the old one or the whole new one, never a part of it.
 
-    Within a run folder no link is followed on the way; a link in the place of the file itself is replaced.
+    Inside a run folder no link on the way is followed; a link in the place of the file itself is replaced.
 
     Raises:
-        ConfigError: The place cannot be written: no permission, no space, not a folder, a link on the way.
+        ConfigError: The path cannot be written: no permission, no space, not a folder, a link on the way.
     """
     try:
         with _opened(path, make=True) as place:
@@ -46,7 +46,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def begun_folder(path: Path) -> Iterator[Path]:
-    """A folder for unfinished files in the folder `path`, gone afterwards.
+    """Create a folder for unfinished files in the folder `path`, removed afterwards.
 
     Raises:
         ConfigError: It cannot be made.
@@ -64,7 +64,7 @@ def begun_folder(path: Path) -> Iterator[Path]:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add text to the end of a file; characters that UTF-8 does not have are written as escapes.
+    """Append text to a file; characters that UTF-8 does not have are written as escapes.
 
     Raises:
         ConfigError: It cannot be written, or is a link.
@@ -79,7 +79,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file that edgeprune made, if it is there; within a run folder not through a link.
+    """Remove a file that edgeprune made, if it exists; inside a run folder never through a link.
 
     Raises:
         ConfigError: It cannot be removed.
@@ -95,10 +95,10 @@ def remove(path: Path) -> None:
 
 
 def own_folder(path: Path) -> Path:
-    """A folder within a run folder, made if it is not there.
+    """Create a folder inside a run folder, if it is missing.
 
     Raises:
-        ConfigError: It cannot be made, or a link lies on the way.
+        ConfigError: It cannot be created, or a link is on the way.
     """
     try:
         with _opened(path / "any", make=True):
@@ -108,10 +108,10 @@ def own_folder(path: Path) -> Path:
 
 
 def writable(path: Path) -> None:
-    """Find out before long work that its result can be written; leaves nothing.
+    """Check, before long work, that its result can be written; leaves nothing.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: It cannot be written.
     """
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -127,31 +127,31 @@ def writable(path: Path) -> None:
 
 @dataclass(frozen=True)
 class _Place:
-    """A folder by its handle or, where the operating system does not know that, by its path."""
+    """Folder by its handle or, where the operating system does not support that, by its path."""
 
     folder: Path
     handle: int | None
 
     def at(self, name: str) -> str:
-        """How a file in it is called for functions that take the handle beside."""
+        """Name of a file in it for functions that take the handle as well."""
         return name if self.handle is not None else str(self.folder / name)
 
     def open(self, name: str, flags: int) -> int:
-        """Open a file in it, but not through a link."""
+        """Open a file in it, but never through a link."""
         _refuse_link(self.at(name), self.handle)
         return os.open(self.at(name), flags | _NO_LINK, 0o666, dir_fd=self.handle)
 
 
 @contextlib.contextmanager
 def _opened(path: Path, make: bool = False) -> Iterator[_Place]:
-    """The folder of a file. Below a run folder's own, every folder on the way is one and no link.
+    """Open the folder of a file. Below a run folder, every folder on the way must be a folder and not a link.
 
     Args:
         path: Path of the file.
-        make: Make what is missing of the folders.
+        make: Create missing folders.
 
     Raises:
-        OSError: It is not there, or a link lies on the way.
+        OSError: It does not exist, or a link is on the way.
     """
     folder, root = Path(os.path.abspath(path)).parent, root_of(path)  # noqa: PTH100 (resolve follows links)
     if root is None:
@@ -172,7 +172,7 @@ def _opened(path: Path, make: bool = False) -> Iterator[_Place]:
 
 
 def _entered(handle: int, name: str, make: bool) -> int:
-    """The handle of a folder within another, whose own is closed."""
+    """Open a folder inside another by handle, and close the other's."""
     if make:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, dir_fd=handle)
@@ -183,7 +183,7 @@ def _entered(handle: int, name: str, make: bool) -> int:
 
 
 def _refuse_link(name: str, handle: int | None) -> None:
-    """Say what is wrong with a link before it is met: the operating system counts levels or misses a folder."""
+    """Refuse a link before it is followed: the operating system would report too many levels or a missing folder."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISLNK(os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, f"{Path(name).name} is a symbolic link, which is not followed")

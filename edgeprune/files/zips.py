@@ -1,4 +1,4 @@
-"""Zip archives (.npz, .pt, .pt2): one directory, sizes that fit the file, and every member as its checksum says."""
+"""Zip archives (.npz, .pt, .pt2): one directory, sizes that fit the file, and every member verified by its checksum."""
 
 import os
 import struct
@@ -21,14 +21,14 @@ _KINDS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}
 
 @contextmanager
 def opened(path: Path, *, stored: bool = False) -> Iterator[zipfile.ZipFile]:
-    """An archive whose members may be read; reading one to its end checks its checksum.
+    """Open an archive whose members may be read; reading one to its end verifies its checksum.
 
     Args:
         path: The file.
         stored: Refuse compressed members.
 
     Raises:
-        MalformedError: Its directory is not where its end says, a name comes twice, or the members do not fit the file.
+        MalformedError: Its directory is not where its end record says, a name occurs twice, or the members do not fit.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -55,7 +55,7 @@ def check(path: Path, *, stored: bool = False) -> dict[str, int]:
         stored: Refuse compressed members.
 
     Raises:
-        MalformedError: As from `opened`, or a member is not what its checksum says.
+        MalformedError: As from `opened`, or a member does not match its checksum.
     """
     with opened(path, stored=stored) as archive:
         for member in archive.infolist():
@@ -67,7 +67,7 @@ def read_through(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """Read a member to its end.
 
     Raises:
-        MalformedError: It is cut off or not what its checksum says.
+        MalformedError: It is truncated or does not match its checksum.
     """
     try:
         with archive.open(member) as content:
@@ -93,7 +93,7 @@ def _check_kind(member: zipfile.ZipInfo, stored: bool) -> None:
 
 
 def _directory(file: IO[bytes], size: int) -> tuple[int, int]:
-    """Where the directory begins and how many members it has, by the one end that every reader finds."""
+    """Locate the directory and count its members, by the one end record that every reader finds."""
     if size < _END.size:
         raise MalformedError("it is too short for a zip archive")
     end_at = size - _END.size

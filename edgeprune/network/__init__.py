@@ -1,1 +1,1 @@
-"""A network at work: where it is computed."""
+"""Networks: files, edits, tracing, and computation."""

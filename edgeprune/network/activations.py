@@ -1,8 +1,8 @@
-"""Taps: where in a running network the input and the output of each unit can be read.
+"""Taps: places in a running network where the input and the output of each unit can be read.
 
-A unit is found in the data flow, and read at its modules by hooks, or at a step of the code it lies in. Every output
-is handed over the moment it appears and then let go, so that reading costs little more than the forward pass and
-activations are never kept.
+A unit is found in the data flow, and read at its modules by hooks, or at a step of the code it lies in. Every output is
+passed on as soon as it appears and then released. Reading thus costs little more than the forward pass, and activations
+are never stored.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ Hear = Callable[[Tensor | None], None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor is read: what goes into a module, what comes out of it, or what a step in its code gives."""
+    """Place where a tensor is read: the input or the output of a module, or the result of a step in its code."""
 
     module: nn.Module
     side: Literal["input", "output", "step"]
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Tap:
-    """Where a unit's output is read, in which pass through that place, and its shape for `PROBE_FRAMES` frames."""
+    """Place where a unit's output is read, in which pass through it, and its shape for `PROBE_FRAMES` frames."""
 
     unit: Unit
     place: Place
@@ -48,17 +48,18 @@ class Tap:
 
 @dataclass(frozen=True)
 class Passage:
-    """Where what really goes into a unit is read, behind any code between it and the unit before, and its output."""
+    """Places of a unit's true input, behind any code between it and the unit before, and of its output."""
 
     entry: Tap
     exit: Tap
 
 
 def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
-    """Choose for each unit the first of its places that is passed as often as units use it, by watching one small pass.
+    """Pick the hook location of each unit: the first of its places that is passed as often as units use it.
 
-    So the third unit that is made by a shared module is read in that module's third call. A module that is called more
-    often cannot tell which unit it works for; what a larger module puts out once is the last unit's in it.
+    The places are observed in one small pass. The third unit that a shared module makes is thus read in that module's
+    third call. A module that is called more often is ambiguous; the single output of a larger module belongs to the
+    last unit in it.
 
     Args:
         model: The network the chain was found in, in eval mode.
@@ -74,10 +75,10 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
 
 
 def passages_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Passage]:
-    """Choose for each unit where its input and its output are read.
+    """Pick for each unit where its input and its output are read.
 
-    The input is what the modules or steps take in that go when the unit is dropped. Where that cannot be read, it is
-    the output of the unit before, and of the first unit the frames.
+    The input is that of the modules or steps that are removed with the unit. Where that cannot be read, it is the
+    output of the unit before, and for the first unit the frames.
 
     Args:
         model: The network the chain was found in, in eval mode.
@@ -103,7 +104,7 @@ def passages_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Pas
 def _watched(
     model: nn.Module, places: Sequence[Sequence[Place]], frames: Tensor
 ) -> dict[Place, list[torch.Size | None]]:
-    """The shape of every tensor that passes each place in one small pass."""
+    """Shape of every tensor that passes each place in one small pass."""
     shapes: dict[Place, list[torch.Size | None]] = {place: [] for options in places for place in options}
 
     def note(tensor: Tensor | None, seen: list[torch.Size | None]) -> None:
@@ -122,7 +123,7 @@ def _watched(
 def _exits(
     chain: LayerChain, places: Sequence[Sequence[Place]], shapes: Mapping[Place, list[torch.Size | None]]
 ) -> list[Tap]:
-    """Where the output of each unit is read."""
+    """Pick where the output of each unit is read."""
     taps = []
     for unit, tap in zip(chain.units, _chosen(chain, places, shapes), strict=True):
         if tap is None:
@@ -137,7 +138,7 @@ def _exits(
 def _chosen(
     chain: LayerChain, places: Sequence[Sequence[Place]], shapes: Mapping[Place, list[torch.Size | None]]
 ) -> list[Tap | None]:
-    """For each unit the first of its places where a tensor passes just for it."""
+    """Pick for each unit the first of its places where a tensor passes for it alone."""
     users: dict[Place, list[int]] = {}
     for index, options in enumerate(places):
         for place in dict.fromkeys(options):
@@ -151,7 +152,7 @@ def _chosen(
 
 
 def _turn(place: Place, users: list[int], unit: int, passes: int) -> int | None:
-    """In which of several passes through a place a unit's output passes, or None."""
+    """Index of the pass through a place in which a unit's output passes, or None."""
     if passes == len(users):
         return users.index(unit)
     edge = users[-1] if place.side == "output" else users[0]
@@ -165,10 +166,10 @@ def read(model: nn.Module, taps: list[Tap], batch: Tensor, reduce: Callable[[Ten
         model: The network of the taps, in eval mode.
         taps: Taps of all units.
         batch: Normalised frames (n, channels, length).
-        reduce: Is handed each unit's output (n, ...).
+        reduce: Called with each unit's output (n, ...).
 
     Returns:
-        What `reduce` made of them, in the order of the taps.
+        The results of `reduce`, in the order of the taps.
 
     Raises:
         ModelError: An output has no axis for the frames.
@@ -185,18 +186,18 @@ def read_passing(
     reduce: Callable[[Tensor], R],
     compare: Callable[[R, R], T],
 ) -> list[T]:
-    """Run a batch and compare what goes into every unit with what comes out of it.
+    """Run a batch and compare the input of every unit with its output.
 
     Args:
         model: The network of the passages, in eval mode.
         passages: Passages of all units.
         batch: Normalised frames (n, channels, length).
-        reduce: Is handed each unit's input and output (n, ...). It must copy what it keeps: later layers may work in
-            place.
-        compare: Is handed what was made of a unit's input and of its output.
+        reduce: Called with each unit's input and output (n, ...). It must copy what it keeps, since later layers may
+            work in place.
+        compare: Called with the reduced input and the reduced output of a unit.
 
     Returns:
-        What `compare` made of them, in the order of the passages.
+        The results of `compare`, in the order of the passages.
 
     Raises:
         ModelError: An input or output has no axis for the frames.
@@ -223,7 +224,7 @@ def _hear(
     reduce: Callable[[Tensor], R],
     keep: Callable[[int, R], None],
 ) -> None:
-    """Run a batch and hand over what is made of each tap's tensor, with the tap's position, the moment it appears.
+    """Run a batch and reduce each tap's tensor as soon as it appears; `keep` gets the tap's position and the result.
 
     A tensor that passes several taps one after the other is reduced once.
     """
@@ -249,10 +250,11 @@ def _hear(
 
 
 def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
-    """Where the output of each unit might be read, best first.
+    """Possible places of each unit's output, best first.
 
-    The output of the last of its modules, else of an earlier one. A unit that is code, if only in part, is read at its
-    last step there; where nobody knows that step, where the next unit takes it in or the whole network puts it out.
+    The output of the last of its modules comes first, then those of earlier ones. A unit that is at least partly code
+    is read at its last step there. If that step is unknown, it is read at the input of the next unit or the network's
+    output.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     own = [[modules[path] for path in unit.path.split("+") if path in modules] for unit in chain.units]
@@ -269,7 +271,7 @@ def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
 
 
 def _entries(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
-    """Where what goes into each unit might be read: at what goes with it when it is dropped, else at its modules."""
+    """Possible places of each unit's input: those that are removed with the unit, otherwise its modules."""
     modules = dict(model.named_modules(remove_duplicate=False))
     places: list[list[Place]] = []
     for unit in chain.units:
@@ -283,7 +285,7 @@ def _entries(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
 
 @contextlib.contextmanager
 def _listening(places: Mapping[Place, Hear]) -> Iterator[None]:
-    """Within it, functions are called with every tensor that passes their place."""
+    """Call functions, inside the `with` block, with every tensor that passes their place."""
     steps: dict[nn.Module, dict[str, Callable[[Any], None]]] = {}
     with contextlib.ExitStack() as stack:
         for place, hear in places.items():
@@ -301,7 +303,7 @@ def _pass_on(result: Any, hear: Hear) -> None:
 
 
 def _listen(place: Place, hear: Hear) -> RemovableHandle:
-    """Call `hear` with every tensor that goes into a module or comes out of it, until the handle is closed."""
+    """Call `hear` with every input or output of a module, until the handle is closed."""
 
     def before(_: nn.Module, arguments: Any) -> None:
         hear(_tensor(arguments))
@@ -315,7 +317,7 @@ def _listen(place: Place, hear: Hear) -> RemovableHandle:
 
 
 def _frames_first(tap: Tap, output: Tensor | None, frames: int) -> Tensor:
-    """The output as (frames, ...): the axis of the frames is the one that is longer than in the small pass."""
+    """Arrange the output as (frames, ...): the axis of the frames is the one that is longer than in the small pass."""
     if output is not None and len(output.shape) == len(tap.probe_shape):
         for axis, (length, probe_length) in enumerate(zip(output.shape, tap.probe_shape, strict=True)):
             if length != probe_length and length % frames == 0:
@@ -329,14 +331,14 @@ def _frames_first(tap: Tap, output: Tensor | None, frames: int) -> Tensor:
 
 
 def _as_real(values: Tensor) -> Tensor:
-    """The same numbers as floats; complex ones as their two parts along a new last axis, which keeps their geometry."""
+    """Convert values to floats; complex ones become two parts along a new last axis, which keeps their geometry."""
     if values.is_complex():
         return torch.view_as_real(values.resolve_conj())
     return values if values.is_floating_point() else values.float()
 
 
 def _tensor(output: Any) -> Tensor | None:
-    """What a module hands on: its tensor, or the first of several as recurrent and attention layers return them."""
+    """Tensor that a module returns, or the first of several, as recurrent and attention layers return them."""
     if isinstance(output, tuple | list) and output:
         output = output[0]
     return output if isinstance(output, Tensor) else None

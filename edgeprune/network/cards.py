@@ -1,4 +1,4 @@
-"""The graphics cards that PyTorch can use, and which of them a run computes on."""
+"""Graphics cards that PyTorch can use, and the choice of one for a run."""
 
 import os
 import platform
@@ -20,13 +20,13 @@ _VERSION = re.compile(r"Kernel Module\D*?(?:x86_64|aarch64)?\s+(\d+[.\d]*)\s")
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card.
+    """Graphics card.
 
     Attributes:
-        index: Its number for PyTorch.
-        name: As its driver says it.
-        capability: Its compute capability, as in '9.0'.
-        memory_bytes: In all.
+        index: Number of the card in PyTorch.
+        name: Name that the driver reports.
+        capability: Compute capability, as in '9.0'.
+        memory_bytes: Total memory.
     """
 
     index: int
@@ -36,10 +36,10 @@ class Card:
 
 
 def cards() -> tuple[Card, ...]:
-    """All cards that PyTorch sees.
+    """List all cards that PyTorch sees.
 
     Raises:
-        DeviceError: One of them cannot be asked.
+        DeviceError: The properties of a card cannot be read.
     """
     if not _available():
         return ()
@@ -53,14 +53,14 @@ def cards() -> tuple[Card, ...]:
 
 
 def choose(wanted: str = "auto") -> Compute:
-    """Choose what the networks of a run are computed on.
+    """Choose the device for the networks of a run.
 
     Args:
-        wanted: 'cpu', 'cuda' or 'cuda:N' for one card, or 'auto' for a card if there is one that can be used.
+        wanted: 'cpu', 'cuda' or 'cuda:N' for one card, or 'auto' for a card if a usable one exists.
 
     Raises:
-        ConfigError: None of these words, or no such card.
-        DeviceError: There is a card, but its driver or PyTorch does not run it.
+        ConfigError: Another word, or no such card.
+        DeviceError: There is a card, but its driver or PyTorch cannot use it.
     """
     asked = _CUDA.fullmatch(wanted)
     if wanted not in ("auto", "cpu") and asked is None:
@@ -76,7 +76,7 @@ def choose(wanted: str = "auto") -> Compute:
 
 
 def _card(wanted: str, number: str | None) -> Card:
-    """The card asked for; without a number that of this process, of those of one machine that work together."""
+    """Find the requested card; without a number, that of this process among those that work together on one machine."""
     found = cards()
     if not found:
         raise _none()
@@ -118,7 +118,7 @@ def _available() -> bool:
 
 
 def _none() -> EdgepruneError:
-    """Why there is no card that PyTorch can use."""
+    """Explain why there is no card that PyTorch can use."""
     instead = "Use --compute cpu, or auto"
     if torch.version.cuda is None:
         return ConfigError(
@@ -140,7 +140,7 @@ def _none() -> EdgepruneError:
 
 
 def _driver() -> str | None:
-    """Version of NVIDIA's driver, as the kernel tells it; None where there is none, or none that tells."""
+    """Version of NVIDIA's driver, as reported by the kernel; None without one, or if it reports none."""
     try:
         found = _VERSION.search(_DRIVER.read_text(encoding="utf-8", errors="replace"))
     except OSError:

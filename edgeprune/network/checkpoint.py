@@ -1,8 +1,8 @@
-"""The model file: weights, and all it takes to use them. Loading one never runs code from the file.
+"""Model file: weights, and everything needed to use them. Loading one never runs code from the file.
 
 `save` writes a dict that `torch.load(weights_only=True)` reads; `load` also takes a bare state dict of a registered
-network or of one that a user's function builds, and, when the user trusts the file, a pickled module or an exported
-program, which then travel inside the model file.
+network or of one that a user's function builds. If the user trusts the file, it also takes a pickled module or an
+exported program, which is then stored inside the model file.
 """
 
 import hashlib
@@ -40,18 +40,18 @@ _FIELDS = ("arch", "state_dict", "classes", "input", "data", "plan", "metrics")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with its weights and what it needs to be used.
+    """Network with its weights and everything needed to use it.
 
     Attributes:
-        model: In eval mode, on the CPU; takes normalised frames (N, channels, length).
-        arch: How it was built, before any unit was dropped.
-        classes: Names of its outputs, in their order; sorted in what `train` writes.
-        input: What it is fed.
-        data: What it was trained on, if known.
-        plan: What was dropped, or None.
-        metrics: Figures of its training, plain JSON values.
-        widths: (inputs, outputs) of the modules that were narrowed, by path.
-        embedded: The pickled module or exported program it is built from, or nothing.
+        model: Network in eval mode, on the CPU; takes normalised frames (N, channels, length).
+        arch: Architecture before any unit was dropped.
+        classes: Names of its outputs, in order; `train` sorts them.
+        input: Input of the network.
+        data: Training data, if known.
+        plan: Plan of the dropped units, or None.
+        metrics: Training metrics, plain JSON values.
+        widths: (inputs, outputs) of the narrowed modules, by path.
+        embedded: Pickled module or exported program that it is built from, or empty.
         name: Short name for reports: the file's stem.
         sha256: SHA-256 of the file; empty for a checkpoint that was not saved.
     """
@@ -70,7 +70,7 @@ class Checkpoint:
 
     @property
     def trusted(self) -> ModelOptions:
-        """The options that load what is saved of this model: the user trusts the bytes that build it, and no others."""
+        """Options that load a saved copy of this model: only the bytes that build it are trusted."""
         embedded = self.arch.source in _EMBEDDED
         return ModelOptions(
             factory=self.arch.name if self.arch.source == "factory" else None,
@@ -80,9 +80,9 @@ class Checkpoint:
 
 
 def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
-    """The network as it was before any unit was dropped; untrained, unless it is built from a pickle or program.
+    """Build the network as it was before any unit was dropped; untrained, unless built from a pickle or program.
 
-    Runs the user's code for a factory or a pickle: whoever calls it must have the user's word.
+    It runs the user's code for a factory or a pickle: callers need the user's consent.
 
     Raises:
         ConfigError: No family builds that name, or there is no such factory.
@@ -103,7 +103,7 @@ def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
 
 
 def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], shape: InputSpec) -> nn.Module:
-    """A network as it was built with its units dropped and its modules narrowed.
+    """Drop the units of a network and narrow its modules, as the records say.
 
     Raises:
         ModelError: The plan or the widths are of another network.
@@ -115,7 +115,7 @@ def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], s
 
 
 def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
-    """Write the model file atomically; returns the checkpoint with its name and sha256.
+    """Write the model file atomically; returns the checkpoint with its name and SHA-256.
 
     Raises:
         ConfigError: The place cannot be written.
@@ -141,7 +141,7 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write a dict of tensors and plain values atomically.
 
-    It is made in memory first, since torch does not say why a file could not be written.
+    It is serialised in memory first, since torch does not report why a file could not be written.
 
     Raises:
         ConfigError: The place cannot be written.
@@ -157,13 +157,13 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
 
     Args:
         path: Path of the file.
-        options: What it does not say itself, and what of it may run code.
+        options: Options for what the file does not contain, and permission to run code from it.
         sha256: Expected SHA-256 of the file; any other file is refused.
 
     Raises:
-        ConfigError: No such file, another than is meant, or an option is missing that a bare state dict needs, or that
+        ConfigError: No such file, a file with another hash, or a missing option that a bare state dict needs or that
             allows code to run.
-        ModelError: Not a model file, one that would run code (it is not run), or weights that do not fit.
+        ModelError: Not a model file, one that would run code (it is not run), or weights of another shape.
     """
     options = options or ModelOptions()
     if sha256 is not None and (not path.is_file() or file_sha256(path) != sha256):
@@ -221,7 +221,7 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
 
 
 def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, ...], plan: PrunePlan | None) -> None:
-    """Refuse inputs, classes and shapes that no network has, before anything of that size is made."""
+    """Refuse implausible inputs, classes and shapes before anything of that size is allocated."""
     if not 1 <= shape.channels * shape.length <= _MOST_INPUTS or min(shape.channels, shape.length) < 1:
         raise ModelError(f"{path} takes {shape.channels} x {shape.length} samples; allowed are 1 to {_MOST_INPUTS}")
     for how, number in (("named", len(classes)), ("built", arch.arguments.get("classes", 0))):
@@ -235,7 +235,7 @@ def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, .
 
 
 class _NotDrawn(TorchFunctionMode):
-    """Leaves out the drawing of random weights, for which torch would load its compiler where they have no values."""
+    """Skips the initialisation of random weights, for which torch would load its compiler on the meta device."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -247,7 +247,7 @@ class _NotDrawn(TorchFunctionMode):
 
 
 def _check_network(path: Path, arch: Arch) -> None:
-    """Refuse a network that is far larger than the file, before it is made; pruning does not take as much away."""
+    """Refuse a network far larger than the file before it is built; pruning does not remove as much."""
     try:
         with torch.device("meta"), _NotDrawn():
             network = registry.family_of(arch.name).build(arch.name, **arch.arguments)
@@ -259,7 +259,7 @@ def _check_network(path: Path, arch: Arch) -> None:
 
 
 def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor]) -> None:
-    """Refuse widths that the weights of the file do not have."""
+    """Refuse widths that contradict the weights in the file."""
     for module, size in widths.items():
         own = [tensor.numel() for name, tensor in state.items() if name.startswith(f"{module}.")]
         most = max(own or [tensor.numel() for tensor in state.values()], default=0)
@@ -268,7 +268,7 @@ def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor])
 
 
 def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> None:
-    """Refuse to run what the user did not ask for, and options that contradict the file."""
+    """Refuse code that the user did not allow, and options that contradict the file."""
     if arch.source == "factory" and options.factory != arch.name:
         raise ConfigError(
             f"{path} is built by {arch.name}, code that is not run without being asked for",

@@ -1,7 +1,7 @@
-"""Where networks are computed: chosen once a run, and the one place that moves a network.
+"""Devices of networks: chosen once a run, with one place that moves networks.
 
-A stage computes where the network is. Whoever calls it lends the network out with `Compute.lent`, and the stage brings
-its frames with `beside`. What a stage hands on (similarities, scores, answers) is in main memory again.
+A stage computes on the network's device. Its caller lends the network out with `Compute.lent`, and the stage moves its
+frames with `beside`. The results of a stage (similarities, scores, outputs) are in main memory again.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,17 +22,17 @@ TrainingPrecision = Literal["fp32", "fp16", "bf16"]
 
 @dataclass(frozen=True)
 class Compute:
-    """What computes the networks of a run; without arguments the CPU.
+    """Device that computes the networks of a run; by default the CPU.
 
     Attributes:
-        device: As PyTorch names it: 'cpu' or 'cuda:0'.
+        device: Name in PyTorch: 'cpu' or 'cuda:0'.
         name: Name of the processor or card.
         torch: Version of PyTorch.
-        precision: What training computes in; everything else is in float32.
+        precision: Precision of training; everything else is in float32.
         capability: Compute capability of the card, as in '9.0'.
         memory_bytes: Memory of the card.
-        driver: Version of NVIDIA's driver.
-        why: Why it is the CPU although there is a card.
+        driver: Version of the NVIDIA driver.
+        why: Reason for using the CPU although there is a card.
     """
 
     device: str = "cpu"
@@ -51,7 +51,7 @@ class Compute:
 
     @property
     def facts(self) -> dict[str, str | int]:
-        """What a report keeps of it; what is not known is absent."""
+        """Facts for the report; unknown ones are absent."""
         known = {
             "device": self.device,
             "name": self.name,
@@ -65,7 +65,7 @@ class Compute:
 
     @property
     def sentence(self) -> str:
-        """One line for the terminal."""
+        """Describe the device in one line for the terminal."""
         known = [
             self.device if self.on_gpu else "",
             f"compute capability {self.capability}" if self.capability else "",
@@ -79,16 +79,16 @@ class Compute:
 
     @contextmanager
     def lent(self, *networks: nn.Module | None) -> Iterator[None]:
-        """Move networks here for a while; afterwards each is where and as it was, also when something was raised.
+        """Move networks to the device inside the `with` block; their state is restored afterwards, even after an error.
 
-        That is: on its device, every module in its mode, every parameter with or without gradients and laid out in
-        memory as before. Meanwhile the card is PyTorch's current one, and float32 has all its digits, as on a CPU.
+        The state is: its device, every module's mode, and every parameter's gradient flag and memory layout. Inside the
+        block the card is PyTorch's current one, and float32 has full precision, as on a CPU.
 
         Args:
-            networks: Those that the stage uses; None stands for one that there is not.
+            networks: Networks that the stage uses; None is ignored.
 
         Raises:
-            ModelError: A network keeps or makes a tensor elsewhere; the message says where in it.
+            ModelError: A network keeps or makes a tensor on another device; the message says where in it.
             DeviceError: The card has not enough memory.
         """
         given = [network for network in networks if network is not None]
@@ -108,9 +108,9 @@ class Compute:
                     home.restore()
 
     def _explained(self, error: Exception, networks: list[nn.Module]) -> EdgepruneError | None:
-        """What an error says of the place of a tensor or of the card's memory; None for any other.
+        """Explain an error about the device of a tensor or the card's memory; None for any other.
 
-        One that says what to do about memory itself is such another.
+        An error that already advises on memory is left unchanged.
         """
         if isinstance(error, DeviceError):
             return None
@@ -123,11 +123,11 @@ class Compute:
 
 
 CPU = Compute()
-"""What computes where nobody chose."""
+"""Default device."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a card had not enough memory, here or in what led to the error."""
+    """Whether a card ran out of memory, in this error or in its causes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, torch.OutOfMemoryError):
@@ -137,7 +137,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 class _Home:
-    """Where and how a network was."""
+    """Original device and state of a network."""
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
@@ -160,14 +160,14 @@ class _Home:
 
 
 def layout_of(weight: Tensor) -> torch.memory_format:
-    """How the weights of a 2-D convolution lie in memory."""
+    """Memory layout of the weights of a 2-D convolution."""
     last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 
 
 @contextmanager
 def _at_work(card: str) -> Iterator[None]:
-    """Make a card the current one, without TF32: that has ten of float32's 23 bits, and scores would differ by it."""
+    """Make a card the current one, without TF32: it has ten of float32's 23 bits, which would change scores."""
     convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -179,20 +179,20 @@ def _at_work(card: str) -> Iterator[None]:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory of a card that nothing has taken; None for the CPU."""
+    """Free memory of a card; None for the CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def halved(run: Callable[[Tensor], Tensor], frames: Tensor, size: int) -> tuple[Tensor, int]:
-    """What a network makes of frames, in main memory; in half as many at a time where a card cannot hold so many.
+    """Compute the outputs for frames, in main memory; halves the batch as often as the card's memory requires.
 
     Args:
-        run: Makes the answers (n, ...) to n frames.
+        run: Computes the outputs (n, ...) of n frames.
         frames: (N, ...), at least one.
-        size: How many at a time.
+        size: Batch size to begin with.
 
     Returns:
-        The answers (N, ...), and how many at a time went well.
+        The outputs (N, ...), and the batch size that succeeded.
 
     Raises:
         OutOfMemoryError: Not even one frame fits.
@@ -208,27 +208,27 @@ def halved(run: Callable[[Tensor], Tensor], frames: Tensor, size: int) -> tuple[
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where a network is: where its first parameter is, or buffer; one without either is on the CPU."""
+    """Device of a network: that of its first parameter or buffer; the CPU without either."""
     for tensor in (*network.parameters(), *network.buffers()):
         return tensor.device
     return torch.device("cpu")
 
 
 def beside(network: nn.Module, tensor: Tensor) -> Tensor:
-    """A tensor where a network is; the same one if it is there already."""
+    """Move a tensor to a network's device; the same tensor if it is already there."""
     return tensor.to(device_of(network))
 
 
 def put_beside(network: nn.Module, other: nn.Module) -> nn.Module:
-    """Another network, moved to where a network is."""
+    """Move another network to a network's device."""
     return other.to(device_of(network))
 
 
 def copied(network: nn.Module) -> nn.Module:
-    """Copy a network where it is.
+    """Copy a network on its device.
 
-    Tensors that its code computed and keeps, as the hooks of weight norm do, are copied as numbers: the operations that
-    made them cannot be copied along.
+    Tensors that its code computed and keeps, as the hooks of weight norm do, are copied as values, because the
+    operations that made them cannot be copied.
     """
     kept = [leaf for module in network.modules() for leaf in tree_leaves(list(vars(module).values()))]
     computed = {id(leaf): leaf.detach().clone() for leaf in kept if isinstance(leaf, Tensor) and not leaf.is_leaf}
@@ -236,22 +236,22 @@ def copied(network: nn.Module) -> nn.Module:
 
 
 def host_copy(network: nn.Module) -> nn.Module:
-    """A copy of a network in main memory; the network is left where it is."""
+    """Copy a network to main memory; the network itself is not moved."""
     return copied(network).cpu()
 
 
 def shapes_copy(network: nn.Module) -> nn.Module:
-    """A copy of a network on PyTorch's meta device, where tensors have a shape and no numbers."""
+    """Copy a network to PyTorch's meta device, where tensors have a shape but no values."""
     return copied(network).to("meta")
 
 
 def brought_home(network: nn.Module) -> nn.Module:
-    """A network that a stage made, moved to main memory."""
+    """Move a network that a stage made to main memory."""
     return network.cpu()
 
 
 def training_precision(device: torch.device) -> TrainingPrecision:
-    """What training is fast in on a device: bf16 where it computes in it, fp16 on other cards, otherwise float32."""
+    """Fastest precision for training on a device: bf16 where supported, fp16 on other cards, otherwise float32."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -1,10 +1,10 @@
-"""Edits: how a network is rebuilt from the unpruned one, when it is pruned and again whenever it is loaded.
+"""Edits: how a pruned network is rebuilt from the unpruned one, when it is pruned and whenever it is loaded.
 
-A dropped unit is one or several modules replaced, or a span of a module's traced code cut out. `identity` puts nothing
-in its place. `shortcut` keeps what a residual unit does beside its body: its last addition is replaced by the operand
-that is the skip branch, and what only the body needed is deleted; a skip branch that was broadcast in the addition is
-expanded to the shape the addition had. `adapter` puts nothing in the place of a unit that changed the shape, and the
-layers after it are rebuilt for the shape that now arrives.
+A dropped unit is one or several modules replaced, or a span of a module's traced code cut out. `identity` replaces it
+by nothing. `shortcut` keeps the skip branch of a residual unit: its last addition is replaced by the operand that is
+the skip branch, and everything that only the body needed is deleted; a skip branch that was broadcast in the addition
+is expanded to the shape of the sum. `adapter` replaces a unit that changed the shape by nothing, and the layers after
+it are rebuilt for their new input shape.
 """
 
 import operator
@@ -27,16 +27,16 @@ _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_", _aten.add.T
 
 
 def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int], code: Code | None = None) -> nn.Module:
-    """A copy of the model with the edits made; the model itself is untouched.
+    """Copy the model with the edits applied; the model itself is not changed.
 
     Args:
         model: The network, unfolded or not.
-        edits: What to drop. None leaves a plain copy.
+        edits: Units to drop. Without any, the result is a plain copy.
         shape: (channels, length) of a frame, for the layers that must be rebuilt.
         code: Code of the model, if some of it was traced already; it must be unfolded then.
 
     Raises:
-        ModelError: An edit names a module that is not there, or one without a skip branch; or nothing fits any more.
+        ModelError: An edit names a missing module, or one without a skip branch; or the network no longer runs.
     """
     edited = copied(model)
     if not edits:
@@ -55,7 +55,7 @@ def apply_edits(model: nn.Module, edits: Sequence[Edit], shape: tuple[int, int],
 
 
 def lost_parameters(code: Code, unit: Unit) -> list[nn.Parameter]:
-    """The parameters that a network loses with a unit; a shortcut that stays keeps its own.
+    """List the parameters that a network loses with a unit; a shortcut that stays keeps its own.
 
     Args:
         code: Code of the network, unfolded.
@@ -92,7 +92,7 @@ def _replace(edited: nn.Module, edit: Edit, code: Code) -> None:
 
 
 def _cut(edited: nn.Module, path: str, cuts: list[Edit], code: Code) -> nn.Module:
-    """The network without spans of the code of one of its modules."""
+    """Remove spans of the code of one of the network's modules."""
     module = edited.get_submodule(path)
     traced = code.changeable(path, module)
     nodes = {node.name: (position, node) for position, node in enumerate(traced.graph.nodes)}
@@ -118,13 +118,13 @@ def _cut(edited: nn.Module, path: str, cuts: list[Edit], code: Code) -> nn.Modul
 
 
 def shortcut_of(code: Code, path: str, expand: tuple[int, ...] | None, module: nn.Module | None = None) -> nn.Module:
-    """What is left of a residual module without its body.
+    """Build the remainder of a residual module without its body.
 
     Args:
         code: Code of the network.
         path: Path of the residual module; it is not changed, and the result shares its skip branch.
-        expand: Shape (without batch) to broadcast the skip branch to, or None when it has that shape.
-        module: A copy of the module whose skip branch is taken instead.
+        expand: Shape (without batch) to broadcast the skip branch to, or None if it has that shape.
+        module: Copy of the module whose skip branch is used instead.
 
     Raises:
         ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
@@ -136,7 +136,7 @@ def shortcut_of(code: Code, path: str, expand: tuple[int, ...] | None, module: n
 
 
 def _substitute(graph: fx.Graph, addition: fx.Node, skip: fx.Node, expand: tuple[int, ...] | None) -> None:
-    """Put the skip branch in the place of an addition."""
+    """Replace an addition by the skip branch."""
     if expand is not None:
         with graph.inserting_before(addition):
             skip = graph.call_method("expand", (skip, -1, *expand))
@@ -144,13 +144,13 @@ def _substitute(graph: fx.Graph, addition: fx.Node, skip: fx.Node, expand: tuple
 
 
 def _tidied(traced: fx.GraphModule) -> fx.GraphModule:
-    """The same without steps that nothing needs, and without the modules and weights of such steps."""
+    """Remove steps that nothing needs, and the modules and weights of such steps."""
     traced.graph.eliminate_dead_code()
     return fx.GraphModule(traced, traced.graph)
 
 
 def skip_is_input(code: Code, path: str) -> bool:
-    """Whether a residual module adds its body to nothing but its input.
+    """Whether a residual module adds its body to its unchanged input.
 
     Raises:
         ModelError: It cannot be traced, or does not end in the addition of a body and a skip branch.
@@ -161,7 +161,7 @@ def skip_is_input(code: Code, path: str) -> bool:
 
 
 def skip_is_begin(code: Code, path: str, span: tuple[str, str]) -> bool:
-    """Whether a span of a module's code adds its body to nothing but what goes into it.
+    """Whether a span of a module's code adds its body to the unchanged input of the span.
 
     Raises:
         ModelError: The code cannot be traced, or the span does not end in the addition of a body and a skip branch.
@@ -174,7 +174,7 @@ def skip_is_begin(code: Code, path: str, span: tuple[str, str]) -> bool:
 
 
 def is_identity(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a step of traced code hands on what it is given, or a copy of it."""
+    """Whether a step of traced code returns its input, or a copy of it."""
     if node.op == "call_module":
         return isinstance(traced.get_submodule(str(node.target)), nn.Identity)
     return node.target in _COPIES
@@ -188,9 +188,9 @@ def _changeable(code: Code, path: str, module: nn.Module | None) -> fx.GraphModu
 
 
 def residual_addition(traced: fx.GraphModule, inside: set[fx.Node], path: str) -> tuple[fx.Node, fx.Node]:
-    """The last addition among some steps, and its operand that is the skip branch: the one of fewer layers, then steps.
+    """Find the last addition among some steps, and its operand that is the skip branch: fewest layers, then steps.
 
-    An addition of a bias is none: both operands must come from the input.
+    Adding a bias does not count: both operands must depend on the input.
 
     Raises:
         ModelError: There is no addition of two branches.
@@ -214,7 +214,7 @@ def _has_weights(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def between(begin: fx.Node, end: fx.Node) -> set[fx.Node]:
-    """The nodes that the second is computed from after the first, the second included."""
+    """Nodes that the second depends on after the first, including the second."""
     after = {begin}
     for node in begin.graph.nodes:
         if after & set(node.all_input_nodes):
@@ -227,7 +227,7 @@ def _from_input(node: fx.Node) -> bool:
 
 
 def _ancestors(node: fx.Node) -> set[fx.Node]:
-    """The node and all that it is computed from, the module's input included."""
+    """The node and all that it depends on, including the module's input."""
     found: set[fx.Node] = set()
     queue = [node]
     while queue:

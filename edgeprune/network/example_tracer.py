@@ -1,9 +1,9 @@
-"""Code traced with examples, where tracing without values cannot follow it.
+"""Tracing of code with examples, where symbolic tracing cannot follow it.
 
-`torch.fx` hands symbols to a module's code, and code that looks at a shape (an assert, a branch on `x.dim()`, a loop
-over `x.size(1)`) cannot go on with a symbol. Here every step is also computed, on two batches of different size. What
-both agree on is a plain number to the code; what they do not is the number of frames, and stays a symbol, so that the
-graph is right for any number of frames. Code that needs the number of frames or the data themselves as plain values is
+`torch.fx` passes symbols to a module's code, and code that inspects a shape (an assert, a branch on `x.dim()`, a loop
+over `x.size(1)`) cannot continue with a symbol. Here every step is also computed, on two batches of different size.
+Values on which both agree are plain numbers to the code. The others depend on the number of frames and stay symbols, so
+that the graph is correct for any number of frames. Code that needs the number of frames or the data as plain values is
 refused.
 """
 
@@ -20,18 +20,18 @@ from torch.fx.proxy import Attribute
 from edgeprune.errors import ModelError
 
 Given = Mapping[str, Any]
-"""What a module was called with, by the names of its forward's parameters, defaults included."""
+"""Arguments of a module's call, by the parameter names of its forward, defaults included."""
 
 _MAKERS = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randn", "tensor", "zeros")
 _PLAIN = (bool, int, float, str, type(None), torch.Size)
 
 
 class ExampleTracer(fx.Tracer):
-    """Traces one module's code while it computes on examples.
+    """Traces one module's code while computing it on examples.
 
     Args:
-        is_leaf: Whether a module inside is one step.
-        given: What the module was called with, in two runs with different numbers of frames.
+        is_leaf: Whether a submodule is one step.
+        given: Arguments of the module in two runs with different numbers of frames.
     """
 
     def __init__(self, is_leaf: Callable[[nn.Module, str], bool], given: tuple[Given, Given]) -> None:
@@ -42,11 +42,11 @@ class ExampleTracer(fx.Tracer):
         self._computing = False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether a module inside is one step."""
+        """Whether a submodule is one step."""
         return self._is_leaf(m, module_qualified_name)
 
     def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> fx.Graph:
-        """The code as a graph.
+        """Trace the code as a graph.
 
         Raises:
             ModelError: The code needs the number of frames or the data as plain values.
@@ -56,11 +56,11 @@ class ExampleTracer(fx.Tracer):
             return super().trace(root, concrete_args)
 
     def proxy(self, node: fx.Node) -> "_Known":
-        """What stands for a step in the code."""
+        """Symbol for a step in the code."""
         return _Known(node, self)
 
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
-        """Note a step and compute it; gives its value where that is plain and does not depend on the frames."""
+        """Record a step and compute it; returns its value if that is plain and does not depend on the frames."""
         made = super().create_proxy(kind, target, args, kwargs, *others, **options)
         values = self._values[made.node] = self._computed(made.node)
         first, second = values
@@ -69,30 +69,30 @@ class ExampleTracer(fx.Tracer):
         return made
 
     def value(self, made: fx.Proxy) -> tuple[Any, Any]:
-        """What a step gave in the two runs."""
+        """Results of a step in the two runs."""
         return self._values[made.node]
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Note a module as a step, or follow its code; while a step is computed, call it."""
+        """Record a module as a step, or trace into its code; during the computation of a step, call it."""
         return forward(*args, **kwargs) if self._computing else super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
-        """Note a parameter as a step; while a step is computed, hand it over."""
+        """Record a parameter as a step; during the computation of a step, return it."""
         return attr_val if self._computing else super().getattr(attr, attr_val, parameter_proxy_cache)
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
-        """The items of a sequence that has as many in both runs."""
+        """Iterate over a sequence that has the same length in both runs."""
         return iter([obj[place] for place in range(self.length(obj))])  # type: ignore[index]
 
     def length(self, obj: fx.Proxy) -> int:
-        """How many items there are in both runs."""
+        """Number of items, equal in both runs."""
         first, second = map(len, self.value(obj))
         if first != second:
             raise ModelError("its code goes through the frames one by one")
         return first
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        """Whether something that is no plain value is true."""
+        """Truth value of something that is not a plain value."""
         first, second = self.value(obj)
         if isinstance(first, Tensor):
             raise ModelError("its code branches on the data")
@@ -131,7 +131,7 @@ class ExampleTracer(fx.Tracer):
 
 
 class _Known(fx.Proxy):
-    """A step of the code whose values are known."""
+    """Step of the code whose values are known."""
 
     tracer: ExampleTracer
 
@@ -169,7 +169,7 @@ def _attribute(root: Any, name: str) -> Any:
 
 @contextlib.contextmanager
 def _makers_recorded(tracer: ExampleTracer) -> Iterator[None]:
-    """Let torch's functions that make tensors from sizes alone be steps where a size is one."""
+    """Record torch's functions that make tensors from sizes alone as steps where a size is one."""
 
     def recorded(make: Callable[..., Any]) -> Callable[..., Any]:
         def made(*args: Any, **kwargs: Any) -> Any:

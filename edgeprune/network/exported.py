@@ -1,4 +1,4 @@
-"""An exported program's operations as modules again, so that it can be trained and its layers replaced."""
+"""Conversion of an exported program's operations to modules, so that it can be trained and its layers replaced."""
 
 import operator
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _MOST_ARGUMENTS = 10
 
 
 def with_modules(flat: fx.GraphModule) -> fx.GraphModule:
-    """The program with its weighted and mode-dependent operations as modules at the paths they were exported from."""
+    """Convert the program's weighted and mode-dependent operations to modules at the paths they were exported from."""
     root = nn.Module()
     for named in (flat.named_parameters, flat.named_buffers):
         for name, value in named(remove_duplicate=False):
@@ -45,9 +45,9 @@ def with_modules(flat: fx.GraphModule) -> fx.GraphModule:
 
 
 def _module_of(node: fx.Node, flat: fx.GraphModule) -> tuple[str, nn.Module, fx.Node] | None:
-    """The module that does what an operation does, its path and its input; None for plain operations.
+    """Module equivalent to an operation, with its path and its input; None for plain operations.
 
-    An operation on weights that are computed is a plain one.
+    An operation on computed weights is a plain one.
     """
     make = _MAKERS.get(node.target) if node.op == "call_function" else None
     if make is None or node.kwargs or not isinstance(node.args[0], fx.Node):
@@ -64,10 +64,10 @@ def _module_of(node: fx.Node, flat: fx.GraphModule) -> tuple[str, nn.Module, fx.
 
 
 def _place(root: nn.Module, path: str, module: nn.Module, otherwise: str) -> str:
-    """Put a module where its weights are, or find it there; where something else is, beside it under another name.
+    """Place a module where its weights are, or find it there; if the path is taken, beside it under another name.
 
     Returns:
-        Its path.
+        The path of the module.
     """
     if path:
         there, own = root.get_submodule(path), _tensors(module)
@@ -83,7 +83,7 @@ def _place(root: nn.Module, path: str, module: nn.Module, otherwise: str) -> str
 
 
 def _tensors(module: nn.Module) -> dict[str, int]:
-    """Which tensors a module holds itself, without the count of batches that a batch norm has seen."""
+    """Tensors that a module itself holds, without a batch norm's count of batches."""
     named = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
     return {name: id(tensor) for name, tensor in named if name != "num_batches_tracked"}
 
@@ -138,7 +138,7 @@ def _layer_norm(a: list[Any]) -> nn.Module:
 
 
 def _max_pool(axes: int) -> Callable[[list[Any]], nn.Module]:
-    """A maximum pooling; as a module it can be cut to a smaller map."""
+    """Maximum pooling; as a module it can be reduced for a smaller map."""
     kind = nn.MaxPool1d if axes == 1 else nn.MaxPool2d
 
     def make(a: list[Any]) -> nn.Module:
@@ -164,7 +164,7 @@ _MAKERS: dict[Any, Callable[[list[Any]], nn.Module | None]] = {
 
 
 def _put(root: nn.Module, path: str, value: Any) -> None:
-    """Set a module or tensor at a dotted path, making the modules on the way."""
+    """Set a module or tensor at a dotted path, creating the modules above it."""
     *parents, last = path.split(".")
     holder = root
     for name in parents:

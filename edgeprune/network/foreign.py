@@ -1,7 +1,7 @@
-"""Networks that edgeprune has no code for: built by a user's function, unpickled, or exported by torch.
+"""Networks without code in edgeprune: built by a user's function, unpickled, or exported by torch.
 
-All three run code that the user, not the file, must have asked for: a function is called only when its name was given,
-and a pickle is read only when it was said to be trusted. An exported program (`.pt2`) may hold pickles too.
+All three run code that the user, not the file, must request: a function is called only if its name was given, and a
+pickle is read only if it was declared trusted. An exported program (`.pt2`) can hold pickles too.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from edgeprune.network.exported import with_modules
 
 
 def from_factory(name: str) -> nn.Module:
-    """Call a user's function without arguments.
+    """Call a user's function without arguments to build the network.
 
     Args:
         name: 'package.module:callable'.
@@ -46,10 +46,10 @@ def from_factory(name: str) -> nn.Module:
 
 
 def from_pickle(content: bytes, source: str) -> nn.Module:
-    """Unpickle a whole module, which runs what the pickle says.
+    """Unpickle a whole module, which runs the code in the pickle.
 
     Raises:
-        ModelError: It cannot be read, or is no network.
+        ModelError: It cannot be read, or is not a network.
     """
     try:
         with warnings.catch_warnings():
@@ -64,7 +64,7 @@ def from_pickle(content: bytes, source: str) -> nn.Module:
 
 
 def from_exported(content: bytes, source: str) -> nn.Module:
-    """Read an exported program as a network that can be trained, its layers modules again.
+    """Read an exported program as a trainable network, its layers converted to modules.
 
     Raises:
         ModelError: It cannot be read, or was exported for one number of frames only.

@@ -1,4 +1,4 @@
-"""Why a network cannot run on a card: which of its tensors is elsewhere, and where in its code that comes from."""
+"""Explanation why a network cannot run on a card: a tensor on another device, and where in its code that comes from."""
 
 import linecache
 import traceback
@@ -19,7 +19,7 @@ _SAID = (
     "device type for generator",
     "is on cpu",
 )
-"""What PyTorch's errors of tensors in two places have in them, one each."""
+"""Parts of PyTorch's messages about tensors on two devices, one for each message."""
 
 _LIBRARIES = (Path(torch.__file__).parent,)
 _OWN = Path(edgeprune.__file__).parent
@@ -27,16 +27,16 @@ _NETWORKS = _OWN / "models"
 
 
 def explained(error: Exception, networks: Sequence[nn.Module], device: torch.device) -> ModelError | None:
-    """The error for a network that keeps or makes a tensor elsewhere than on a device.
+    """Build the error for a network that keeps or makes a tensor on another device.
 
     Args:
-        error: What was raised while the networks ran there.
-        networks: Those that ran, still there.
-        device: Where they are.
+        error: Error that was raised while the networks ran there.
+        networks: Networks that ran, still on the device.
+        device: Device of the networks.
 
     Returns:
-        One that names the module and its attribute, or the line of the network's code; None where PyTorch complains of
-        something else, or of the code of a stage.
+        An error that names the module and its attribute, or the line of the network's code; None if PyTorch complains
+        about something else, or about the code of a stage.
     """
     misplaced = _misplaced(error)
     if misplaced is None:
@@ -58,7 +58,7 @@ def explained(error: Exception, networks: Sequence[nn.Module], device: torch.dev
 
 
 def _misplaced(error: BaseException) -> BaseException | None:
-    """What complained of tensors in two places: the error, or what led to it."""
+    """Find the complaint about tensors on two devices: the error or one of its causes."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RuntimeError | TypeError) and any(words in str(cause) for words in _SAID):
@@ -87,7 +87,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _place(error: BaseException) -> str | None:
-    """The line of a network's code that an error comes from; None where it comes from a stage's."""
+    """Line of a network's code that an error comes from; None if it comes from a stage's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = Path(frame.filename)
         if any(file.is_relative_to(library) for library in _LIBRARIES):

@@ -1,4 +1,4 @@
-"""What is in a model file, read without running anything in it; with the user's trust, a whole network."""
+"""Content of a model file, read without running anything in it; if the user trusts it, a whole network."""
 
 import pickle
 import re
@@ -21,11 +21,11 @@ _SOURCE_PLACE = re.compile(r"\[enforce fail at [^\]]*\]\s*\.?")
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the command line says of a model whose file does not say it, and what of it may run code.
+    """User's options for a model: what its file does not contain, and what in it may run code.
 
     Attributes:
         trust_pickle: Whether a pickle or exported program may be run.
-        embedded_sha256: The only one that may; None for whichever is in the file that the user named.
+        embedded_sha256: Hash of the only one that may; None for whichever is in the named file.
     """
 
     arch: str | None = None
@@ -38,11 +38,11 @@ class ModelOptions:
 
 
 def read(path: Path, options: ModelOptions) -> dict[str, Any]:
-    """The dict in a .pt file; of a pickled module or exported program, its bytes.
+    """Read the dict in a .pt file; for a pickled module or exported program, its bytes.
 
     Raises:
         ConfigError: No such file.
-        ModelError: Not readable, or it would run code that the user did not allow.
+        ModelError: Unreadable, or it would run code that the user did not allow.
     """
     refuse_special(path)
     try:
@@ -75,7 +75,7 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> str:
-    """What torch says of a file, without the place in its source and what it dumps after its first sentence."""
+    """Torch's message about a file, without its source location and without what it prints after its first sentence."""
     return _SOURCE_PLACE.sub("", reason_of(error)).split(" (no backtrace")[0].strip()
 
 
@@ -91,7 +91,7 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
 
 
 def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dict[str, Any]:
-    """A bare state dict or whole network with what the command line says of it, as the content of a model file.
+    """Combine a bare state dict or whole network with the user's options into the content of a model file.
 
     Raises:
         ConfigError: An option is missing.
@@ -137,10 +137,10 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
 
 
 def is_state(state: Any) -> bool:
-    """Whether this is a dict of tensors."""
+    """Whether a value is a dict of tensors."""
     return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
 
 
 def as_tensor(content: bytes) -> Tensor | None:
-    """Bytes as a model file keeps them."""
+    """Encode bytes as a model file stores them."""
     return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else None

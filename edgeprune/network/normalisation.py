@@ -1,4 +1,4 @@
-"""How a raw frame is scaled before the network sees it: once in torch, and by tracing inside every exported graph."""
+"""Scaling of raw frames before the network: written once in torch, and traced into every exported graph."""
 
 import math
 from typing import Literal
@@ -10,14 +10,14 @@ _SILENCE = 1e-18  # root mean square below which a frame counts as silent
 
 
 def normalise(x: Tensor, how: Literal["rms", "none"]) -> Tensor:
-    """Scale every frame to unit mean power, so that the receiver's gain does not matter.
+    """Scale every frame to unit mean power, so that the receiver's gain has no influence.
 
     `rms` divides a frame by its root mean square over time, y[n] = x[n] / sqrt(mean over n of I[n]² + Q[n]²), in as few
-    operations as it takes: a small network runs on a device as fast as its operators are few.
+    operations as possible: the latency of a small network on a device grows with the number of its operators.
 
     Args:
         x: Raw samples, float32 (N, C, L): N frames, C channels (I and Q), L samples in time; magnitudes 1e-18 to 1e17,
-            so that the squares neither vanish nor overflow.
+            so that the squares neither underflow nor overflow.
         how: `rms`, or `none` to leave the samples as they are.
 
     Returns:

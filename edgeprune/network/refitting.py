@@ -1,8 +1,8 @@
-"""Refitting: layers rebuilt for the shape that arrives at them, after a unit before them that changed it was dropped.
+"""Refitting: rebuilds layers for their new input shape after a unit before them that changed it was dropped.
 
-A layer for another number of channels is made anew and inherits what fits (`widths.resized`); a pooling larger than the
-map that arrives is cut to its size. Which layers those are follows from the network and the shape of a frame alone, so
-a pruned network is rebuilt the same way whenever it is loaded.
+A layer for another number of channels is created anew and inherits what fits (`widths.resized`); a pooling larger than
+its input is reduced to its size. The network and the shape of a frame alone determine which layers are rebuilt, so a
+pruned network is the same whenever it is loaded.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _CHANNELS_LAST = (nn.Linear, nn.RNNBase, nn.LayerNorm)
 
 
 class _Unfit(Exception):  # noqa: N818 (a finding, not an error)
-    """A layer that cannot take what arrives: its path, and the shape of that."""
+    """Layer that does not fit its input: its path, and the shape of the input."""
 
     def __init__(self, path: str, arriving: torch.Size) -> None:
         super().__init__(path)
@@ -32,7 +32,7 @@ class _Unfit(Exception):  # noqa: N818 (a finding, not an error)
 
 
 def refit(model: nn.Module, shape: tuple[int, int]) -> tuple[str, ...]:
-    """Rebuild, in place, every layer that cannot take what arrives at it.
+    """Rebuild, in place, every layer that does not fit its input.
 
     Args:
         model: The network after a unit was dropped.
@@ -64,7 +64,7 @@ def refit(model: nn.Module, shape: tuple[int, int]) -> tuple[str, ...]:
 
 
 def _fitting(module: nn.Module, arriving: torch.Size) -> nn.Module:
-    """The module that takes the place of one that cannot take what arrives."""
+    """Module that replaces one that does not fit its input."""
     if type(module) in _POOLS:
         return _cut_pool(module, arriving)
     inputs = arriving[_channel_axis(module)]
@@ -73,7 +73,7 @@ def _fitting(module: nn.Module, arriving: torch.Size) -> nn.Module:
 
 
 def _cut_pool(module: nn.Module, arriving: torch.Size) -> nn.Module:
-    """A pooling as large as the map that arrives, where it was larger."""
+    """Pooling reduced to the size of its input, if it was larger."""
     axes = _POOLS[type(module)]
     cut: Any = copy.deepcopy(module)
     kernel = tuple(map(min, _tuple(cut.kernel_size, axes), arriving[-axes:]))
@@ -91,7 +91,7 @@ def _is_max(module: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _watched(model: nn.Module) -> Iterator[None]:
-    """Within it, a layer that is fed what it cannot take raises `_Unfit`."""
+    """Raise `_Unfit`, inside the `with` block, for a layer that does not fit its input."""
     sizes = sizes_of(model)
 
     def check(module: nn.Module, inputs: tuple[Tensor, ...], path: str) -> None:
@@ -113,7 +113,7 @@ def _watched(model: nn.Module) -> Iterator[None]:
 
 
 def _reach(pool: Any) -> tuple[int, ...]:
-    """The smallest map that a pooling can take."""
+    """Smallest map that a pooling accepts."""
     axes = _POOLS[type(pool)]
     kernel, padding = _tuple(pool.kernel_size, axes), _tuple(pool.padding, axes)
     dilation = _tuple(pool.dilation if _is_max(pool) else 1, axes)

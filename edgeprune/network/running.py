@@ -1,4 +1,4 @@
-"""How a network runs for a while: in evaluation mode, seeded, with every product counted, or without warnings."""
+"""Temporary modes of a network: in evaluation mode, seeded, with every product counted, or without warnings."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode; afterwards every module is back in its own mode."""
+    """Set evaluation mode inside the `with` block; every module is then returned to its own mode."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -27,14 +27,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed the global generators that a network may draw from: torch's, NumPy's and Python's.
+    """Seed the global generators that a network may use: torch's, NumPy's and Python's.
 
-    Dropout draws from torch's, on the device that it computes on; networks from elsewhere may draw from the others.
-    Afterwards every generator goes on as if nothing had been drawn.
+    Dropout draws from torch's, on the device that it runs on; foreign networks may draw from the others. Afterwards
+    every generator continues as if nothing had been drawn.
 
     Args:
-        seed: 0 to 2^32 - 1, as NumPy wants it.
-        device: Where the network computes; None for the CPU. Generators of other GPUs are not touched.
+        seed: 0 to 2^32 - 1, the range of NumPy.
+        device: Device of the network; None for the CPU. Generators of other GPUs are not touched.
     """
     python, numpy = random.getstate(), np.random.get_state()
     gpus = [device] if device is not None and device.type == "cuda" else []
@@ -53,14 +53,14 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
 
 
 def drawn_by_python() -> tuple[object, ...]:
-    """Where Python's and NumPy's global generators stand; another value after something was drawn from them."""
+    """State of Python's and NumPy's global generators; it differs after something was drawn from them."""
     numpy = np.random.get_state(legacy=False)["state"]
     return random.getstate(), numpy["pos"], numpy["key"].tobytes()
 
 
 @contextlib.contextmanager
 def countable() -> Iterator[None]:
-    """No fused kernels: those of oneDNN and of attention hide their products from PyTorch's counter."""
+    """Disable fused kernels: those of oneDNN and of attention hide their products from PyTorch's counter."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
         with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
@@ -69,7 +69,7 @@ def countable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Keep from the user the pages that torch writes about code that fails: its errors say enough."""
+    """Hide the pages that torch writes about failing code: its errors are sufficient."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,7 +1,7 @@
-"""Running statistics: what normalisation layers remember of the frames a network was trained on.
+"""Running statistics of normalisation layers over the training frames.
 
-Any module counts that holds buffers whose names begin with `running_`, torch's own or a network's. Such a module
-updates them in training mode; where it has a `momentum`, that is the share of the batch in what it remembers.
+They are found in any module that holds buffers whose names begin with `running_`, torch's own or a network's. Such a
+module updates them in training mode; its `momentum`, if it has one, is the weight of the latest batch.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from edgeprune.network.running import evaluating
 
 @runtime_checkable
 class Averaging(Protocol):
-    """A module with running statistics that says how fast they follow the batches; None for their plain mean."""
+    """Module with running statistics, with the rate at which they follow the batches; None for their plain mean."""
 
     momentum: float | None
 
@@ -33,22 +33,22 @@ def with_statistics(model: nn.Module) -> dict[str, nn.Module]:
 
 
 class _Reached(Exception):  # noqa: N818 (a finding, not an error)
-    """The module up to which a network is run."""
+    """Reached the module up to which a network is run."""
 
 
 @torch.no_grad()
 def reestimate(
     model: nn.Module, batches: Iterable[Tensor], paths: Iterable[str] | None = None, until: str | None = None
 ) -> None:
-    """Replace running statistics by the means of those of the batches, in place.
+    """Replace running statistics by their means over the batches, in place.
 
-    What a layer sees changes when units before it are dropped; without this the first epochs only undo the mismatch.
-    All else is in evaluation mode meanwhile, dropout too, so that nothing about it is random; every module is back in
-    its own mode afterwards. A module without `momentum` updates its statistics as it does in training.
+    The input of a layer changes when units before it are dropped; without re-estimation the first epochs only undo the
+    mismatch. Everything else, including dropout, is in evaluation mode meanwhile, so the result is not random; every
+    module then returns to its own mode. A module without `momentum` updates its statistics as it does in training.
 
     Args:
-        model: The modules to update normalise each batch by that batch alone, the others by what they remember.
-        batches: Normalised frames (N, channels, length) of the train split; brought to the model one batch at a time.
+        model: The modules to update normalise each batch by its own statistics, the others by their running ones.
+        batches: Normalised frames (N, channels, length) of the train split; moved to the model one batch at a time.
         paths: Paths of the modules to update; None for all that hold statistics.
         until: Path of a module at which each pass may end.
     """
@@ -71,7 +71,7 @@ def reestimate(
 
 @contextlib.contextmanager
 def _ending(model: nn.Module, until: str | None) -> Iterator[None]:
-    """Within it, a pass ends before a module."""
+    """End each pass, inside the `with` block, before a module."""
 
     def stop(_: nn.Module, __: object) -> None:
         raise _Reached
@@ -84,7 +84,7 @@ def _ending(model: nn.Module, until: str | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _own_momentum(modules: list[nn.Module]) -> Iterator[None]:
-    """Afterwards every module has the momentum it had."""
+    """Restore the momentum of every module afterwards."""
     own = [(module, module.momentum) for module in modules if isinstance(module, Averaging)]
     try:
         yield

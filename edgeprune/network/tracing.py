@@ -1,4 +1,4 @@
-"""The code of a module as a graph of its steps, so that some of them can be left out."""
+"""Code of a module as a graph of its steps, so that some of them can be removed."""
 
 import contextlib
 import copy
@@ -30,12 +30,12 @@ _DROPOUTS: dict[Any, type[nn.Module]] = {
 
 
 class Code:
-    """The code of a network's modules as graphs of their steps, each traced once.
+    """Code of a network's modules as graphs of their steps, each traced once.
 
-    Where `torch.fx` cannot follow code, it is traced with what the network hands it (`network.example_tracer`).
+    Where `torch.fx` cannot follow code, it is traced with the network's own inputs to it (`network.example_tracer`).
 
     Args:
-        model: The network; must stay as it is.
+        model: The network; must not change.
         shape: (channels, length) of its frames.
     """
 
@@ -45,13 +45,13 @@ class Code:
         self._given: dict[str, list[Given]] | None = None
 
     def of(self, path: str, *, whole: bool = False) -> fx.GraphModule:
-        """The code of one module: its submodules, and what is computed between them; not to be changed.
+        """Code of one module: its submodules, and what is computed between them; must not be changed.
 
         The submodules are the module's own, not copies. A module that is such a graph keeps the names of its steps.
 
         Args:
             path: Path of the module, '' for the network.
-            whole: Follow the code of the modules in it as well, down to those of PyTorch.
+            whole: Trace into the modules in it as well, down to those of PyTorch.
 
         Raises:
             ModelError: It cannot be traced.
@@ -68,7 +68,7 @@ class Code:
         return found
 
     def changeable(self, path: str, module: nn.Module | None = None, *, whole: bool = False) -> fx.GraphModule:
-        """The same to be changed, with the submodules of a copy of the module if that is given.
+        """Copy of the code that may be changed, with the submodules of a copy of the module if that is given.
 
         Raises:
             ModelError: It cannot be traced.
@@ -104,7 +104,7 @@ class Code:
         raise ModelError(f"{where} cannot be traced, so no part of it can be cut out: {reason}") from problem
 
     def _given_to(self, path: str) -> tuple[Given, Given]:
-        """What a module is handed in two runs of the network, with different numbers of frames."""
+        """Arguments of a module in two runs of the network, with different numbers of frames."""
         if self._given is None:
             self._given = {}
             for frames in _EXAMPLES:
@@ -113,7 +113,7 @@ class Code:
         return first, second
 
     def _watch(self, frames: Tensor) -> None:
-        """Run the network and keep what each of its modules with modules in it is first handed."""
+        """Run the network and keep the first arguments of each of its modules that contain modules."""
         given = self._given
         assert given is not None
         seen: dict[str, Given] = {}
@@ -135,12 +135,12 @@ class Code:
 
 
 def _is_optional(node: fx.Node) -> bool:
-    """Whether it is an input that the code does without: to a symbol, `if mask is not None` is always true."""
+    """Whether it is an optional input: to a symbol, `if mask is not None` is always true."""
     return node.op == "placeholder" and node.args == (None,) and bool(node.users)
 
 
 def traced_code(module: nn.Module, path: str) -> fx.GraphModule:
-    """The code of one module alone, as `Code` gives it, but without what the network hands it.
+    """Trace the code of one module alone, as `Code` does, but without the network's inputs to it.
 
     Raises:
         ModelError: It cannot be traced.
@@ -155,21 +155,21 @@ def traced_code(module: nn.Module, path: str) -> fx.GraphModule:
 
 
 class _OneLevel(fx.Tracer):
-    """Traces the code of one module and enters none of its submodules."""
+    """Traces the code of one module without entering its submodules."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002 (fx's signature)
         return True
 
 
 class _KeepsWidths(fx.Tracer):
-    """Traces into modules, but not into one that knows its widths: written into the code they could not change."""
+    """Traces into modules, except those that know their widths: written into the code, these could not change."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Resizable) or super().is_leaf_module(m, module_qualified_name)
 
 
 def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
-    """A module as what its code does in evaluation mode; dropout written as a function becomes a module, and stays.
+    """Trace a module in evaluation mode; dropout written as a function becomes a module, and stays.
 
     Raises:
         ModelError: The code changes a tensor in place without using the result, which a graph does not show.
@@ -179,7 +179,7 @@ def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
 
 
 def _traced(module: nn.Module, tracer: fx.Tracer) -> fx.Graph:
-    """The code of a module as a graph that keeps to what the code does.
+    """Trace the code of a module as a graph that is faithful to it.
 
     Raises:
         ModelError: The code changes a tensor in place without using the result, which a graph does not show.
@@ -205,7 +205,7 @@ def _finished(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
 
 
 def _in_place(module: nn.Module, node: fx.Node) -> bool:
-    """Whether a step overwrites what it is given, by the conventions of torch."""
+    """Whether a step overwrites its input, by the conventions of torch."""
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     name = str(getattr(node.target, "__name__", node.target))
@@ -223,12 +223,12 @@ def _as_module(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> 
 def overheard(
     module: nn.Module, hear: Mapping[str, Callable[[Any], None]], traced: fx.GraphModule | None = None
 ) -> Iterator[None]:
-    """Within it, functions are handed what steps in a module's code give, each time the module runs.
+    """Call functions, inside the `with` block, with the results of steps in a module's code, whenever the module runs.
 
-    A module whose code cannot be traced is not overheard. It must be in evaluation mode.
+    A module whose code cannot be traced is skipped. The module must be in evaluation mode.
 
     Args:
-        module: Its steps are named as in `Code.of`.
+        module: Module whose steps are named as in `Code.of`.
         hear: Functions by the name of the step.
         traced: The module's code, if it was traced before.
     """
@@ -255,21 +255,21 @@ def overheard(
 
 
 class _Overheard(fx.Interpreter):
-    """Runs a graph and tells of some of its steps."""
+    """Runs a graph and reports the results of some steps."""
 
     def __init__(self, traced: fx.GraphModule, module: nn.Module, hear: Mapping[str, Callable[[Any], None]]) -> None:
         super().__init__(traced)
         self.hear, self.own = hear, module
 
     def fetch_attr(self, target: str) -> Any:
-        """A weight or module where it is now: the network may have been moved since it was traced."""
+        """Current weight or module: the network may have been moved since it was traced."""
         try:
             return operator.attrgetter(target)(self.own)
         except AttributeError:
             return super().fetch_attr(target)
 
     def run_node(self, n: fx.Node) -> Any:
-        """Take a step, and tell what came of it."""
+        """Run a step, and report its result."""
         result = super().run_node(n)
         if n.name in self.hear:
             self.hear[n.name](result)

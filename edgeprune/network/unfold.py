@@ -1,7 +1,7 @@
-"""Unfolding: modules of PyTorch that hold several layers, as the layers they hold.
+"""Unfolding: replaces PyTorch modules that hold several layers by one module for each layer.
 
-A stack of recurrent layers is one module with one kernel, and a transformer encoder layer hides its two residual parts;
-as they are, no layer of them can be dropped. Unfolded, they compute the same with the same weights, one module a layer.
+A stack of recurrent layers is one module with one kernel, and a transformer encoder layer hides its two residual parts,
+so none of their layers can be dropped. Unfolded, they compute the same with the same weights.
 """
 
 import json
@@ -18,26 +18,26 @@ from edgeprune.network.compute import copied
 
 
 class Skipped(nn.Identity):
-    """What is left of a dropped module: its first input, whatever else it is handed."""
+    """Stand-in for a dropped module: returns its first input and ignores the others."""
 
     def forward(self, input: Tensor, *_: object, **__: object) -> Tensor:  # noqa: A002 (the name in nn.Identity)
-        """Hand the input on."""
+        """Return the input."""
         return input
 
 
 class SkippedPair(nn.Module):
-    """What is left of a module that returns a tensor and something beside it, as recurrent and attention layers do."""
+    """Stand-in for a module that returns a tensor and something else, as recurrent and attention layers do."""
 
     def forward(self, input: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:  # noqa: A002
-        """Hand the input on, and nothing beside it."""
+        """Return the input, and None beside it."""
         return input, None
 
 
 class SkippedBundle(nn.Module):
-    """What is left of a module that returns a list, tuple, dict or named tuple: the same with its input in it.
+    """Stand-in for a module that returns a list, tuple, dict or named tuple: the same structure with its input in it.
 
     Args:
-        returns: What it returned, as `returned_by` describes it.
+        returns: Description of the module's result, from `returned_by`.
     """
 
     def __init__(self, returns: str) -> None:
@@ -45,7 +45,7 @@ class SkippedBundle(nn.Module):
         self.returns = returns
 
     def forward(self, *args: object, **kwargs: object) -> Any:
-        """Hand on what was given, in the places where the module returned something of its shape."""
+        """Return the inputs in the places where the module returned something of their shape."""
         given = tree_leaves((args, kwargs))
 
         def made(what: Any) -> Any:
@@ -65,18 +65,18 @@ class SkippedBundle(nn.Module):
 
 
 def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, frames: int) -> str:
-    """Describe what a module returned so that its input can take the place of it, as JSON; nothing for one tensor.
+    """Describe a module's result as JSON, so that its input can replace it; '' for a single tensor.
 
     A tensor is described by the input of the same shape, or by null; the first by the first input if none has it.
 
     Args:
-        args: What it was called with.
-        kwargs: By name.
-        output: What it returned.
-        frames: How many it was called with.
+        args: Positional arguments of the call.
+        kwargs: Keyword arguments of the call.
+        output: Result of the call.
+        frames: Number of frames in the call.
 
     Raises:
-        ModelError: It returns their number, and would be described for that alone.
+        ModelError: It returns their number, which the description would fix.
     """
     if isinstance(output, Tensor):
         return ""
@@ -110,11 +110,11 @@ def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, f
 
 
 def stand_in(module: nn.Module, returns: str = "") -> nn.Module:
-    """What takes the place of a module that is dropped.
+    """Build the stand-in for a dropped module.
 
     Args:
-        module: It.
-        returns: What it returned, as `returned_by` describes it; nothing for one tensor.
+        module: Module to replace.
+        returns: Description of its result, from `returned_by`; '' for a single tensor.
     """
     if isinstance(module, PAIRS):
         return SkippedPair()
@@ -122,16 +122,16 @@ def stand_in(module: nn.Module, returns: str = "") -> nn.Module:
 
 
 class FinalStates:
-    """Final states of all layers as the folded module hands them on: a tensor (layers * directions, ...).
+    """Final states of all layers as the folded module returns them: a tensor (layers * directions, ...).
 
-    One row of it is read from its own layer, so that the data flow of `states[-1]` is that layer's and not every one's.
+    One row of it is read from its own layer, so that the data flow of `states[-1]` is that of one layer, not of all.
     """
 
     def __init__(self, layers: Sequence[Tensor]) -> None:
         self.layers = layers
 
     def joined(self) -> Tensor:
-        """The states of all layers in one tensor."""
+        """Join the states of all layers in one tensor."""
         return torch.cat(list(self.layers))
 
     def __len__(self) -> int:
@@ -149,12 +149,12 @@ class FinalStates:
 
     @classmethod
     def __torch_function__(cls, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Let every function of torch see the joined tensor."""
+        """Pass the joined tensor to every torch function."""
         return function(*tree_map_only(cls, cls.joined, args), **tree_map_only(cls, cls.joined, kwargs or {}))
 
 
 class RecurrentStack(nn.Module):
-    """The layers of an `nn.LSTM`, `nn.GRU` or `nn.RNN`, each a module of its own with the same weights."""
+    """Layers of an `nn.LSTM`, `nn.GRU` or `nn.RNN`, each a module of its own with the same weights."""
 
     def __init__(self, folded: nn.RNNBase) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class RecurrentStack(nn.Module):
 
 
 def _single(folded: nn.RNNBase, layer: int) -> nn.RNNBase:
-    """One layer of a stack, with its weights."""
+    """Extract one layer of a stack, with its weights."""
     directions = 2 if folded.bidirectional else 1
     width = folded.input_size if layer == 0 else directions * (folded.proj_size or folded.hidden_size)
     kind: Any = type(folded)
@@ -210,7 +210,7 @@ def _single(folded: nn.RNNBase, layer: int) -> nn.RNNBase:
 
 
 class AttentionPart(nn.Module):
-    """The attention of an `nn.TransformerEncoderLayer` with its shortcut and norm."""
+    """Attention of an `nn.TransformerEncoderLayer` with its shortcut and norm."""
 
     def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
         super().__init__()
@@ -220,7 +220,7 @@ class AttentionPart(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, padding: Tensor | None = None, is_causal: bool = False
     ) -> Tensor:
-        """Attend within each frame's sequence; the shape stays."""
+        """Attend within each frame's sequence; the shape is kept."""
         if self.norm_first:
             return x + self._attend(self.norm(x), mask, padding, is_causal)
         normed: Tensor = self.norm(x + self._attend(x, mask, padding, is_causal))
@@ -233,7 +233,7 @@ class AttentionPart(nn.Module):
 
 
 class FeedForwardPart(nn.Module):
-    """The feed-forward layers of an `nn.TransformerEncoderLayer` with their shortcut and norm."""
+    """Feed-forward layers of an `nn.TransformerEncoderLayer` with their shortcut and norm."""
 
     def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
         super().__init__()
@@ -242,7 +242,7 @@ class FeedForwardPart(nn.Module):
         self.norm, self.dropout = folded.norm2, folded.dropout2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Widen and narrow each step's features; the shape stays."""
+        """Widen and narrow each step's features; the shape is kept."""
         if self.norm_first:
             return x + self._feed(self.norm(x))
         normed: Tensor = self.norm(x + self._feed(x))
@@ -254,7 +254,7 @@ class FeedForwardPart(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """An `nn.TransformerEncoderLayer` as its two residual parts, each a module of its own with the same weights."""
+    """Layer of type `nn.TransformerEncoderLayer` as its two residual parts, each a module with the same weights."""
 
     def __init__(self, folded: nn.TransformerEncoderLayer) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ class EncoderLayer(nn.Module):
 
 
 class EncoderStack(nn.Module):
-    """The layers of an `nn.TransformerEncoder`, each free to be replaced."""
+    """Layers of an `nn.TransformerEncoder`, each replaceable."""
 
     def __init__(self, folded: nn.TransformerEncoder) -> None:
         super().__init__()
@@ -293,7 +293,7 @@ class EncoderStack(nn.Module):
 
 
 PAIRS = (nn.RNNBase, nn.MultiheadAttention, RecurrentStack)
-"""Modules that return a tensor and something beside it."""
+"""Modules that return a tensor and something else."""
 
 _UNFOLDED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.LSTM: RecurrentStack,
@@ -305,7 +305,7 @@ _UNFOLDED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 
 
 def _parts_of(module: nn.Module) -> Callable[[Any], nn.Module] | None:
-    """What unfolds a module, or None for one that is what it seems.
+    """Function that unfolds a module, or None for a module that needs none.
 
     A subclass may compute something else, and so may a module with hooks, as weight norm puts on it.
     """
@@ -316,7 +316,7 @@ def _parts_of(module: nn.Module) -> Callable[[Any], nn.Module] | None:
 
 
 def unfolded(model: nn.Module) -> nn.Module:
-    """The network with one module a layer: itself when it already is so, else a copy, with the same weights.
+    """Unfold the network to one module a layer: itself if it already is, otherwise a copy with the same weights.
 
     Outputs differ from the folded network's by rounding at most. A shared module stays shared.
     """

@@ -1,8 +1,8 @@
-"""Widths: how a network is rebuilt with other numbers of channels, when it is narrowed and whenever it is loaded.
+"""Widths: rebuild a network with other numbers of channels, when it is narrowed and whenever it is loaded.
 
 A module of another width inherits what fits. New channels of a convolution or linear layer are zeros, and so are the
-weights for new inputs; new channels of a normalisation are those of a fresh one (weight 1, mean 0, variance 1), so that
-they pass the zeros on and can still learn.
+weights for new inputs. New channels of a normalisation have their initial values (weight 1, mean 0, variance 1), so
+that they pass the zeros on and can still learn.
 """
 
 import copy
@@ -35,9 +35,9 @@ _NEW = -1
 
 @runtime_checkable
 class Resizable(Protocol):
-    """A module of a network's own that can be made for other widths.
+    """Network's own module that can be rebuilt for other widths.
 
-    Its output k is made from its input k alone; outputs beyond its inputs are made from none.
+    Its output k depends on its input k alone; outputs beyond its inputs depend on none.
     """
 
     @property
@@ -46,12 +46,12 @@ class Resizable(Protocol):
         ...
 
     def resized(self, size: Size) -> nn.Module:
-        """The same for another size, itself untouched."""
+        """Copy with another size; the module itself is not changed."""
         ...
 
 
 def sizes_of(model: nn.Module) -> dict[str, Size]:
-    """The size of every module that can be resized, by its path; a shared one once.
+    """List the size of every module that can be resized, by its path; a shared one once.
 
     These are convolutions, linear layers, batch and group normalisation, layer normalisation of one axis, PReLU with a
     slope for each channel, recurrent layers (their hidden size is the outputs, and cannot change), and whatever is
@@ -62,7 +62,7 @@ def sizes_of(model: nn.Module) -> dict[str, Size]:
 
 
 def resized(module: nn.Module, size: Size) -> nn.Module:
-    """A module of another size that inherits the leading channels; in a grouped convolution those of every group.
+    """Resize a module; it inherits the leading channels, for a grouped convolution those of every group.
 
     A depthwise convolution stays one: it has as many groups as inputs. Options, dtype, device and mode are kept.
 
@@ -88,7 +88,7 @@ def resized(module: nn.Module, size: Size) -> nn.Module:
 
 
 def picked(module: nn.Module, inputs: Sequence[int], outputs: Sequence[int]) -> nn.Module:
-    """A module with some of its channels: its input k is the module's input `inputs[k]`, and so for the outputs.
+    """Build a module with some of its channels: its input k is the module's input `inputs[k]`, and so for outputs.
 
     Raises:
         ModelError: It cannot be resized, or its channels cannot be chosen freely (grouped convolution or normalisation,
@@ -104,19 +104,19 @@ def picked(module: nn.Module, inputs: Sequence[int], outputs: Sequence[int]) -> 
 
 
 def resize(model: nn.Module, sizes: Mapping[str, Size]) -> None:
-    """Put modules of other sizes in the place of those at the paths, as `resized` makes them; in place.
+    """Replace the modules at the paths by resized ones (see `resized`), in place.
 
     Raises:
-        ModelError: A path that is not there, or a module that cannot be resized so.
+        ModelError: A missing path, or a module that cannot have that size.
     """
     replace(model, {path: resized(_at(model, path), size) for path, size in sizes.items()})
 
 
 def replace(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Put modules in the place of those at the paths, in place; a shared module is replaced everywhere.
+    """Replace the modules at the paths, in place; a shared module is replaced everywhere.
 
     Raises:
-        ModelError: A path that is not there, or that of the whole network.
+        ModelError: A missing path, or that of the whole network.
     """
     if "" in modules:
         raise ModelError("the network is a single layer, which cannot be replaced in itself")
@@ -131,12 +131,12 @@ def replace(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether it is a convolution that filters each of its inputs alone."""
+    """Whether it is a convolution that filters each input separately."""
     return isinstance(module, _CONVOLUTIONS) and module.groups == module.in_channels > 1
 
 
 def is_channelwise(module: nn.Module) -> bool:
-    """Whether its output k is made from its input k alone, and it has as many of both."""
+    """Whether its output k depends on its input k alone, with as many outputs as inputs."""
     if is_depthwise(module):
         return module.in_channels == module.out_channels
     return type(module) in (*_CHANNELWISE, nn.LayerNorm)
@@ -153,7 +153,7 @@ def can_pick(module: nn.Module) -> bool:
 
 
 def _size(module: nn.Module) -> Size | None:
-    """Only of what is exactly the class: a subclass may hold more, and so may one with renamed weights."""
+    """Size of a module of exactly a known class: a subclass may hold more, and so may one with renamed weights."""
     if isinstance(module, Resizable):
         return module.size
     if type(module) not in (*_CONVOLUTIONS, *_RECURRENT, *_CHANNELWISE, nn.Linear, nn.LayerNorm):
@@ -173,7 +173,7 @@ def _size(module: nn.Module) -> Size | None:
 
 
 def _checked(module: nn.Module, size: Size) -> Size:
-    """The size a module has, if it can have the other."""
+    """Current size of a module, if it can be given the other."""
     old = _size(module)
     if old is None:
         raise ModelError(f"a {type(module).__name__} cannot be resized")
@@ -189,7 +189,7 @@ def _checked(module: nn.Module, size: Size) -> Size:
 
 
 def _rebuilt(module: nn.Module, inputs: Sequence[int], outputs: Sequence[int], size: Size) -> nn.Module:
-    """A copy with the weights of these inputs (the second axis) and outputs (the first), and of that size."""
+    """Copy with the weights of these inputs (the second axis) and outputs (the first), and of that size."""
     rebuilt = copy.deepcopy(module)
     _note_size(rebuilt, size)
     fresh = _FRESH.get(type(module), {})
@@ -218,7 +218,7 @@ def _taken(tensor: Tensor, axis: int, indices: Sequence[int], fill: float) -> Te
 
 
 def _note_size(module: nn.Module, size: Size) -> None:
-    """Tell a module its size."""
+    """Store the size in a module's attributes."""
     inputs, outputs = size
     if isinstance(module, _CONVOLUTIONS):
         module.groups = inputs if is_depthwise(module) else module.groups
