@@ -8,6 +8,7 @@ it was not traced with.
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,13 +21,16 @@ from torch import nn
 
 from edgeprune.errors import ModelError
 from edgeprune.export import graph
+from edgeprune.export.attention import decomposed_attention
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, quietly, torch_logits
 from edgeprune.files.room import blame_disk
+from edgeprune.network.running import copies_traced
 from edgeprune.records.pruning import InputSpec
 
 _OLDEST_OF_TORCH_EXPORT = 18
 _NEWEST_OF_TORCHSCRIPT = 20
+_OLDEST_WITH_ATTENTION = 14
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,8 @@ def export_onnx(
 
 def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route: Route, *, dynamic: bool) -> None:
     """Export with one of torch's exporters."""
-    with quietly():
+    old = route.opset < _OLDEST_WITH_ATTENTION
+    with quietly(), copies_traced(), decomposed_attention() if old else nullcontext():
         if route.exporter == "torch.export":
             torch.onnx.export(
                 network,

@@ -13,6 +13,8 @@ from itertools import groupby
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
 
 from edgeprune.errors import ModelError
 from edgeprune.network.compute import copied
@@ -101,20 +103,43 @@ def _cut(edited: nn.Module, path: str, cuts: list[Edit], code: Code) -> nn.Modul
         raise ModelError(
             f"the plan drops {missing[0]!r} in the code of {path or 'the network'}, which has no such step"
         )
+    gone: set[fx.Node] = set()
     for edit in sorted(cuts, key=lambda edit: nodes[(edit.span or ("", ""))[1]][0], reverse=True):
         assert edit.span is not None
         (_, begin), (_, end) = (nodes[name] for name in edit.span)
+        inside = between(begin, end)
+        gone |= inside
         if edit.drop == "shortcut":
-            inside = between(begin, end)
             addition, skip = residual_addition(traced, inside, path)
             _substitute(traced.graph, addition, skip, edit.expand)
         else:
             end.replace_all_uses_with(begin)
+    _forget(traced.graph, gone)
     traced = _tidied(traced).train(module.training)
     if not path:
         return traced
     edited.set_submodule(path, traced)
     return edited
+
+
+def result_of(graph: fx.Graph) -> fx.Node | None:
+    """The step whose result goes on: the first of those that are returned that is computed from the input."""
+    output = next(node for node in graph.nodes if node.op == "output")
+    return next((leaf for leaf in _returned(output) if _from_input(leaf) and leaf.op != "placeholder"), None)
+
+
+def _returned(output: fx.Node) -> list[fx.Node]:
+    return [leaf for leaf in tree_leaves(list(output.args)) if isinstance(leaf, fx.Node)]
+
+
+def _forget(graph: fx.Graph, gone: set[fx.Node]) -> None:
+    """Return nothing in the place of what code returns besides, and makes of steps that were left out."""
+    output = next(node for node in graph.nodes if node.op == "output")
+    first, *others = _returned(output)
+    needed = _ancestors(result_of(graph) or first)
+    lost = {leaf for leaf in others if (_ancestors(leaf) & gone) - needed}
+    if lost:
+        output.args = map_arg(output.args, lambda leaf: None if leaf in lost else leaf)
 
 
 def shortcut_of(code: Code, path: str, expand: tuple[int, ...] | None, module: nn.Module | None = None) -> nn.Module:

@@ -6,6 +6,8 @@ import logging
 import random
 import warnings
 from collections.abc import Iterator
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -78,6 +80,24 @@ def quiet_torch() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def copies_traced() -> Iterator[None]:
+    """Let `copy.deepcopy` of a tensor be an operation while torch traces or exports a network.
+
+    As it is, the copy is a constant to the exporter on TorchScript, and an error to the one on torch.export.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor  # loads torch's compiler
+
+    own: Any = Tensor.__deepcopy__
+
+    def copied(tensor: Tensor, memo: dict[int, Any]) -> Any:
+        traced = isinstance(tensor, FakeTensor) or torch._C._get_tracing_state() is not None
+        return tensor.clone() if traced else own(tensor, memo)
+
+    with mock.patch.object(Tensor, "__deepcopy__", copied):
+        yield
 
 
 PROBE_FRAMES = 5  # nobody mistakes the axis of frames for a tuple's two or three things

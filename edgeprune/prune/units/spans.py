@@ -7,6 +7,7 @@ import torch
 from torch import fx
 
 from edgeprune.errors import ModelError
+from edgeprune.network.edits import result_of
 from edgeprune.network.tracing import Code
 from edgeprune.prune.units.core import Core
 from edgeprune.prune.units.dominators import cut, opened
@@ -86,6 +87,8 @@ class _Holder:
 
     def __init__(self, traced: fx.GraphModule, path: str, same: dict[str, int]) -> None:
         self._where = path or "the network's own code"
+        if not path and not isinstance(next(reversed(traced.graph.nodes)).args[0], fx.Node):
+            raise ModelError(f"{self._where} returns several things")
         self._flow = _flow(traced)
         self.source = _source(traced, self._where)
         self.parts = _pieces(traced, self._where)
@@ -135,12 +138,9 @@ class _Holder:
 def _pieces(traced: fx.GraphModule, where: str) -> list[Part]:
     """Cut the code where all data pass through one step."""
     source = _source(traced, where)
-    output = next(node for node in traced.graph.nodes if node.op == "output")
-    sink = output.args[0]
-    if not isinstance(sink, fx.Node):
-        raise ModelError(f"{where} returns several things")
     flow = _flow(traced)
-    if source is sink or sink not in nx.descendants(flow, source):
+    sink = result_of(traced.graph)
+    if sink is None or sink not in nx.descendants(flow, source):
         raise ModelError(f"{where} does nothing with its input")
     return cut(flow, source, sink, _is_whole)
 

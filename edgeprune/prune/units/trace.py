@@ -14,7 +14,7 @@ from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeprune.errors import ModelError, reason_of
-from edgeprune.network.running import countable, quiet_torch
+from edgeprune.network.running import copies_traced, countable, quiet_torch
 from edgeprune.prune.units.dominators import cut, opened
 
 _BATCH = 2
@@ -72,7 +72,7 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     _require_one_input(model)
     example = torch.zeros(_BATCH, channels, length)
     try:
-        with quiet_torch():
+        with quiet_torch(), copies_traced():
             program = torch.export.export(model, (example,), strict=False)
     except Exception as error:  # export runs the model's own code
         raise NotExportedError(
