@@ -79,6 +79,7 @@ class Code:
         if root is not traced:
             changed.__dict__.update(vars(root))
             changed._modules = {**traced._modules, **root._modules}
+            changed._buffers = {**traced._buffers, **root._buffers}  # tensors that the code makes, noted by fx
         return fx.GraphModule(changed, copy.deepcopy(traced.graph)).train(root.training)
 
     def _graph(self, path: str, whole: bool) -> fx.Graph:

@@ -124,3 +124,11 @@ def test_code_that_needs_the_data_or_the_number_of_frames_is_refused_with_the_re
         Code(Written(code).eval(), SHAPE).of("")
     assert reason in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@torch.no_grad()
+def test_tensors_that_code_makes_go_along_to_a_copy_of_the_module():
+    model = Written(lambda self, x, mask: self.b(self.a(x) * torch.tensor([[2.0], [3.0]]))).eval()
+    code = Code(model, SHAPE)
+    duplicate, x = copy.deepcopy(model), torch.randn(3, *SHAPE)
+    assert torch.equal(code.changeable("", duplicate)(x), model(x))

@@ -122,6 +122,12 @@ def _graph(fed: _Fed, shape: InputSpec) -> Any:
                 verbose=False,
             )
     except Exception as error:  # the network's own code, and a graph made from its gradients
+        recurrent = [path for path, module in fed.network.named_modules() if isinstance(module, nn.RNNBase)]
+        if recurrent:
+            raise ModelError(
+                f"nothing to narrow: hidden states keep their width, and channels are not followed through {recurrent[0]}",
+                "Prune layers alone",
+            ) from error
         raise ModelError(f"the channels of the network cannot be traced: {reason_of(error)}") from error
     for module in resizable:
         node = graph.module2node.get(module)

@@ -130,6 +130,12 @@ def _choice(
     if round_to < 1:
         raise ConfigError(f"widths cannot be rounded to multiples of {round_to}")
     found = groups_of(network, shape, protect)
+    if not found:
+        raise ModelError(
+            "nothing to narrow: no channels can be removed without changing what the network takes or answers, "
+            "and hidden states keep their width",
+            "Prune layers alone",
+        )
     scored = [
         (group, scores)
         for place, group in enumerate(found)

@@ -244,6 +244,21 @@ class TestRefused:
         with pytest.raises(ConfigError, match="multiples of 0"):
             narrow(small(), SHAPE, "l1", 0.5, round_to=0)
 
+    @pytest.mark.parametrize("bidirectional", [True, False])
+    def test_recurrent_layers_alone(self, bidirectional):
+        class Recurrent(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.gru = nn.GRU(2, 8, 3, batch_first=True, bidirectional=bidirectional)
+                self.fc = nn.Linear(16, 3)
+
+            def forward(self, x):
+                _, states = self.gru(x.transpose(1, 2))
+                return self.fc(torch.cat([states[-2], states[-1]], 1))
+
+        with pytest.raises(ModelError, match=r"nothing to narrow: .*hidden states keep their width"):
+            narrow(Recurrent().eval(), InputSpec(2, 16), "l1", 0.5)
+
     def test_more_than_the_channels_can_save(self):
         with pytest.raises(ModelError, match=r"98\.5% of the MACs are left at least, not 50\.0%") as caught:
             narrow(synthetic.network("ulcnn", 32, 3), InputSpec(2, 32), "l1", 0.5)
