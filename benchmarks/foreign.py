@@ -23,6 +23,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LENGTH, CLASSES = 128, 11
+OPSET = 18
+TARGET = f"""
+name = "few-rounds"
+description = "This machine's CPU, measured for a moment"
+runtime = "onnxruntime"
+opset = {OPSET}
+precisions = ["fp32"]
+batch = "dynamic"
+threads = 1
+
+[bench]
+rounds = 16
+round_ms = 10.0
+warmup_ms = 50.0
+processes = 2
+"""
 NAMES = "8PSK,AM-DSB,AM-SSB,BPSK,CPFSK,GFSK,PAM4,QAM16,QAM64,QPSK,WBFM"
 
 
@@ -49,8 +65,8 @@ class Pooled(nn.Module):
     """The mean over time and a linear layer.
 
     Args:
-        width: Of the features.
-        axis: Of time.
+        width: Number of features.
+        axis: The axis of time.
     """
 
     def __init__(self, width: int, axis: int = -1) -> None:
@@ -351,7 +367,7 @@ def whole_job(name: str, folder: Path, frames: Path, options: list[str]) -> dict
     source = ["--arch", "ulcnn"] if name == "ulcnn" else ["--factory", f"foreign:{name}"]
     command = [
         sys.executable, "-m", "edgeprune", "-q", "prune-and-export", str(weights), *source, "--class-names", NAMES,
-        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", "host-cpu", "--epochs", "1",
+        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "target.toml"), "--epochs", "1",
         "--out", str(folder / name), *options,
     ]  # fmt: skip
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -361,16 +377,16 @@ def whole_job(name: str, folder: Path, frames: Path, options: list[str]) -> dict
     )
     found: dict[str, Any] = {"network": name, "exit": done.returncode, "seconds": round(time.perf_counter() - began, 1)}
     if done.returncode:
-        found["error"] = next(line for line in done.stderr.splitlines() if line.startswith("error"))
+        found["error"] = next(line for line in done.stderr.splitlines() if line.lower().startswith("error"))
         return found
     report = json.loads((folder / name / "report.json").read_text(encoding="utf-8"))
-    units = report["layers"]["units"]
+    plan = report["plan"]
     found.update(
-        units=len(units),
-        droppable=sum(unit["drop"] is not None for unit in units),
-        dropped=sum(not unit["kept"] for unit in units),
-        parameters=[report["network"][which]["params"] for which in ("before", "after")],
-        macs=[report["network"][which]["macs"] for which in ("before", "after")],
+        units=report["baseline"]["units"],
+        dropped=len(plan["dropped"]),
+        parameters=[report[which]["params"] for which in ("baseline", "pruned")],
+        macs=[report[which]["macs"] for which in ("baseline", "pruned")],
+        opset=OPSET,
     )
     return found
 
@@ -386,6 +402,7 @@ def main() -> None:
         folder, frames = Path(where), Path(where) / "frames.npz"
         made = ["data", "synth", "--recipe", "2016", "--snr", "10", "--frames-per", "60", "--out", str(frames)]
         subprocess.run([sys.executable, "-m", "edgeprune", "-q", *made], check=True)
+        (folder / "target.toml").write_text(TARGET, encoding="utf-8")
         for name in arguments.names:
             found.append(whole_job(name, folder, frames, ["--frames", "500"]))
             print(json.dumps(found[-1]), flush=True)

@@ -30,9 +30,9 @@ def attention(
         key: (..., heads, sources, width).
         value: (..., heads, sources, width of the result).
         attn_mask: True where a source is seen, or what is added to the products; (..., targets, sources).
-        dropout_p: Of the weights; nothing is dropped in an export.
+        dropout_p: Dropout of the weights; ignored, nothing is dropped in an export.
         is_causal: A target sees the sources up to its own place.
-        scale: Of the products; 1 / sqrt(width) if it is not given.
+        scale: Factor of the products; 1 / sqrt(width) if it is not given.
         enable_gqa: Several heads of the query share one of key and value.
 
     Returns:

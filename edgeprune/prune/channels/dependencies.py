@@ -125,7 +125,7 @@ def _graph(fed: _Fed, shape: InputSpec) -> Any:
         recurrent = [path for path, module in fed.network.named_modules() if isinstance(module, nn.RNNBase)]
         if recurrent:
             raise ModelError(
-                f"nothing to narrow: hidden states keep their width, and channels are not followed through {recurrent[0]}",
+                f"nothing to narrow: {recurrent[0]} cannot be followed, and hidden states keep their width",
                 "Prune layers alone",
             ) from error
         raise ModelError(f"the channels of the network cannot be traced: {reason_of(error)}") from error
