@@ -1,4 +1,4 @@
-"""The few interfaces that let a part be replaced: each is one to four methods, and a reason."""
+"""Interfaces of the replaceable parts: each has one to four methods, and a reason."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ModelFamily(Protocol):
-    """A way to build untrained networks; a file in `models/` holds one as `family`."""
+    """Builder of untrained networks; a file in `models/` holds one as `family`."""
 
     names: tuple[str, ...]
 
@@ -30,26 +30,26 @@ class ModelFamily(Protocol):
 
 
 class DatasetFormat(Protocol):
-    """A file format; a file in `datasets/` holds one as `dataset`."""
+    """File format; a file in `datasets/` holds one as `dataset`."""
 
     suffixes: tuple[str, ...]
 
     def read(self, path: Path) -> Frames:
-        """Read every frame. Raises DataError for anything that is not what the format promises."""
+        """Read every frame. Raises DataError for anything that violates the format."""
         ...
 
 
 class FrameSource(Protocol):
-    """Frames that are read when asked for, since a file may be larger than memory."""
+    """Frames that are read on demand, since a file may be larger than memory."""
 
     @property
     def table(self) -> FrameTable:
-        """Labels and all else that is known of the frames."""
+        """Labels and everything else known of the frames, except samples."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was done or assumed in reading, one sentence each."""
+        """Actions and assumptions in reading, one sentence each."""
         ...
 
     @property
@@ -59,11 +59,11 @@ class FrameSource(Protocol):
 
     @property
     def forward_only(self) -> bool:
-        """Whether reading back takes as long as reading all before it, as in a text file."""
+        """Whether reading backwards takes as long as reading everything before, as in a text file."""
         ...
 
     def read(self, start: int, stop: int) -> "npt.NDArray[np.float32]":
-        """Samples of the frames start to stop, (stop - start, channels, length); reading onwards is the fastest."""
+        """Read samples of the frames start to stop, (stop - start, channels, length); fastest in ascending order."""
         ...
 
     def sha256(self) -> str:
@@ -73,7 +73,7 @@ class FrameSource(Protocol):
 
 @runtime_checkable
 class StreamedFormat(DatasetFormat, Protocol):
-    """A file format that can also be read a few frames at a time.
+    """File format that can also be read a few frames at a time.
 
     Several may share a suffix; '/' stands for a folder.
     """
@@ -83,15 +83,15 @@ class StreamedFormat(DatasetFormat, Protocol):
         ...
 
     def open(self, path: Path, reading: Reading) -> AbstractContextManager[FrameSource]:
-        """The frames of a file for use within a `with` block."""
+        """Open the frames of a file for use within a `with` block."""
         ...
 
 
 class SimilarityMetric(Protocol):
-    """Compares what units make of the same frames; a file in `similarity/` holds one as `metric`.
+    """Metric of the similarity of units' outputs; a file in `similarity/` holds one as `metric`.
 
-    A metric sees each unit's activations of one batch once, turns them into a summary small enough to keep for all
-    units at a time, and compares summaries, so that activations are never stored. It computes where they are.
+    A metric sees each unit's activations of one batch once and reduces them to a summary small enough to keep for all
+    units at a time. It compares summaries, so that activations are never stored. It computes on their device.
     """
 
     def summarise(self, activations: "Tensor") -> "Tensor":
@@ -99,7 +99,7 @@ class SimilarityMetric(Protocol):
         ...
 
     def products(self, summaries: "Sequence[Tensor]") -> "Tensor":
-        """Inner products of all pairs of summaries, (L, L) float64; averaged over batches before `finish`."""
+        """Compute inner products of all pairs of summaries, (L, L) float64; averaged over batches before `finish`."""
         ...
 
     def finish(self, products: "Tensor") -> "Tensor":
@@ -117,16 +117,16 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Subject:
-    """The network whose units are judged, and what a judgement may use.
+    """Network whose units are scored, with the data that scoring may use.
 
     Attributes:
-        model: The network the chain was found in, in eval mode, where it is to be computed. To be left as it was.
+        model: The network the chain was found in, in eval mode, on the device to compute on. It must be left unchanged.
         chain: Its units.
         shape: Shape of its frames.
-        train: Frames to learn from, in main memory: `network.compute.beside` brings a batch of them to the network.
-        validation: Frames to choose by, in main memory; never the test split.
+        train: Training frames, in main memory: `network.compute.beside` moves a batch of them to the network.
+        validation: Validation frames, in main memory; never the test split.
         seed: Random seed.
-        progress: Told of long work.
+        progress: Updated during long work.
     """
 
     model: "nn.Module"
@@ -142,23 +142,23 @@ class Criterion(Protocol):
     """Scores units; a file in `criteria/` holds one as `criterion`."""
 
     def scores(self, subject: Subject) -> dict[int, float]:
-        """Score every droppable unit, more is better; leaves the model as it was."""
+        """Score every droppable unit, more is better; the model is left unchanged."""
         ...
 
 
 @runtime_checkable
 class Search(Criterion, Protocol):
-    """A criterion that judges whole sets of units where the sum of single scores would not do."""
+    """Criterion that judges whole sets of units, where the sum of single scores is not enough."""
 
     def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
-        """The units that stay: of the droppable units in each segment, as many as its count."""
+        """Choose the units that stay: of the droppable units in each segment, as many as its count."""
         ...
 
 
 class Session(Protocol):
-    """A loaded model that can be run; a runtime makes them.
+    """Loaded model that can be run; runtimes create them.
 
-    `metadata` is what the model file says of itself.
+    `metadata` is that of the model file.
     """
 
     metadata: dict[str, str]
@@ -169,18 +169,18 @@ class Session(Protocol):
         ...
 
     def run(self, iq: "npt.NDArray[np.float32]") -> "npt.NDArray[np.float32]":
-        """Logits (N, classes) of raw frames (N, channels, length)."""
+        """Compute logits (N, classes) of raw frames (N, channels, length)."""
         ...
 
     def time(self, iq: "npt.NDArray[np.float32]", count: int) -> "npt.NDArray[np.float64]":
-        """Run one batch (N, channels, length) `count` times; milliseconds of each, (count,)."""
+        """Run one batch (N, channels, length) `count` times; returns the milliseconds of each, (count,)."""
         ...
 
 
 class Runtime(Protocol):
-    """What executes an exported model; a file in `runtimes/` holds one as `runtime`.
+    """Executor of exported models; a file in `runtimes/` holds one as `runtime`.
 
-    `mode` says in words what a session times: 'sync, session.run, host memory'.
+    `mode` says in words what a session measures: 'sync, session.run, host memory'.
     """
 
     name: str
@@ -197,15 +197,15 @@ class Runtime(Protocol):
 
 @runtime_checkable
 class DeviceRuntime(Protocol):
-    """What executes a model on a device; a file in `runtimes/` holds one as `runtime`.
+    """Executor of models on a device; a file in `runtimes/` holds one as `runtime`.
 
-    It says what is to be run there and reads what came back; getting there is a `Transport`'s.
+    It defines what is run there and reads the results; a `Transport` gets them there and back.
     """
 
     name: str
 
     def facts(self) -> dict[str, Any]:
-        """What can be said of it without a device: its name, and which versions it knows."""
+        """Facts known without a device: its name, and the versions it supports."""
         ...
 
     def files(self) -> "dict[str, str]":
@@ -213,30 +213,30 @@ class DeviceRuntime(Protocol):
         ...
 
     def plans(self, work: Assignment) -> tuple[Plan, ...]:
-        """What to run, for each version of its tool that it knows, lowest first."""
+        """Plans of what to run, for each supported version of its tool, lowest first."""
         ...
 
     def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:
-        """Read what the steps left in a bundle's folder, by the tool of that version.
+        """Read the results of the steps in a bundle's folder, made by the tool of that version.
 
         Raises:
-            DeviceError: A step failed, or what it left is not what it should be.
+            DeviceError: A step failed, or its results are not as expected.
         """
         ...
 
 
 @runtime_checkable
 class EngineBuilder(Protocol):
-    """What builds engines on this machine; the `runtime` of some files in `runtimes/` is one."""
+    """Builder of engines on this machine; the `runtime` of some files in `runtimes/` is one."""
 
     name: str
 
     def require(self, target: "Target") -> None:
-        """Find out before long work whether an engine for a target can be built here.
+        """Check, before long work, that an engine for a target can be built here.
 
         Raises:
-            ConfigError: What builds is not installed, or does not build for the target.
-            DeviceError: Building asks for a GPU, and there is none that it takes.
+            ConfigError: The builder is not installed, or does not build for the target.
+            DeviceError: Building requires a GPU, and there is none that it supports.
         """
         ...
 
@@ -252,16 +252,16 @@ class EngineBuilder(Protocol):
         """Build an engine of a model that is typed for its precision; the file appears whole or not at all.
 
         Raises:
-            ConfigError: What builds is not installed, or does not build for the target.
+            ConfigError: The builder is not installed, or does not build for the target.
             ModelError: The model cannot be read or built.
-            DeviceError: Building asks for a GPU, and there is none.
+            DeviceError: Building requires a GPU, and there is none.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command on a device ended: its exit code and what it printed."""
+    """Result of a command on a device: its exit code and its output."""
 
     code: int
     stdout: bytes
@@ -269,49 +269,49 @@ class Completed:
 
 
 class LinkLost(DeviceError):  # noqa: N818 (what happened to the link)
-    """A device that answered before does not now; asking again may help, and what was begun there may go on."""
+    """A device that answered before no longer does; a retry may help, and work begun there may continue."""
 
 
 class Transport(Protocol):
-    """A way to a device.
+    """Connection to a device.
 
-    `name` is what the user called it; `replay` names the recorded board that plays it, None for a device.
+    `name` is the name the user gave; `replay` names the recorded board that stands in for it, None for a device.
     """
 
     name: str
     replay: str | None
 
     def run(self, script: str, timeout_s: float = 60.0) -> Completed:
-        """Run a POSIX shell script there, in the home folder.
+        """Run a POSIX shell script on the device, in the home folder.
 
         Raises:
             LinkLost: The link dropped, or the device stopped answering.
-            DeviceError: It cannot be reached. Any exit code of the script itself is an answer.
+            DeviceError: It cannot be reached. Any exit code of the script itself is a result.
         """
         ...
 
     def put(self, source: Path, path: str) -> None:
-        """Copy a file there, continuing one that was begun; checked by its hash.
+        """Copy a file to the device, resuming a partial copy; verified by its hash.
 
         Args:
-            source: Here.
-            path: There, absolute or below the home folder.
+            source: Local path.
+            path: Path on the device, absolute or below the home folder.
 
         Raises:
-            DeviceError: It cannot be reached, or there is no room.
+            DeviceError: It cannot be reached, or its disk is full.
         """
         ...
 
     def get(self, path: str, target: Path) -> None:
-        """Copy a file from there, whole or not at all; checked by its hash.
+        """Copy a file from the device, whole or not at all; verified by its hash.
 
         Raises:
-            DeviceError: It cannot be reached, or the file is not there.
+            DeviceError: It cannot be reached, or the file does not exist.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         ...
 
 
@@ -319,32 +319,32 @@ Advance = Callable[[int, str], None]
 
 
 class Progress(Protocol):
-    """Where long work says how far it is: a terminal, a log, or nowhere."""
+    """Receiver of progress reports: a terminal, a log, or nothing."""
 
     def stage(self, title: str, reused: bool = False) -> None:
-        """A new stage begins, or was found finished."""
+        """Report that a stage begins, or was already finished."""
         ...
 
     def note(self, text: str) -> None:
-        """One line worth keeping."""
+        """Report a remark in one line."""
         ...
 
     def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
-        """Work of `total` steps; call the result with (steps done now, short text)."""
+        """Report work of `total` steps; call the result with (steps done now, short text)."""
         ...
 
 
 class NullProgress:
-    """Progress that nobody watches."""
+    """Progress that discards every report."""
 
     def stage(self, title: str, reused: bool = False) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Advance]:
-        """Say nothing."""
+        """Do nothing."""
         del label, total
         yield lambda _steps, _text: None

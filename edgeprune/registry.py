@@ -42,7 +42,7 @@ def get(kind: Kind, name: str) -> Any:
     """Load one plug-in.
 
     Raises:
-        ConfigError: Nobody registered the name; the message has the nearest one.
+        ConfigError: The name is not registered; the message has the nearest one.
     """
     if name in _files(kind):
         module = importlib.import_module(f"edgeprune.{kind}.{name.replace('-', '_')}")
@@ -55,7 +55,7 @@ def get(kind: Kind, name: str) -> Any:
 
 @functools.cache
 def points(kind: Kind) -> tuple[EntryPoint, ...]:
-    """Entry points of a kind that the installed packages name; looked up once, as that reads a file of each package."""
+    """Entry points of a kind in the installed packages; looked up once, since that reads a file of each package."""
     return tuple(entry_points(group=f"edgeprune.{kind}"))
 
 
@@ -70,7 +70,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def family_of(model: str) -> Any:
-    """The family that builds a network.
+    """Find the family that builds a network.
 
     Raises:
         ConfigError: No family builds it; the message has the nearest name.

@@ -1,4 +1,4 @@
-"""Targets: what kind of device a model is made for. The only reader of `targets/*.toml`; unknown keys are errors."""
+"""Targets: kinds of device that models are made for. The only reader of `targets/*.toml`; unknown keys are errors."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgeprune.files.shipped import shipped
 Precision = Literal["fp32", "fp16", "int8"]
 
 CLOCK_MS = 4000.0
-"""trtexec counts time in float32 from its start: from 4 s on a step of its clock is half a microsecond."""
+"""trtexec counts time in float32 from its start: after 4 s a step of its clock is half a microsecond."""
 
 _ON_DEVICE = ("trtexec", "onnxruntime-agent")
 _VERSION = r"^\d+(\.\d+)*$"
@@ -22,7 +22,7 @@ _WITHOUT_INT8 = ("5.3", "6.2")
 
 
 class Bench(BaseModel):
-    """How a model is measured on a target unless the command line says otherwise."""
+    """Default settings of a measurement on a target."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,7 +38,7 @@ class Bench(BaseModel):
 
 
 class Versions(BaseModel):
-    """A range of versions: from `lowest` on, up to but without `below`."""
+    """Range of versions: from `lowest`, up to but excluding `below`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,7 +57,7 @@ class Versions(BaseModel):
 
 
 class Target(BaseModel):
-    """A kind of device, and what is exported, built and measured for it."""
+    """Kind of device, with the settings of export, builds and measurements for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -129,7 +129,7 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Target:
-    """A shipped target by name, or a user's own by the path of its file.
+    """Find a shipped target by name, or read a user's own from the path of its file.
 
     Raises:
         ConfigError: No such target, or its file is not valid.
@@ -145,7 +145,7 @@ def read(path: Path) -> Target:
     """Read and check a target file.
 
     Raises:
-        ConfigError: Missing, not TOML, an unknown key or runtime, or a value that is not allowed.
+        ConfigError: Missing, not TOML, an unknown key or runtime, or an invalid value.
     """
     plain = toml.read(path, "target")
     try:

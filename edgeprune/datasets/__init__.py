@@ -1,4 +1,4 @@
-"""Data set formats, one a file; that of a file is found by its suffix, and where several share it by its content."""
+"""Data set formats, one in each file; found by suffix, and where several share a suffix by content."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,7 +34,7 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
 
     Raises:
         ConfigError: No such file.
-        DataError: No format knows the suffix, or the file is not what its suffix says.
+        DataError: No format has the suffix, or the file does not match its suffix.
     """
     found = format_of(path)
     form: Any = registry.get("datasets", found)
@@ -47,19 +47,19 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
 
 
 def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTable], bool]) -> Frames:
-    """All frames of a file or folder, their samples in memory or, where `stays` says so, in the file.
+    """Read all frames of a file or folder; their samples stay in the file where `stays` says so.
 
-    Formats that are read whole are in memory whatever it says.
+    Formats that are always read whole are in memory in any case.
 
     Args:
         path: Path of the file or folder.
         reading: How frames are cut from recordings.
-        stays: Told of the frames, whether to leave their samples where they are.
+        stays: Decides from the table of the frames whether to leave their samples in the file.
 
     Raises:
         ConfigError: No such file.
-        DataError: No format knows the suffix, the file is not what its suffix says, or samples that stay in it can be
-            read from its beginning only.
+        DataError: No format has the suffix, the file does not match its suffix, or samples that stay in it can only be
+            read from its beginning.
     """
     if not isinstance(registry.get("datasets", format_of(path)), StreamedFormat):
         return read(path)
@@ -78,7 +78,7 @@ def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTabl
 
 
 def _reopened(path: Path, reading: Reading | None, rows: npt.NDArray[np.int64]) -> StoredSamples:
-    """Some rows of the frames of a file that another process has opened."""
+    """Reopen some rows of the frames of a file that another process has opened."""
     with ExitStack() as stack:
         source = stack.enter_context(opened(path, reading))
         return StoredSamples(source, rows, stack.pop_all(), partial(_reopened, path, reading))
@@ -89,7 +89,7 @@ def sha256_of(path: Path, reading: Reading | None = None) -> str:
 
     Raises:
         ConfigError: No such file, or it cannot be read.
-        DataError: No format knows the suffix, or the file is not what its suffix says.
+        DataError: No format has the suffix, or the file does not match its suffix.
     """
     if isinstance(registry.get("datasets", format_of(path)), StreamedFormat):
         with opened(path, reading) as source:
@@ -102,11 +102,11 @@ def sha256_of(path: Path, reading: Reading | None = None) -> str:
 
 @contextmanager
 def opened(path: Path, reading: Reading | None = None) -> Iterator[FrameSource]:
-    """The frames of a file or folder, to be read a few at a time where the format allows it.
+    """Open the frames of a file or folder, to be read a few at a time where the format allows it.
 
     Raises:
         ConfigError: No such file.
-        DataError: No format knows the suffix, or the file is not what its suffix says.
+        DataError: No format has the suffix, or the file does not match its suffix.
     """
     found = format_of(path)
     form: Any = registry.get("datasets", found)
@@ -125,7 +125,7 @@ def format_of(path: Path) -> str:
 
     Raises:
         ConfigError: No such file.
-        DataError: No format knows the suffix, or none of those that do recognises the file.
+        DataError: No format has the suffix, or none of those that have it recognises the file.
     """
     try:
         path.stat()

@@ -1,4 +1,4 @@
-"""CSV files of numbers: rows of complex samples read one after another, and columns of whole numbers."""
+"""CSV files of numbers: rows of complex samples, read in order, and columns of whole numbers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class ComplexRows:
 
     Args:
         path: Path of the file.
-        file: Opened.
+        file: Open file.
         count: Number of its rows.
         length: Numbers in the first of them.
     """
@@ -32,7 +32,7 @@ class ComplexRows:
     @classmethod
     @contextmanager
     def opened(cls, path: Path) -> Iterator["ComplexRows"]:
-        """A file to read from, for use within a `with` block.
+        """Open a file for use within a `with` block.
 
         Raises:
             DataError: It cannot be read, or is empty.
@@ -54,7 +54,7 @@ class ComplexRows:
         return self._count
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Rows start to stop as frames (n, 2, L). Reading back goes through the file from its beginning.
+        """Read rows start to stop as frames (n, 2, L). Reading backwards starts again at the beginning of the file.
 
         Raises:
             DataError: A number is broken or a row too short or long; the message has its line and column.
@@ -94,7 +94,7 @@ class ComplexRows:
 
 
 def whole_numbers(path: Path) -> npt.NDArray[np.int64]:
-    """The whole numbers of a file, one a line, or all in one line.
+    """Read the whole numbers of a file, one a line, or all in one line.
 
     Raises:
         DataError: It cannot be read, or a line is not a whole number.

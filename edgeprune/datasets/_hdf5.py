@@ -1,9 +1,9 @@
-"""HDF5 files: opened, their arrays found and read, and every way in which that fails told in a line.
+"""HDF5 files: opening them, finding and reading their arrays, with every failure reported in one line.
 
-HDF5 can put the content of any other file in the place of an array: by links out of the file, external storage and
-virtual arrays. All are refused by name, so that what is read is in the file that is named and hashed.
+HDF5 can replace an array by the content of any other file: by links out of the file, external storage and virtual
+arrays. All are refused by name, so that only the file that was named and hashed is read.
 
-What the library itself would take for a damaged file is tried first in a process with limits (`_hdf5_trial`).
+Anything that could make the library crash or exhaust memory is first tried in a limited process (`_hdf5_trial`).
 """
 
 import contextlib
@@ -28,10 +28,10 @@ SUFFIXES = (".h5", ".hdf5")
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """A file to read from.
+    """Open a file for reading.
 
     Raises:
-        DataError: It is truncated or no HDF5 file, or reading it takes far more memory or time than its size bears out.
+        DataError: It is truncated, is not HDF5, or takes far more memory or time than its size justifies.
     """
     try:
         if h5py.is_hdf5(path):
@@ -46,10 +46,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 @functools.lru_cache(maxsize=64)
 def refuse_unbounded(path: Path, _inode: int, size: int, _changed_ns: int) -> None:
-    """Refuse a file that the library cannot read within bounds, or crashes at; once for each state of a file.
+    """Refuse a file that the library cannot read within bounds, or on which it crashes; checked once for each state.
 
     Raises:
-        DataError: It is.
+        DataError: It is such a file.
     """
     done = tried(path, allowed_bytes(size))
     if done.returncode < 0:
@@ -60,7 +60,7 @@ def refuse_unbounded(path: Path, _inode: int, size: int, _changed_ns: int) -> No
 
 
 def tried(path: Path, allowed: int) -> subprocess.CompletedProcess[str]:
-    """How reading a file in a process of its own ended, which may take so many bytes more than it begins with."""
+    """Try to read a file in a process of its own, which may take `allowed` bytes more than it starts with."""
     return subprocess.run(  # noqa: S603 - this Python, our own program and one path, no shell
         [sys.executable, "-I", _hdf5_trial.__file__, str(path.absolute()), str(allowed)],
         stdin=subprocess.DEVNULL,
@@ -72,7 +72,7 @@ def tried(path: Path, allowed: int) -> subprocess.CompletedProcess[str]:
 
 
 def keys(path: Path) -> set[str]:
-    """Names of what is at the top of a file.
+    """Names of the top-level members of a file.
 
     Raises:
         DataError: It is truncated or no HDF5 file.
@@ -82,7 +82,7 @@ def keys(path: Path) -> set[str]:
 
 
 def attribute(path: Path, name: str) -> str:
-    """A text that the file says of itself, '' when it does not.
+    """Read a text attribute of the file, '' if it is missing.
 
     Raises:
         DataError: It is truncated or no HDF5 file.
@@ -92,7 +92,7 @@ def attribute(path: Path, name: str) -> str:
 
 
 def text(file: h5py.File, name: str) -> str:
-    """A text that an opened file says of itself, '' when it does not."""
+    """Read a text attribute of an open file, '' if it is missing."""
     if name not in file.attrs or file.attrs.get_id(name).shape != ():
         return ""
     value = file.attrs[name]
@@ -100,11 +100,11 @@ def text(file: h5py.File, name: str) -> str:
 
 
 def arrays(file: h5py.Group, path: Path, *names: str) -> list[h5py.Dataset]:
-    """The arrays of these names, each of numbers or text and in the file itself.
+    """Find the arrays of these names; each must be of numbers or text and in the file itself.
 
     Raises:
-        DataError: One is missing, is not an array, or is elsewhere; or together they declare far more than the file
-            can hold.
+        DataError: One is missing, is not an array, or is in another file; or together they declare far more than the
+            file can hold.
     """
     with claimed(path, "a readable HDF5 file", DataError, "Fetch it again"):
         found = {name: member(file, path, name) for name in names}
@@ -116,7 +116,7 @@ def arrays(file: h5py.Group, path: Path, *names: str) -> list[h5py.Dataset]:
 
 
 def optional(file: h5py.Group, path: Path, *names: str) -> dict[str, npt.NDArray[np.generic]]:
-    """All of the arrays of these names that there are, whole.
+    """Read all existing arrays of these names, whole.
 
     Raises:
         DataError: As from `arrays`, or the file is damaged there.
@@ -125,10 +125,10 @@ def optional(file: h5py.Group, path: Path, *names: str) -> dict[str, npt.NDArray
 
 
 def member(group: h5py.Group, path: Path, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype | None:
-    """What has a name in a group, or None; it and all on the way to it are in the file itself.
+    """Find a member of a group by name, or None; it and all on the way to it must be in the file itself.
 
     Raises:
-        DataError: It is elsewhere.
+        DataError: It is in another file.
     """
     found = group
     for part in name.split("/"):
@@ -149,7 +149,7 @@ def member(group: h5py.Group, path: Path, name: str) -> h5py.Group | h5py.Datase
 
 
 def refuse_declared(path: Path, *found: h5py.Dataset) -> None:
-    """Refuse arrays that are of neither numbers nor text, or would take far more memory than their file.
+    """Refuse arrays that are neither numbers nor text, or would take far more memory than their file.
 
     Raises:
         MalformedError: They are.
@@ -166,7 +166,7 @@ def _elsewhere(path: Path, what: str) -> DataError:
 
 
 def _made_bytes(array: h5py.Dataset) -> int:
-    """Memory that an array takes when it is read, at least as float32."""
+    """Memory of an array when it is read, at least as float32."""
     if array.dtype.kind not in "biufcSO" or (array.dtype.kind == "O" and h5py.check_string_dtype(array.dtype) is None):
         raise MalformedError(f"{array.name} holds {array.dtype}, neither numbers nor text")
     items: int = array.size or 0
@@ -174,7 +174,7 @@ def _made_bytes(array: h5py.Dataset) -> int:
 
 
 def rows(array: h5py.Dataset, path: Path, start: int = 0, stop: int | None = None) -> npt.NDArray[np.generic]:
-    """Rows of an array.
+    """Read rows of an array.
 
     Raises:
         DataError: The file is damaged there.
@@ -191,7 +191,7 @@ def same_length(path: Path, *named: h5py.Dataset) -> None:
     """Refuse arrays that differ in their number of rows.
 
     Raises:
-        DataError: They do, or one has none.
+        DataError: They differ, or one has none.
     """
     if any(not array.shape for array in named) or len({len(array) for array in named}) > 1:
         lengths = ", ".join(f"{array.name.lstrip('/')} {array.shape}" for array in named)
@@ -199,7 +199,7 @@ def same_length(path: Path, *named: h5py.Dataset) -> None:
 
 
 def one_hot(array: h5py.Dataset, path: Path, classes: int) -> npt.NDArray[np.int64]:
-    """The class of each row of a one-hot array (N, classes), read in blocks.
+    """Read the class of each row of a one-hot array (N, classes), in blocks.
 
     Raises:
         DataError: Another number of columns, or a row that is not a single 1 among zeros.
@@ -223,10 +223,10 @@ def one_hot(array: h5py.Dataset, path: Path, classes: int) -> npt.NDArray[np.int
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[h5py.File]:
-    """Write a file so that a reader sees the old one or the whole new one, never a part.
+    """Write a file so that a reader sees the old one or the whole new one, never a part of it.
 
     Raises:
-        ConfigError: The place cannot be written.
+        ConfigError: The path cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -247,5 +247,5 @@ Arrange = Callable[[npt.NDArray[np.generic]], npt.NDArray[np.generic]]
 
 
 def block_of(array: h5py.Dataset, path: Path, arrange: Arrange) -> Callable[[int, int], npt.NDArray[np.generic]]:
-    """Reads rows of an array and arranges them as frames (n, 2, L)."""
+    """Build a function that reads rows of an array and arranges them as frames (n, 2, L)."""
     return lambda start, stop: arrange(rows(array, path, start, stop))

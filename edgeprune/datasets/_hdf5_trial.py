@@ -1,13 +1,13 @@
-"""Reads what makes the HDF5 library allocate, in a process with limits, before any of it is read where others work.
+"""Trial reading of an HDF5 file in a process with limits, before it is read in the main process.
 
     python _hdf5_trial.py FILE ALLOWED_BYTES
 
-The library believes a damaged file: a length of 4 GB that a string of three letters declares is allocated, and a heap
-whose objects have no size is walked for ever. So this program reads all text, and all arrays that are stored in chunks,
-once; whoever started it learns by its end whether the file can be read. It imports nothing of edgeprune.
+The library trusts a damaged file: it allocates the 4 GB that a string of three letters declares, and never finishes
+a heap whose objects have no size. This program reads all text, and all arrays that are stored in chunks, once. Its exit
+code says whether the file can be read. It imports nothing of edgeprune.
 
-Exit codes: 0, all could be read; 2, it cannot be opened; 3, something could not be read, for want of memory too.
-Standard error says what. A signal means that the library crashed or did not come to an end.
+Exit codes: 0, everything was read; 2, the file cannot be opened; 3, something could not be read, possibly for lack
+of memory. Standard error says what. A signal means that the library crashed or did not finish.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import h5py
 NOT_OPENED, DAMAGED = 2, 3
 BAND_BYTES = 4 << 20
 WHOLE_BYTES = 256 << 20
-"""Up to this size of a file its numbers in chunks are read too. A larger file may take more than a gigabyte."""
+"""Largest file whose chunked numbers are read too. A larger file may take more than a gigabyte."""
 BYTES_A_SECOND, SPARE_SECONDS = 10_000_000, 5
 
 
@@ -32,7 +32,7 @@ def read_text(item: h5py.HLObject) -> None:
 
 
 def read_array(array: h5py.Dataset, allowed: int, whole: bool) -> None:
-    """Read an array that is not elsewhere, row by row as its chunks lie."""
+    """Read an array in this file, row by row in the layout of its chunks."""
     text = h5py.check_string_dtype(array.dtype) is not None
     if array.external or array.is_virtual or (array.dtype.kind == "O" and not text):
         return  # refused by name, or as neither numbers nor text
@@ -49,7 +49,7 @@ def read_array(array: h5py.Dataset, allowed: int, whole: bool) -> None:
 
 
 def look_through(file: h5py.File, allowed: int, whole: bool) -> None:
-    """Read everything of a file that the library allocates for."""
+    """Read everything in a file that the library allocates memory for."""
     read_text(file)
 
     def visit(_name: str, item: h5py.HLObject) -> None:
@@ -62,7 +62,7 @@ def look_through(file: h5py.File, allowed: int, whole: bool) -> None:
 
 
 def limit(path: Path, allowed: int) -> None:
-    """Bound the memory that this process may still take, where that can be done, and its seconds of computing."""
+    """Limit the memory that this process may still take, where possible, and its CPU time."""
     if sys.platform == "win32":
         return
     import resource
@@ -78,7 +78,7 @@ def limit(path: Path, allowed: int) -> None:
 
 
 def main(path: Path, allowed: int) -> int:
-    """The exit code; what is wrong goes to standard error."""
+    """Run the trial; returns the exit code and writes problems to standard error."""
     limit(path, allowed)
     opened = False
     try:

@@ -1,4 +1,4 @@
-"""Frames that are read when asked for, whatever file they are in."""
+"""Frames that are read on demand, whatever file they are in."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -22,15 +22,15 @@ BLOCK_BYTES = 1 << 25
 
 @dataclass(frozen=True)
 class Source:
-    """A `FrameSource` of a format.
+    """A format's `FrameSource`.
 
     Attributes:
         table: Table of the frames.
-        files: That they are in; their bytes are the identity of the source.
-        block: Samples of the frames start to stop as they are in the file, (stop - start, 2, L), of any real type.
-        notes: What was done or assumed in reading.
+        files: Files that they are in; their bytes are the identity of the source.
+        block: Reads the stored samples of the frames start to stop, (stop - start, 2, L), of any real type.
+        notes: Actions and assumptions in reading.
         skipped: Files that were left out.
-        forward_only: Reading back takes as long as reading all before it.
+        forward_only: Whether reading backwards takes as long as reading everything before.
     """
 
     table: FrameTable
@@ -41,7 +41,7 @@ class Source:
     forward_only: bool = False
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Samples of the frames start to stop, (stop - start, 2, L).
+        """Read the samples of the frames start to stop, (stop - start, 2, L).
 
         Raises:
             DataError: The file is damaged there, or holds NaN or infinity.
@@ -58,31 +58,31 @@ class Source:
 
 
 class Streamed(ABC):
-    """A format that is read a few frames at a time, and whole if that is wanted."""
+    """Format that is read a few frames at a time, or whole on request."""
 
     @abstractmethod
     def open(self, path: Path, reading: Reading) -> AbstractContextManager[FrameSource]:
-        """The frames of a file for use within a `with` block."""
+        """Open the frames of a file for use within a `with` block."""
 
     def read(self, path: Path) -> Frames:
         """Read every frame.
 
         Raises:
-            DataError: Anything that is not what the format promises.
+            DataError: Anything that violates the format.
         """
         with self.open(path, Reading()) as source:
             return whole(source)
 
 
 def blocks(table: FrameTable) -> Iterator[tuple[int, int]]:
-    """Bounds of ranges of frames that are a few megabytes each, in order."""
+    """Yield bounds of ranges of frames of a few megabytes each, in order."""
     rows = max(1, BLOCK_BYTES // (4 * table.shape[0] * table.shape[1]))
     for start in range(0, len(table), rows):
         yield start, min(start + rows, len(table))
 
 
 def whole(source: FrameSource) -> Frames:
-    """All frames of a source, in memory.
+    """Read all frames of a source into memory.
 
     Raises:
         DataError: The file is damaged, or a class is silent.
@@ -98,5 +98,5 @@ def whole(source: FrameSource) -> Frames:
 
 
 def in_memory(frames: Frames, table: FrameTable, path: Path) -> Source:
-    """Frames that a format read whole."""
+    """Wrap frames that a format read whole."""
     return Source(table, (path,), lambda start, stop: frames.iq[start:stop])

@@ -1,4 +1,4 @@
-"""Samples that stay in their file until somebody asks for some of them."""
+"""Samples that stay in their file until they are requested."""
 
 import weakref
 from collections.abc import Callable
@@ -17,15 +17,15 @@ Rows = npt.NDArray[np.int64]
 
 
 class StoredSamples:
-    """The samples of frames in a file, float32 (N, channels, length), in place of an array of that shape.
+    """Samples of frames in a file, float32 (N, channels, length), in place of an array of that shape.
 
-    A slice reads the frames that it names; an array of places gives the samples of those frames, still in the file.
-    What takes an array reads them all.
+    A slice reads its frames; an array of indices selects frames whose samples stay in the file. Conversion to an array
+    reads all of them.
 
     Args:
         source: Source of all frames of the file.
-        rows: Which of them these are, in this order; None for all.
-        held: What keeps the file open; closed when nobody can read from it any more.
+        rows: Indices of the frames, in this order; None for all.
+        held: Stack that keeps the file open; closed when nothing can read from it any more.
         reopen: Opens the file again in another process, for some rows of it.
     """
 
@@ -48,11 +48,11 @@ class StoredSamples:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(frames, channels, length)."""
+        """Shape (frames, channels, length)."""
         return (len(self), *self._source.table.shape)
 
     def __getitem__(self, rows: slice | Rows) -> "npt.NDArray[np.float32] | StoredSamples":
-        """Read the frames of a slice, or choose some without reading them.
+        """Read the frames of a slice, or select some without reading them.
 
         Raises:
             DataError: The file is damaged there, or holds NaN or infinity.
@@ -64,20 +64,20 @@ class StoredSamples:
         return chosen
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What another process opens the same frames with."""
+        """Describe how another process opens the same frames."""
         if self._reopen is None:
             raise TypeError("frames that stay in a file which nobody can open again")
         return self._reopen, (self._rows,)
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[np.generic]:
-        """All of them in memory, for what cannot do with some at a time; always a copy."""
+        """Read all of them into memory, for code that cannot work in parts; always a copy."""
         return gathered(self._source, self._rows).astype(dtype or np.float32, copy=False)
 
 
 def gathered(source: FrameSource, rows: Rows) -> npt.NDArray[np.float32]:
-    """The frames of some places in a file, in the order of the places, (n, channels, length).
+    """Read frames of a file by their indices, in the order of the indices, (n, channels, length).
 
-    They are read in the order of the file, near ones at once with what lies between them.
+    They are read in the order of the file; nearby ones are read at once with everything between them.
 
     Raises:
         DataError: The file is damaged there, or holds NaN or infinity.

@@ -10,7 +10,7 @@ from edgeprune.errors import DataError
 
 
 def text_of(names: npt.NDArray[Any], path: Path) -> npt.NDArray[np.str_]:
-    """Class names as text, (n,).
+    """Convert class names to text, (n,).
 
     Raises:
         DataError: Another shape, or bytes that are not UTF-8.

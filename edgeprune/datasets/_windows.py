@@ -1,4 +1,4 @@
-"""Frames cut from recordings: where each is, and its samples, resampled if that was asked for."""
+"""Frames cut from recordings: their positions, and their samples, resampled on request."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ _MOST_RATIO = 64
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a recording that holds one modulation.
+    """Stretch of a recording that holds one modulation.
 
     Attributes:
         name: Name of the file, for messages.
-        recording: Its number; segments of one number were recorded together.
+        recording: Number of the recording; segments with one number were recorded together.
         label: Name of the modulation.
-        snr: In dB, or None.
-        start: Its first sample in the recording.
-        count: How many samples it has.
+        snr: SNR in dB, or None.
+        start: Index of its first sample in the recording.
+        count: Number of samples.
         sample_rate_hz: Sample rate of the recording, or None if unknown.
-        read: Samples from the first to the second place in the recording, complex64.
+        read: Reads the samples from one index to another in the recording, complex64.
     """
 
     name: str
@@ -52,10 +52,10 @@ def cut(
     notes: Sequence[str],
     skipped: Sequence[str],
 ) -> Source:
-    """The frames of segments, in their order.
+    """Cut frames from segments, in order.
 
     Raises:
-        DataError: No segment is as long as a frame, or sample rates differ or are not known where they must be.
+        DataError: No segment is as long as a frame, or sample rates differ or are unknown where they are required.
     """
     hop = reading.hop or reading.length
     ratios = [_ratio(segment, reading) for segment in segments]
@@ -92,7 +92,7 @@ def cut(
 
 @dataclass(frozen=True)
 class _Windows:
-    """Reads frames: those of segment i are the numbers bounds[i] to bounds[i + 1]."""
+    """Reader of frames: those of segment i have the numbers bounds[i] to bounds[i + 1]."""
 
     segments: tuple[Segment, ...]
     ratios: tuple[Fraction, ...]
@@ -101,7 +101,7 @@ class _Windows:
     hop: int
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.float32]:
-        """Frames start to stop, (stop - start, 2, length)."""
+        """Read frames start to stop, (stop - start, 2, length)."""
         pieces = []
         first = int(np.searchsorted(self.bounds, start, side="right")) - 1
         for number in range(first, len(self.segments)):
@@ -115,7 +115,7 @@ class _Windows:
         return np.concatenate(pieces)
 
     def _stretch(self, number: int, first: int, last: int) -> Complex:
-        """The samples of windows first to last of a segment."""
+        """Read the samples of windows first to last of a segment."""
         begin, end = first * self.hop, (last - 1) * self.hop + self.length
         segment, ratio = self.segments[number], self.ratios[number]
         if ratio != 1:
@@ -137,7 +137,7 @@ def _pairs(segments: Sequence[Segment], ratios: Sequence[Fraction]) -> list[tupl
 
 
 def _ratio(segment: Segment, reading: Reading) -> Fraction:
-    """Sample rate asked for over that of the recording."""
+    """Ratio of the requested sample rate to that of the recording."""
     if reading.sample_rate_hz is None:
         return Fraction(1)
     if segment.sample_rate_hz is None:
@@ -152,10 +152,10 @@ def _ratio(segment: Segment, reading: Reading) -> Fraction:
 
 
 def _rate_notes(segments: Sequence[Segment], reading: Reading) -> list[str]:
-    """What is to be said of sample rates.
+    """Notes on sample rates.
 
     Raises:
-        DataError: They differ, and none was asked for; or some recordings do not say theirs and others do.
+        DataError: They differ and none was requested, or only some recordings have one.
     """
     rates = sorted({segment.sample_rate_hz for segment in segments if segment.sample_rate_hz is not None})
     told = ", ".join(f"{rate:g}" for rate in rates)

@@ -1,8 +1,8 @@
-"""NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and if there are any `snrs`, `classes`,
+"""NumPy archives: `.npz` with the arrays `iq` (N, 2, L) and `labels` (N,), and optionally `snrs`, `classes`,
 `split`, `groups`.
 
-`labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame,
-`groups` a whole number that frames of one transmission or recording share.
+`labels` are class names, or indices into `classes`. `split` holds 0, 1 or 2 (train, validation, test) for each frame.
+`groups` holds a whole number shared by the frames of one transmission or recording.
 """
 
 from pathlib import Path
@@ -29,7 +29,7 @@ class Arrays:
         """Read every frame.
 
         Raises:
-            DataError: Not such an archive, an array missing, or labels without names.
+            DataError: Not such an archive, a missing array, or labels without names.
         """
         found = _load(path)
         missing = [name for name in ("iq", "labels") if name not in found]

@@ -1,6 +1,6 @@
-"""A folder of complex files: one folder a class, in it files of interleaved samples or complex arrays.
+"""Folder of complex files: one folder for each class, with files of interleaved samples or complex arrays.
 
-The SNR is told by the name of the file or of a folder between, as in `QPSK/10dB/a.cf32` or `QPSK/snr_-4_b.npy`.
+The name of the file or of a folder above it contains the SNR, as in `QPSK/10dB/a.cf32` or `QPSK/snr_-4_b.npy`.
 """
 
 import re
@@ -32,7 +32,7 @@ _CHECKED_AT_ONCE = 1 << 22
 
 
 class ComplexFiles(Streamed):
-    """Reads `FOLDER/CLASS/...`; a file is a recording, from which frames are cut."""
+    """Reads `FOLDER/CLASS/...`; each file is a recording from which frames are cut."""
 
     suffixes = ("/",)
 
@@ -42,10 +42,10 @@ class ComplexFiles(Streamed):
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:
-        """Frames of all files in the order of their names.
+        """Open the frames of all files in the order of their names.
 
         Raises:
-            DataError: A file that is empty, ends within a sample, or holds NaN.
+            DataError: A file is empty, ends within a sample, or contains NaN.
         """
         segments: list[Segment] = []
         files: list[Path] = []
@@ -72,7 +72,7 @@ class ComplexFiles(Streamed):
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Complex files below the folders of a folder, sorted."""
+    """Yield complex files below the folders of a folder, sorted."""
     for file in sorted(folder.glob("*/**/*")):
         if file.suffix.lower() in (*_KINDS, ".npy") and file.is_file():
             yield file
@@ -114,7 +114,7 @@ def _array(path: Path) -> _Samples:
 
 
 def _check_all(samples: _Samples, path: Path) -> None:
-    """Find NaN and infinity beforehand, since the file is to be left out then."""
+    """Search for NaN and infinity in advance, since such a file is to be left out."""
     for first in range(0, samples.count, _CHECKED_AT_ONCE):
         finite = np.isfinite(samples.read(first, min(first + _CHECKED_AT_ONCE, samples.count)))
         if not finite.all():

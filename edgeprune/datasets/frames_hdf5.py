@@ -1,8 +1,8 @@
-"""edgeprune's own HDF5: what other formats are converted to, read from disk in any order at its full rate.
+"""HDF5 format of edgeprune: the result of `data convert`, read from disk in any order at full speed.
 
-`iq` float32 (N, 2, L) unchunked and uncompressed, `labels` (N,) counting in `classes`, and if there are any `snrs` in
-dB, `split` (0, 1, 2), `recordings`, `starts` and `groups`, (N,) each. The attribute `provenance` is JSON: where they
-are from.
+`iq` float32 (N, 2, L) unchunked and uncompressed, `labels` (N,) as indices into `classes`, and optionally `snrs` in
+dB, `split` (0, 1, 2), `recordings`, `starts` and `groups`, (N,) each. The attribute `provenance` is JSON: the origin of
+the frames.
 """
 
 import json
@@ -28,20 +28,20 @@ _OPTIONAL = {"snrs": np.int16, "split": np.int8, "recordings": np.int64, "starts
 
 
 class FramesHdf5(Streamed):
-    """Reads what `write` leaves."""
+    """Reads the files that `writing` writes."""
 
     suffixes = _hdf5.SUFFIXES
 
     def recognises(self, path: Path) -> bool:
-        """Whether the file calls itself so, or has arrays of these names."""
+        """Whether the file declares this format, or has arrays of these names."""
         return _hdf5.attribute(path, "format").startswith("edgeprune-frames/") or "iq" in _hdf5.keys(path)
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The frames in the order of the file.
+        """Open the frames in the order of the file.
 
         Raises:
-            DataError: Truncated, an array missing, another version, labels beyond the classes.
+            DataError: Truncated, a missing array, another version, or labels beyond the classes.
         """
         with _hdf5.opened(path) as file:
             version = _hdf5.text(file, "format") or FORMAT
@@ -78,10 +78,10 @@ def _names(classes: h5py.Dataset, path: Path) -> list[str]:
 
 
 def provenance(path: Path) -> dict[str, Any]:
-    """Where the frames of a file are from; empty when it does not say.
+    """Origin of the frames of a file; empty if it does not say.
 
     Raises:
-        DataError: It is truncated or no HDF5 file.
+        DataError: It is truncated or not HDF5.
     """
     try:
         found = parse_json((_hdf5.attribute(path, "provenance") or "{}").encode())
@@ -95,12 +95,12 @@ Append = Callable[[npt.NDArray[np.float32]], None]
 
 @contextmanager
 def writing(path: Path, table: FrameTable, provenance: dict[str, Any]) -> Iterator[Append]:
-    """Write a file; call the result with the samples of frame after frame, (n, 2, L) each time.
+    """Write a file; call the result repeatedly with samples of the next frames, (n, 2, L).
 
     The same table, samples and provenance give the same bytes.
 
     Raises:
-        ConfigError: The place cannot be written.
+        ConfigError: The path cannot be written.
     """
     with _hdf5.replacing(path) as file:
         file.attrs["format"] = FORMAT

@@ -1,9 +1,9 @@
-"""HisarMod2019.1: CSV files of complex numbers with labels and SNRs beside them, and its mirrors in HDF5.
+"""HisarMod2019.1: CSV files of complex numbers with separate labels and SNRs, and its mirrors in HDF5.
 
 The folder holds Train/train_data.csv, train_labels.csv, train_snr.csv and the same under Test. A row of the data is a
-frame of 1024 numbers "a+bi". A label is 10 times the place in its family plus the digit of the family.
+frame of 1024 numbers "a+bi". A label is 10 times the index in its family plus the digit of the family.
 
-Test frames are the test split; of the train frames of each class and SNR every tenth is for validation.
+Test frames are the test split; every tenth train frame of each class and SNR is for validation.
 """
 
 from collections.abc import Iterator
@@ -48,10 +48,10 @@ class HisarMod(Streamed):
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The frames in the order of the files, those for training first.
+        """Open the frames in the order of the files, those for training first.
 
         Raises:
-            DataError: A file missing or truncated, a broken number, a label code that is not known.
+            DataError: A missing or truncated file, a broken number, or an unknown label code.
         """
         if path.suffix.lower() in _hdf5.SUFFIXES:
             with _hdf5.opened(path) as file:
@@ -62,7 +62,7 @@ class HisarMod(Streamed):
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """The data files of a folder, train before test."""
+    """List the data files of a folder, train before test."""
     found = [file for file in folder.rglob("*_data.csv") if file.name.lower() in ("train_data.csv", "test_data.csv")]
     return sorted(found, key=lambda file: (not file.name.lower().startswith("train"), str(file)))
 
@@ -117,7 +117,7 @@ def _from_hdf5(file: h5py.File, path: Path) -> Source:
 
 
 def _classes_of(codes: npt.NDArray[np.generic], path: Path, place: str, first: int) -> npt.NDArray[np.int64]:
-    """Index into CLASSES of each label code; `place` names one in messages, counted from `first`."""
+    """Convert label codes to indices into CLASSES; `place` names one in messages, counted from `first`."""
     values = codes.astype(np.int64)
     unknown = ~np.isin(values, list(CODES))
     if unknown.any():
@@ -139,7 +139,7 @@ def _table(
     length: int,
     source: str,
 ) -> FrameTable:
-    """The table of frames; a file of train frames alone, or of test frames alone, has no split of its own."""
+    """Build the table of frames; a file of train frames alone, or of test frames alone, has no split of its own."""
     own = None
     if len(np.unique(split)) > 1:
         own = split.copy()

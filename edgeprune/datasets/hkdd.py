@@ -1,7 +1,7 @@
 """HKDD_AMC12, the public sibling of Sig2019-12: a MATLAB file with XTrainIQ or XTestIQ (2, 512, 1, N), without labels.
 
-Labels and SNRs follow from the order of the frames: SNRs -20 to 20 dB in steps of 2, in each all classes, of each class
-equally many frames (github.com/yexijoe/HKDD). MATLAB keeps a file of version 7.3 as HDF5, with the axes reversed.
+Labels and SNRs follow from the order of the frames: SNRs -20 to 20 dB in steps of 2, at each all classes with equally
+many frames (github.com/yexijoe/HKDD). MATLAB stores a file of version 7.3 as HDF5, with the axes reversed.
 """
 
 import struct
@@ -41,15 +41,15 @@ class Hkdd(Streamed):
     suffixes = (".mat",)
 
     def recognises(self, path: Path) -> bool:
-        """Whether the suffix says so."""
+        """Whether the file has the suffix."""
         return path.suffix.lower() == ".mat"
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The frames in the order of the file; a file of version 7.3 is read a few frames at a time.
+        """Open the frames in the order of the file; a file of version 7.3 is read a few frames at a time.
 
         Raises:
-            DataError: Truncated, no such array, or a number of frames that is not the same for every class and SNR.
+            DataError: Truncated, no such array, or a number of frames that differs between classes and SNRs.
         """
         if _is_hdf5(path):
             with _hdf5.opened(path) as file:
@@ -85,7 +85,7 @@ def _name_in(found: set[str], path: Path) -> str:
 
 
 def _loaded(path: Path) -> npt.NDArray[np.generic]:
-    """Frames (N, 2, L) of a file before version 7.3."""
+    """Read the frames (N, 2, L) of a file before version 7.3."""
     from scipy.io import loadmat, whosmat  # slow to load, and rarely needed
 
     try:
@@ -109,10 +109,10 @@ def _loaded(path: Path) -> npt.NDArray[np.generic]:
 
 
 def _inflated_bytes(path: Path) -> int:
-    """Size of a file before version 7.3 when its compressed elements are inflated; of one before version 5 its own.
+    """Size of a file before version 7.3 with its compressed elements inflated; before version 5, its own size.
 
     Raises:
-        MalformedError: An element is cut off, or far larger than the file.
+        MalformedError: An element is truncated, or far larger than the file.
     """
     size = made = path.stat().st_size
     with path.open("rb") as file:

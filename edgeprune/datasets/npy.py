@@ -1,8 +1,8 @@
 """NumPy arrays: `NAME.npy` with frames (N, 2, L), or complex (N, L), and its labels in a file beside it.
 
-Labels are `NAME_labels.npy` or `labels.npy`: class names, or integers that count in `NAME_classes.txt` or
-`classes.txt`, one name a line. SNRs, a split of its own and groups of frames, if any, are in `NAME_snrs.npy`,
-`NAME_split.npy` and `NAME_groups.npy`, or without the name.
+Labels are in `NAME_labels.npy` or `labels.npy`: class names, or indices into the lines of `NAME_classes.txt` or
+`classes.txt`. SNRs, a split and groups of frames are optional, in `NAME_snrs.npy`, `NAME_split.npy` and
+`NAME_groups.npy`, or without the name.
 """
 
 from collections.abc import Iterator
@@ -23,20 +23,20 @@ from edgeprune.records.frames import Reading
 
 
 class Npy(Streamed):
-    """Reads frames from a mapped file, a few at a time; arrays of Python objects, which are pickles, are refused."""
+    """Reads frames from a mapped file, a few at a time; refuses arrays of Python objects, which are pickles."""
 
     suffixes = (".npy",)
 
     def recognises(self, path: Path) -> bool:
-        """Whether the suffix says so."""
+        """Whether the file has the suffix."""
         return path.suffix.lower() == ".npy"
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The frames in the order of the file.
+        """Open the frames in the order of the file.
 
         Raises:
-            DataError: Not such a file, no labels beside it, or labels without names.
+            DataError: Not such a file, missing labels, or labels without names.
         """
         samples = _loaded(path)
         is_complex = samples.ndim == 2 and np.iscomplexobj(samples)
@@ -72,7 +72,7 @@ class Npy(Streamed):
 
 
 def _beside(path: Path, what: str, suffix: str) -> Path | None:
-    """The file that says what the frames' labels, SNRs, split or classes are."""
+    """Find the file with the frames' labels, SNRs, split or classes."""
     for candidate in (path.with_name(f"{path.stem}_{what}{suffix}"), path.with_name(f"{what}{suffix}")):
         try:
             if candidate.is_file():

@@ -1,7 +1,7 @@
 """RadioML 2016 pickles, and those of RML22: a dict of (modulation, SNR in dB) to float32 (n, 2, 128).
 
-A pickle is a program; this reader admits the names that a numpy array needs in any pickle protocol and nothing else, so
-a file from the internet cannot run anything. Frames of RML2016.04C overlap by half; that is found from the samples.
+A pickle is a program. This reader permits only the names that a numpy array needs in any pickle protocol, so a file
+from the internet cannot run anything. Frames of RML2016.04C overlap by half, which is detected from the samples.
 """
 
 import math
@@ -28,7 +28,7 @@ _NUMBERS = re.compile(r"[<>=|]?[biufc]\d{1,2}")
 
 
 class _Kind:
-    """Stands in for `numpy.dtype`: a type code and a byte order."""
+    """Stand-in for `numpy.dtype`: a type code and a byte order."""
 
     def __init__(self, code: str | bytes, *_: Any) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
@@ -39,12 +39,12 @@ class _Kind:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type, of numbers only."""
+        """Type, restricted to numbers."""
         return np.dtype(self.code).newbyteorder(self.order)
 
 
 class _Array:
-    """Stands in for `numpy.ndarray`, whose own state could name strides and sizes that its bytes do not bear out."""
+    """Stand-in for `numpy.ndarray`, whose own state could declare strides and sizes beyond its bytes."""
 
     def __init__(self, *_: Any) -> None:
         self.shape: tuple[int, ...] = ()
@@ -57,21 +57,21 @@ class _Array:
 
     @classmethod
     def of(cls, content: bytes, kind: _Kind, shape: tuple[int, ...], order: str) -> "_Array":
-        """What protocol 5 makes an array from."""
+        """Build an array as protocol 5 does."""
         array = cls()
         array.__setstate__((1, shape, kind, order == "F", content))
         return array
 
     @property
     def is_frames(self) -> bool:
-        """Whether these are numbers of three axes."""
+        """Whether it holds numbers along three axes."""
         return len(self.shape) == 3 and self.is_number
 
     def numbers(self) -> npt.NDArray[Any]:
-        """The array, a view of its bytes.
+        """View the bytes as an array.
 
         Raises:
-            ValueError: There are more or fewer bytes than its shape says.
+            ValueError: The number of bytes contradicts the shape.
         """
         if any(length < 0 for length in self.shape):
             raise ValueError(f"an array cannot have the shape {self.shape!r:.60}")
@@ -87,7 +87,7 @@ class _Array:
 
     @property
     def is_number(self) -> bool:
-        """Whether its type is one of numbers."""
+        """Whether its type is a number."""
         return _NUMBERS.fullmatch(self.kind.code) is not None
 
 
@@ -96,14 +96,14 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:  # noqa: ARG001 (n
 
 
 def _bytes_of(text: str, encoding: str) -> bytes:
-    """The bytes of an array, which Python 3 writes as text in protocols 0 to 2; stands in for `codecs.encode`."""
+    """Bytes of an array, which Python 3 writes as text in protocols 0 to 2; stands in for `codecs.encode`."""
     if encoding != "latin1":
         raise ValueError(f"bytes encoded as {encoding}")
     return text.encode("latin1")
 
 
 def _scalar(kind: _Kind, content: str | bytes) -> Any:
-    """A number or text that numpy wrote, as Python's own; stands in for `numpy.core.multiarray.scalar`."""
+    """Convert a numpy number or text to Python's own; stands in for `numpy.core.multiarray.scalar`."""
     stored = content.encode("latin1") if isinstance(content, str) else content
     if kind.code.startswith("U"):
         return stored.decode("utf-32-be" if kind.order == ">" else "utf-32-le").rstrip("\0")
@@ -126,7 +126,7 @@ _ADMITTED = {
 
 
 class _ForbiddenGlobalError(Exception):
-    """The pickle asks for something that is not a numpy array."""
+    """The pickle requests something other than a numpy array."""
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -137,7 +137,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 class RadioML2016:
-    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat`, `RML22.01A` and their like, of Python 2 or 3."""
+    """Reads `RML2016.10a_dict.pkl`, `RML2016.10b.dat`, `RML22.01A` and similar files, from Python 2 or 3."""
 
     suffixes = (".pkl", ".pickle", ".dat", ".01a", ".01b")
 
@@ -189,10 +189,10 @@ class RadioML2016:
 
 
 def _snr(value: float) -> int:
-    """In whole dB.
+    """Convert an SNR to whole dB.
 
     Raises:
-        ValueError: No number of dB, or NaN.
+        ValueError: Not a number of dB, or NaN.
         OverflowError: Infinite.
     """
     decibels = round(value)
@@ -202,7 +202,7 @@ def _snr(value: float) -> int:
 
 
 def _starts(cells: list[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64] | None:
-    """Where each frame begins, when frames of a cell overlap by half as in RML2016.04C; None when none does."""
+    """Start of each frame, if frames of a cell overlap by half as in RML2016.04C; otherwise None."""
     starts, found = [], False
     for cell in cells:
         frames, length = cell.astype(np.float32), cell.shape[2]

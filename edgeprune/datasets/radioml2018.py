@@ -23,7 +23,7 @@ CLASSES = (
 
 
 class RadioML2018(Streamed):
-    """Reads `GOLD_XYZ_OSC.0001_1024.hdf5` and files made like it, a few frames at a time."""
+    """Reads `GOLD_XYZ_OSC.0001_1024.hdf5` and files of the same layout, a few frames at a time."""
 
     suffixes = _hdf5.SUFFIXES
 
@@ -33,10 +33,10 @@ class RadioML2018(Streamed):
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The frames in the order of the file, which is sorted by class and SNR.
+        """Open the frames in the order of the file, which is sorted by class and SNR.
 
         Raises:
-            DataError: Truncated, an array missing, a row of Y that is not one-hot.
+            DataError: Truncated, a missing array, or a row of Y that is not one-hot.
         """
         with _hdf5.opened(path) as file:
             samples, classes, snrs = _hdf5.arrays(file, path, "X", "Y", "Z")

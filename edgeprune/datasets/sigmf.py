@@ -1,7 +1,7 @@
 """SigMF recordings, whose annotations name the modulation: one `.sigmf-meta` with its data, an archive, or a folder.
 
-Frames are cut from annotations with a `core:label`; what SNR they have is told by a key that ends in `snr` or `snr_db`.
-All data types of the specification are read: fixed-point samples are scaled to -1..1, real ones have Q = 0. Indices of
+Frames are cut from annotations with a `core:label`; a key that ends in `snr` or `snr_db` holds their SNR. All data
+types of the specification are supported: fixed-point samples are scaled to -1..1, real ones have Q = 0. Indices of
 samples count from `core:offset`, the number of the first sample in the file (specification 1.0, section on the global
 object). The zero of unsigned bytes is 127.5, the middle of 0 to 255, as in `complex_files`.
 """
@@ -34,7 +34,7 @@ _HALF_STEP = 0.5 / 2**7  # the package subtracts 128 from unsigned bytes
 
 
 class SigMF(Streamed):
-    """Reads recordings by the package `sigmf`, which checks the metadata and the hash of the samples."""
+    """Reads recordings with the package `sigmf`, which checks the metadata and the hash of the samples."""
 
     suffixes = (_META, ".sigmf-data", ".sigmf", "/")
 
@@ -44,11 +44,11 @@ class SigMF(Streamed):
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:
-        """Frames of all annotations, recording by recording in the order of their names.
+        """Open the frames of all annotations, recording by recording in the order of their names.
 
         Raises:
             ConfigError: The package `sigmf` is not installed.
-            DataError: A recording that is damaged or short, whose hash is wrong, or without labels.
+            DataError: A recording is damaged, too short, has a wrong hash, or has no labels.
         """
         found = sorted(path.rglob(f"*{_META}")) if path.is_dir() else [path]
         segments: list[Segment] = []
@@ -72,7 +72,7 @@ class SigMF(Streamed):
 
 
 class _Recording:
-    """One recording and its annotations."""
+    """Recording with its annotations."""
 
     def __init__(self, path: Path, number: int) -> None:
         self._path, self._number = path, number
@@ -96,7 +96,7 @@ class _Recording:
         self.notes = [] if self._complex else [f"{path.name} holds real samples; Q is 0"]
 
     def segments(self) -> list[Segment]:
-        """One of each labelled annotation and channel."""
+        """Segments, one for each labelled annotation and channel."""
         rate, offset = self._rate(), self._offset()
         annotations = self._signal.get_annotations()
         found: list[Segment] = []
@@ -139,7 +139,7 @@ class _Recording:
         return found
 
     def _offset(self) -> int:
-        """The index that metadata give the first sample of the file."""
+        """Index that the metadata give the first sample of the file."""
         offset = self._signal.get_global_field("core:offset", 0)
         if isinstance(offset, bool) or not isinstance(offset, int) or not 0 <= offset < _MOST_INDEX:
             raise DataError(f"{self._meta}: core:offset is {offset!r:.40}; allowed is a number of samples from 0")
@@ -162,7 +162,7 @@ class _Recording:
         return of_channel + np.complex64(self._shift) if self._shift else of_channel
 
     def _check_metadata(self, content: bytes) -> None:
-        """Refuse metadata that are no JSON object, or name a data file elsewhere."""
+        """Refuse metadata that are not a JSON object, or name a data file elsewhere."""
         with claimed(self._meta, "a SigMF metadata file", DataError):
             meta = parse_json(content)
         if not isinstance(meta, dict) or not isinstance(meta.get("global"), dict):
@@ -190,10 +190,10 @@ def _content(path: Path) -> bytes:
 
 
 def _metadata_in(archive: Path) -> bytes:
-    """The metadata in an archive, which the package looks for by the end of their name.
+    """Read the metadata in an archive, which the package finds by the end of their name.
 
     Raises:
-        DataError: The archive is compressed, damaged, holds more than plain files, or no metadata.
+        DataError: The archive is compressed or damaged, contains anything but plain files, or has no metadata.
     """
     with claimed(archive, "a valid SigMF recording", DataError):
         tars.check(archive)
@@ -207,7 +207,7 @@ def _metadata_in(archive: Path) -> bytes:
 
 
 def _opened(path: Path) -> Any:
-    """The package's object for a recording, with its metadata and hash checked."""
+    """Open a recording with the package, its metadata and hash checked."""
     try:
         import sigmf
     except ImportError as error:

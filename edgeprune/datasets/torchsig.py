@@ -1,6 +1,6 @@
-"""TorchSig data sets of one signal a sample: a folder with `data.h5`, an object a record or all samples in one array.
+"""TorchSig data sets with one signal in each sample: a folder with `data.h5`, one object a record or a single array.
 
-What a sample is is told by `class_name` and `snr_db` of its one component; TorchSig itself is not needed.
+A sample is labelled by `class_name` and `snr_db` of its only component; TorchSig itself is not needed.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _RECORDS = {"data", "metadata", "index", "component_signals"}
 
 
 class TorchSig(Streamed):
-    """Reads what `DatasetCreator` leaves with its writers `HDF5Writer` and `HomogeneousHDF5Writer`."""
+    """Reads files that `DatasetCreator` writes with `HDF5Writer` and `HomogeneousHDF5Writer`."""
 
     suffixes = ("/", *_hdf5.SUFFIXES)
 
@@ -41,10 +41,10 @@ class TorchSig(Streamed):
 
     @contextmanager
     def open(self, path: Path, reading: Reading) -> Iterator[FrameSource]:  # noqa: ARG002 (frames are cut already)
-        """The samples in the order of the file.
+        """Open the samples in the order of the file.
 
         Raises:
-            DataError: Truncated, samples that differ in length or are not complex, or of several signals.
+            DataError: Truncated, samples that differ in length, are not complex, or contain several signals.
         """
         file_path = path / _FILE if path.is_dir() else path
         with _hdf5.opened(file_path) as file:
@@ -71,7 +71,7 @@ class TorchSig(Streamed):
 
 
 class _Array:
-    """All samples in one array, what they are as JSON."""
+    """All samples in one array, with their descriptions as JSON."""
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self._path = path
@@ -88,7 +88,7 @@ class _Array:
             raise DataError(f"{path}: component_offsets holds {len(self._bounds)} values for {self.count} samples")
 
     def about(self, index: int) -> dict[str, Any]:
-        """What is told of the one signal in a sample."""
+        """Description of the only signal in a sample."""
         first, last = self._bounds[index : index + 2]
         _refuse_several(last - first, index, self._path)
         try:
@@ -98,7 +98,7 @@ class _Array:
             raise DataError(f"{self._path}: component_metadata[{first}] is not TorchSig's JSON") from error
 
     def _text(self, index: int) -> bytes:
-        """One of the texts, which are read a few at a time, since many may share one long text of the file."""
+        """Read one of the texts, a few at a time, since many may share one long text of the file."""
         if not self._texts_at <= index < self._texts_at + len(self._texts):
             self._texts_at = index
             self._texts = tuple(_hdf5.rows(self._components, self._path, index, index + self._at_once))
@@ -106,13 +106,13 @@ class _Array:
         return text if isinstance(text, bytes) else str(text).encode()
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.generic]:
-        """Samples start to stop as (n, 2, L)."""
+        """Read samples start to stop as (n, 2, L)."""
         rows = _hdf5.rows(self._data, self._path, start, stop)
         return np.stack([rows.real, rows.imag], axis=1)
 
 
 class _Records:
-    """Each sample an object of its own, and so is each thing that is told of it."""
+    """Samples as separate objects, as is each item of their descriptions."""
 
     def __init__(self, file: h5py.File, path: Path) -> None:
         self._file, self._path = file, path
@@ -122,7 +122,7 @@ class _Records:
         self.length = len(self._sample(0))
 
     def about(self, index: int) -> dict[str, Any]:
-        """What is told of the one signal in a sample."""
+        """Description of the only signal in a sample."""
         key = self._key(index)
         components = self._group("component_signals")
         parts: Any = _hdf5.arrays(components, self._path, key)[0] if key in components else ()
@@ -138,7 +138,7 @@ class _Records:
         return found
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.generic]:
-        """Samples start to stop as (n, 2, L)."""
+        """Read samples start to stop as (n, 2, L)."""
         samples = [self._sample(index) for index in range(start, stop)]
         for place, sample in enumerate(samples):
             if sample.shape != (self.length,):

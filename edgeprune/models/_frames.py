@@ -1,4 +1,4 @@
-"""What every network here asks of its frames."""
+"""Requirements of all networks here on their frames."""
 
 from edgeprune.errors import ModelError
 

@@ -1,10 +1,10 @@
-"""First weights, where PyTorch's own are not what a network trains well from."""
+"""Initial weights, where PyTorch's own do not train well."""
 
 from torch import nn
 
 
 def he_fan_out(network: nn.Module) -> None:
-    """He initialisation (He et al. 2015, fan out) of all convolutions, their biases at zero."""
+    """Initialise all convolutions after He et al. 2015 (fan out), their biases at zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -13,7 +13,7 @@ def he_fan_out(network: nn.Module) -> None:
 
 
 def he_and_lecun(network: nn.Module) -> None:
-    """He initialisation of all convolutions, which ReLU follows; LeCun's of the linear layers; biases at zero."""
+    """Initialise all convolutions, which ReLU follows, after He and the linear layers after LeCun; biases at zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             linear = isinstance(module, nn.Linear)
@@ -23,9 +23,9 @@ def he_and_lecun(network: nn.Module) -> None:
 
 
 def lecun_and_orthogonal(layers: nn.RNNBase) -> None:
-    """Normal weights from the input (LeCun et al. 1998), orthogonal ones from the state, biases 0 but at forget gates.
+    """Draw normal input weights (LeCun et al. 1998) and orthogonal state weights; biases are 0 except at forget gates.
 
-    A frame has two channels, so weights scaled by the number of gates as well (Glorot's) would hardly move the state.
+    A frame has two channels, so dividing weights by the number of gates as well (Glorot's) would hardly move the state.
     The forget gate of an LSTM starts open at 1 (Jozefowicz et al. 2015): the gradient reaches the first samples.
     """
     for name, weight in layers.named_parameters():

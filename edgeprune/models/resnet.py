@@ -4,7 +4,7 @@
 and 64 channels, and a shortcut between stages that averages the whole map and pads the channels with zeros. The authors
 cut the gradient of that shortcut; here it flows, because a network whose transition block was dropped could otherwise
 not train anything before it. The output is the same. `resnet56-1d` and `resnet110-1d` use Conv1d over time and a
-strided 1x1 projection, which is what a board runs fastest.
+strided 1x1 projection, which boards run fastest.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class PooledShortcut(nn.Module):
         self.size = (in_channels, out_channels)
 
     def resized(self, size: tuple[int, int]) -> "PooledShortcut":
-        """The same from and to other numbers of channels."""
+        """Build the same shortcut for other numbers of channels."""
         return PooledShortcut(*size)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""The frozen records that cross a stage, and the names they share: plain values only."""
+"""Frozen records that cross a stage, and the names they share: plain values only."""

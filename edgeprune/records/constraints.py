@@ -1,4 +1,4 @@
-"""The frozen records of how something asked for was reached: a bound on latency or accuracy, a width, a precision."""
+"""Records of how a constraint was met: a bound on latency or accuracy, a width, a precision."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from edgeprune.records.pruning import LayerChain
 
 @dataclass(frozen=True)
 class Timing:
-    """A network that keeps some units, timed in turns with the unpruned one; `samples_path` holds every single time.
+    """Network that keeps some units, timed in turns with the unpruned one; `samples_path` holds every single time.
 
-    `ratio` is its latency over the unpruned network's: both are loaded anew several times, and the ratio in the middle
-    counts; its interval reaches over all of them. `predicted_ms` was said before it was measured, if anything.
+    `ratio` is its latency over the unpruned network's. Both are loaded anew several times: the ratio is the median, and
+    its interval covers all of them. `predicted_ms` is the prediction before the measurement, if any.
     """
 
     kept: tuple[int, ...]
@@ -25,16 +25,16 @@ class Timing:
 
 @dataclass(frozen=True)
 class LatencyPlan:
-    """How the units that stay were chosen under a latency budget.
+    """Selection of the kept units under a latency budget.
 
     Attributes:
-        target: What the budget is for; precision and batch likewise.
-        baseline_ms: Median latency of the unpruned network, in the quieter of all timings.
-        fixed_ms: What always stays costs.
-        costs_ms: What each droppable unit costs where it computes what it does in the unpruned network.
-        probes: Networks the costs were fitted to.
-        candidates: Networks that were chosen and then measured, in their order; they count for the costs too.
-        kept: The units of the network that was taken, by index.
+        target: Target of the budget; likewise its precision and batch.
+        baseline_ms: Median latency of the unpruned network, from the quieter of all timings.
+        fixed_ms: Latency of the units that are always kept.
+        costs_ms: Latency of each droppable unit that computes what it does in the unpruned network.
+        probes: Networks to which the costs were fitted.
+        candidates: Networks that were selected and then measured, in order; the costs are fitted to them too.
+        kept: Indices of the kept units in the final network.
         predicted_ms: Predicted latency of that network, before it was measured.
     """
 
@@ -53,7 +53,7 @@ class LatencyPlan:
 
 @dataclass(frozen=True)
 class Trial:
-    """A network of so many units after fine-tuning, and its loss of top-1 on the validation split."""
+    """Network with some number of units after fine-tuning, and its loss of top-1 on the validation split."""
 
     units: int
     validation_top1: float
@@ -62,9 +62,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Trials:
-    """The numbers of units that were tried, in their order, and the one that was taken.
+    """Numbers of units that were tried, in order, and the one that was chosen.
 
-    `baseline_top1` is the unpruned network's on the validation split.
+    `baseline_top1` is that of the unpruned network on the validation split.
     """
 
     baseline_top1: float
@@ -74,7 +74,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class AccuracyBound:
-    """The bound on the loss of top-1 on the validation split, and the numbers of units that were tried to hold it."""
+    """Bound on the loss of top-1 on the validation split, and the numbers of units that were tried to meet it."""
 
     max_drop: float
     baseline_top1: float
@@ -84,11 +84,11 @@ class AccuracyBound:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Channels removed after layers, and the network that is left.
+    """Channels removed after layers, and the resulting network.
 
     Attributes:
-        method: What chose them.
-        channels: How many outputs of convolutions and linear layers went.
+        method: Method that chose the channels.
+        channels: Number of removed outputs of convolutions and linear layers.
         macs_before: Multiply-accumulates of the network whose layers were pruned.
         sizes: (inputs, outputs) of each module that changed, before and after.
         chain: Units of the narrower network.
@@ -103,10 +103,10 @@ class Narrowing:
 
 @dataclass(frozen=True)
 class PrecisionTrial:
-    """The pruned network in one precision.
+    """Pruned network in one precision.
 
     Attributes:
-        precision: Which.
+        precision: Precision of the network.
         median_ms: Median latency of one inference on the target.
         validation_drop: Top-1 that the precision costs on the validation split.
         size_bytes: Size of the file.
@@ -120,9 +120,9 @@ class PrecisionTrial:
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """The precisions that were measured and the one that was taken: the fastest that loses at most `max_drop`.
+    """Precisions that were measured and the one that was chosen: the fastest that loses at most `max_drop`.
 
-    Where none does, it is the one that loses least.
+    If none does, it is the one that loses least.
     """
 
     max_drop: float

@@ -1,4 +1,4 @@
-"""What a device proved: the record of a measurement that was made elsewhere."""
+"""Record of a measurement that was made on a device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,10 +10,10 @@ from edgeprune.records.results import AccuracyComparison, BenchReport
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one model's answers on the device compare with those of the same file on the host.
+    """Agreement of one model's outputs on the device with those of the same file on the host.
 
     Attributes:
-        top1: Share of frames that get the same class.
+        top1: Share of frames with the same class.
         max_abs_logit_difference: Largest difference of one logit.
     """
 
@@ -32,12 +32,12 @@ class DeviceAccuracy:
 
 @dataclass(frozen=True)
 class Power:
-    """What one model takes.
+    """Power and energy of one model.
 
     Attributes:
-        power_w: Mean power of the board while it runs.
+        power_w: Mean power of the board while the model runs.
         energy_mj: Energy of one inference, including the power of the idle board.
-        net_energy_mj: The same without it; None where the idle power is not known.
+        net_energy_mj: Energy without the idle power; None if that is unknown.
         round_energies_mj: Energy of one inference in each round in which the meters were read, as `energy_mj`.
     """
 
@@ -49,13 +49,13 @@ class Power:
 
 @dataclass(frozen=True)
 class Energy:
-    """What the meters of the board said.
+    """Readings of the board's power meters.
 
     Attributes:
-        rails: The rails that were added up.
-        baseline: The unpruned model.
-        pruned: The pruned one, if it was measured.
-        idle_w: Power of the board with nothing running; None where it was not measured.
+        rails: Power rails that were added up.
+        baseline: Power of the unpruned model.
+        pruned: Power of the pruned model, if it was measured.
+        idle_w: Power of the idle board; None if it was not measured.
     """
 
     rails: tuple[str, ...]
@@ -66,17 +66,17 @@ class Energy:
 
 @dataclass(frozen=True)
 class DeviceOutcome:
-    """Everything that came back from a device.
+    """Results of a run on a device.
 
     Attributes:
         bundle_id: Identifier of the bundle that was run.
-        facts: What the device is.
+        facts: Facts of the device.
         bench: Latency of both models.
-        engines: The engines that were timed; they stay on the device.
-        accuracy: On the device; None where it was not asked for.
-        energy: None where the board has no meters.
+        engines: Engines that were timed; they stay on the device.
+        accuracy: Accuracy on the device; None if it was not requested.
+        energy: Energy; None if the board has no meters.
         discarded: Rounds that do not count, each with the reason.
-        layers: Times of each model's layers, slowest first; empty where the runtime tells none.
+        layers: Times of each model's layers, slowest first; empty if the runtime does not report them.
     """
 
     bundle_id: str

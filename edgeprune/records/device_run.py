@@ -1,7 +1,7 @@
-"""What a device is asked to do, and what came back: the records between runtimes, devices and the bench.
+"""Records between runtimes, devices and the bench: work for a device, and its results.
 
-The work of a device is a folder, the bundle, whose layout is fixed here. Paths are relative to it and have forward
-slashes; nothing in it depends on how it got to the device.
+The work of a device is a folder, the bundle, whose layout is defined here. Paths are relative to it and have forward
+slashes; nothing in it depends on the transport.
 """
 
 from collections.abc import Mapping
@@ -14,36 +14,36 @@ import numpy.typing as npt
 from edgeprune.records.names import Role
 
 KNOWN_FRAMES = "frames/known.bin"
-"""One batch of the timed model: frames whose answers the host knows."""
+"""One batch of the timed model: frames whose outputs the host knows."""
 RESULT = "result"
-"""Everything that is made on the device and brought back."""
+"""Folder of everything that is made on the device and brought back."""
 OUT = f"{RESULT}/out"
-"""What the commands of steps write."""
+"""Folder of the files that the commands of steps write."""
 STEPS = f"{RESULT}/steps"
 """What each step NAME leaves: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats
 lines `NAME.tegrastats`; `NAME.cached` is there if its engine was built earlier."""
 ENGINES = f"{RESULT}/engines.txt"
-"""A line for each engine, which stays on the device: sha256, bytes, file."""
+"""One line for each engine, which stays on the device: sha256, bytes, file."""
 
 
 def model_file(role: Role) -> str:
-    """The model that is timed, at the batch it is timed with."""
+    """Path of the timed model, at its timed batch."""
     return f"models/{role}.onnx"
 
 
 def answering_file(role: Role) -> str:
-    """The same model for `answer_batch` frames at a time, for accuracy."""
+    """Path of the same model for `answer_batch` frames at a time, for accuracy."""
     return f"models/{role}-answers.onnx"
 
 
 def frames_file(chunk: int) -> str:
-    """One chunk of `answer_batch` frames, raw little-endian float32; the last is filled up with zeros."""
+    """Path of one chunk of `answer_batch` frames, raw little-endian float32; the last is padded with zeros."""
     return f"frames/{chunk:04d}.bin"
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is to be measured on a device.
+    """Measurement to make on a device.
 
     Attributes:
         target: Name of the target.
@@ -56,15 +56,15 @@ class Assignment:
         classes: Number of outputs.
         rounds: Rounds of each model.
         round_ms: Length of one round.
-        warmup_ms: Running before anything counts.
-        builds: How often each engine is built, for the spread between builds.
+        warmup_ms: Time that each model runs before anything counts.
+        builds: Number of builds of each engine, for the spread between builds.
         answer_batch: Frames in one run for accuracy.
-        answer_chunks: Number of such runs; 0 when accuracy is not asked for.
-        transfers: Whether copies to and from the device's GPU are in the latency.
+        answer_chunks: Number of such runs; 0 if accuracy is not requested.
+        transfers: Whether the latency includes copies to and from the device's GPU.
         cuda_graph: Whether the engine is launched as one CUDA graph.
         spin_wait: Whether the host spins while it waits for the GPU.
-        dla_core: Run on this deep-learning accelerator with the GPU as fallback, or None for the GPU.
-        processes: How many processes share the rounds, where a process measures several.
+        dla_core: Deep-learning accelerator to run on, with the GPU as fallback; None for the GPU.
+        processes: Number of processes that share the rounds, where a process measures several.
     """
 
     target: str
@@ -93,18 +93,18 @@ Tool = Literal["trtexec", "python3"]
 
 @dataclass(frozen=True)
 class Step:
-    """One command on a device.
+    """Command to run on a device.
 
     Attributes:
-        name: Lower case, digits, hyphens; unique in its plan.
-        tool: The program; where it lies on the device is found by the probe there.
-        arguments: Given to it, unquoted; run in the bundle's folder.
-        limit_s: Killed after so many seconds.
-        makes: Files that must be there afterwards, or the step failed.
-        engine: When it builds an engine, that engine's file: it is taken from the device's cache if the same model was
-            built there before by the same TensorRT with the same arguments, and put there otherwise. None for other
-            steps.
-        telemetry: Whether clocks, temperatures and power are read meanwhile.
+        name: Unique name in the plan: lower case, digits, hyphens.
+        tool: Program; the probe finds its path on the device.
+        arguments: Arguments, unquoted; the command runs in the bundle's folder.
+        limit_s: Time limit in seconds, after which the command is killed.
+        makes: Files that must exist afterwards, or the step has failed.
+        engine: File of the engine that the step builds. It is taken from the device's cache if the same model was built
+            there before by the same TensorRT with the same arguments; otherwise it is added to the cache. None for
+            other steps.
+        telemetry: Whether clocks, temperatures and power are recorded during the step.
     """
 
     name: str
@@ -118,13 +118,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps for every version of a tool from `since` on, up to the next plan's `since`.
+    """Steps for every version of a tool from `since` up to the next plan's `since`.
 
     Attributes:
-        tool: Whose version decides.
+        tool: Tool whose version decides.
         since: Lowest version, as major * 10000 + minor * 100 + patch; 0 for any. So 8.5.2, which trtexec's banner
             counts as v8502, is 80502, and 10.3.0 is 100300, as in the banner.
-        steps: In their order. A failed step ends the run.
+        steps: Steps, in order. A failed step ends the run.
     """
 
     tool: Tool
@@ -134,39 +134,39 @@ class Plan:
 
 @dataclass(frozen=True)
 class DeviceFacts:
-    """What a device is. A fact that could not be found out is None.
+    """Facts of a device. An unknown fact is None.
 
     Attributes:
-        hostname: As it calls itself.
+        hostname: Host name of the device.
         architecture: Architecture of the processor: 'aarch64', 'x86_64'.
         os: Name and version of the system.
-        kernel: Its release.
+        kernel: Release of the kernel.
         cpus: Usable processors.
-        memory_bytes: In all.
-        disk_free_bytes: Where the work is kept.
-        clock_offset_s: Its clock less this machine's.
-        model: What the device tree says.
-        module: Name of the Jetson module, in words.
-        part: Number of the module: 'p3767-0005'.
-        soc: 'tegra234'.
+        memory_bytes: Total memory.
+        disk_free_bytes: Free space where the work is stored.
+        clock_offset_s: Clock of the device minus this machine's.
+        model: Model in the device tree.
+        module: Name of the Jetson module.
+        part: Part number of the module: 'p3767-0005'.
+        soc: System on chip: 'tegra234'.
         l4t: Jetson Linux version: '36.4.3'.
-        jetpack: '6.2'.
+        jetpack: JetPack version: '6.2'.
         compute_capability: Compute capability of its GPU: '8.7'.
-        dla_cores: Deep-learning accelerators.
-        cuda: Version.
+        dla_cores: Number of deep-learning accelerators.
+        cuda: CUDA version.
         tensorrt: Full version of the library: '10.3.0.30'.
-        trtexec: Path of the program.
-        trtexec_version: Counted like `Plan.since`: 80502 where its banner says v8502, 100300 where it says v100300.
-        power_mode: Name in force: '25W'.
-        power_mode_id: Its number.
-        power_modes: Number to name of every mode that the module has.
-        clocks_locked: Whether the GPU's least and greatest frequency are the same.
-        gpu_hz: Least, current and greatest frequency of the GPU.
+        trtexec: Path of trtexec.
+        trtexec_version: Version of trtexec, as `Plan.since`: 80502 where its banner says v8502, 100300 for v100300.
+        power_mode: Name of the current power mode: '25W'.
+        power_mode_id: Number of the current power mode.
+        power_modes: Name of every power mode of the module, by number.
+        clocks_locked: Whether the GPU's lowest and highest frequency are equal.
+        gpu_hz: Lowest, current and highest frequency of the GPU.
         python: Version of python3.
-        onnxruntime: Version of ONNX Runtime in it.
-        numpy: Version of NumPy in it.
+        onnxruntime: Version of ONNX Runtime in that Python.
+        numpy: Version of NumPy in that Python.
         sudo: Whether commands may be run as root without a password.
-        replay: Name of the recorded board that answers in place of a device, or None for a device.
+        replay: Name of the recorded board that stands in for a device, or None for a device.
     """
 
     hostname: str | None = None
@@ -206,11 +206,11 @@ class TimedRound:
     """One round of one model.
 
     Attributes:
-        role: Which model.
-        build: Which build of its engine, from 1.
-        step: The step that timed it.
+        role: Role of the model.
+        build: Number of the engine's build, from 1.
+        step: Step that timed it.
         ms: Milliseconds of each inference, float64 (n,).
-        span_ms: From the first inference to the end of the last, which overlap; None where they do not.
+        span_ms: Time from the first inference to the end of the last, if they overlap; otherwise None.
     """
 
     role: Role
@@ -222,15 +222,15 @@ class TimedRound:
 
 @dataclass(frozen=True)
 class EngineFile:
-    """An engine as it was built on the device.
+    """Engine built on the device.
 
     Attributes:
         role: Role of the model in the comparison.
-        build: Which build, from 1.
+        build: Number of the build, from 1.
         sha256: SHA-256 of the file.
         size_bytes: Size of the file.
-        build_s: Seconds that building took; None when it came from the device's cache.
-        dla_share: Share of its layers that run on the DLA, 0..1; None where none was asked for.
+        build_s: Seconds taken by the build; None if it came from the device's cache.
+        dla_share: Share of its layers that run on the DLA, 0..1; None if none was requested.
     """
 
     role: Role
@@ -243,10 +243,10 @@ class EngineFile:
 
 @dataclass(frozen=True)
 class LayerTime:
-    """One layer of an engine, which may be several operators of the model.
+    """Layer of an engine, which may combine several operators of the model.
 
     Attributes:
-        name: As the runtime calls it.
+        name: Name in the runtime.
         mean_ms: Mean time in one inference, timed layer by layer.
         share: Share of the times of all layers, 0..1.
     """
@@ -258,16 +258,16 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class DeviceMeasurement:
-    """What the steps of an assignment made.
+    """Results of an assignment's steps.
 
     Attributes:
-        mode: What was timed, in words, the same for the same measurement on every version.
-        rounds: In the order they were measured.
-        known: Logits of the engine that was timed for the known frames, (batch, classes) float32.
+        mode: Measured quantity in words, identical for the same measurement in every version.
+        rounds: Rounds, in the order of measurement.
+        known: Logits of the timed engine for the known frames, (batch, classes) float32.
         answers: Logits for the frames of the accuracy runs, (answer_chunks * answer_batch, classes) float32.
-        engines: The engines; empty where a runtime builds none.
-        warnings: What the runtime said that makes figures doubtful, in words.
-        layers: Times of each model's layers, slowest first; a model whose runtime tells none is not in it.
+        engines: Engines; empty if a runtime builds none.
+        warnings: Warnings of the runtime that cast doubt on figures, in words.
+        layers: Times of each model's layers, slowest first; without models whose runtime reports none.
     """
 
     mode: str
@@ -281,7 +281,7 @@ class DeviceMeasurement:
 
 @dataclass(frozen=True)
 class BuiltEngine:
-    """An engine that was built on this machine.
+    """Engine built on this machine.
 
     Attributes:
         path: Name of the file.
@@ -291,9 +291,9 @@ class BuiltEngine:
         runtime: 'tensorrt' or 'tensorrt-rtx'.
         version: Version of that library; no other can load the engine.
         compute_capability: Compute capability of the GPUs it runs on; None for this machine's.
-        batches: The least and the most frames it takes at once.
+        batches: Smallest and largest batch it accepts.
         layers: Layers of the network that was parsed.
-        build_s: Seconds that building took.
+        build_s: Seconds taken by the build.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The records of labelled frames: in memory, as a table beside their file, and by name in a model file."""
+"""Records of labelled frames: in memory, as a table beside their file, and by reference in a model file."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,20 +13,20 @@ class Frames:
     """Labelled I/Q frames.
 
     Attributes:
-        iq: Raw samples, float32 (N, channels, length), in memory; of frames that are not, what reads the rows that a
-            slice asks for (`datasets.StoredSamples`).
+        iq: Raw samples, float32 (N, channels, length), in memory; otherwise a reader of the rows that a slice requests
+            (`datasets.StoredSamples`).
         labels: Index into `classes`, int64 (N,).
-        snrs: Labelled signal-to-noise ratio in dB, int64 (N,), or None when the source has none.
+        snrs: Labelled signal-to-noise ratio in dB, int64 (N,), or None if the source has none.
         classes: Names of the modulations, sorted.
-        split: Index into `SPLITS` for each frame, int8 (N,), when the source fixes the split itself, else None.
+        split: Index into `SPLITS` for each frame, int8 (N,), if the source defines the split itself, otherwise None.
         source: Name of the file, for messages and reports.
         sha256: SHA-256 of the file.
-        recordings: Which recording each frame was cut from, int64 (N,), or None when nobody knows.
-        starts: Place of its first sample in that recording, int64 (N,), when `recordings` is known.
+        recordings: Recording that each frame was cut from, int64 (N,), or None if unknown.
+        starts: Index of its first sample in that recording, int64 (N,), if `recordings` is known.
         split_sha256: SHA-256 of the split that these frames are a part of, or None.
         skipped: Files that were left out in reading, each with the reason.
-        groups: Number of the group of each frame, int64 (N,): frames of one group share a stream, a transmitter or a
-            channel and are not independent; None when nobody knows.
+        groups: Number of the group of each frame, int64 (N,), or None if unknown. Frames of one group share a stream, a
+            transmitter or a channel and are not independent.
     """
 
     iq: "npt.NDArray[np.float32]"
@@ -48,9 +48,9 @@ class Frames:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """What is known of labelled frames besides their samples; small enough to be in memory when those are not.
+    """Everything known of labelled frames except their samples; small enough for memory even when those are not.
 
-    `shape` is channels and length of a frame; the rest is as in `Frames`.
+    `shape` is channels and length of a frame; the other fields are as in `Frames`.
     """
 
     labels: "npt.NDArray[np.int64]"
@@ -69,13 +69,13 @@ class FrameTable:
 
 @dataclass(frozen=True)
 class Reading:
-    """How frames are cut from recordings; formats that hold frames already have no use for it.
+    """Options for cutting frames from recordings; ignored by formats that contain frames.
 
     Attributes:
         length: Samples of a frame.
         hop: Samples from one frame to the next; None for `length`, so that frames do not overlap.
-        sample_rate_hz: Recordings of another rate are resampled to it; None leaves each as it is.
-        skip_bad_files: Leave out files that cannot be read, and list them, instead of refusing all.
+        sample_rate_hz: Sample rate to which recordings are resampled; None leaves each as it is.
+        skip_bad_files: Whether to leave out and list unreadable files, instead of refusing all.
     """
 
     length: int = 128
@@ -86,15 +86,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class DataRef:
-    """Which data a network was trained on and how they were split.
+    """Data that a network was trained on, and their split.
 
     Attributes:
         source: Path or name of the file or folder.
         sha256: SHA-256 of the file, or of the names and hashes of several.
         split_seed: Seed of the split.
-        split: How they were split, a name in `splits.METHODS`.
+        split: Method of the split, a name in `splits.METHODS`.
         split_sha256: SHA-256 of the split itself (`splits.split_sha256`); None in model files that do not record it.
-        reading: How frames were cut from recordings; None for frames that were cut already.
+        reading: How frames were cut from recordings; None for data that contain frames.
     """
 
     source: str

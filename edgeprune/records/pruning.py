@@ -1,7 +1,7 @@
-"""The frozen records that cross a stage.
+"""Frozen records that cross a stage.
 
-Every record is made of plain values, so that it can be written as JSON and read back; a record names the sha256 of
-what it was made from. Shapes leave the batch out. Ratios are 0..1, times are milliseconds, sizes are bytes.
+Every record consists of plain values, so that it can be written as JSON and read back; it contains the sha256 of its
+inputs. Shapes exclude the batch. Ratios are 0..1, times are milliseconds, sizes are bytes.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from edgeprune.records.names import Drop
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a network is fed: `channels` x `length` samples, after `normalisation` of each frame."""
+    """Input of a network: `channels` x `length` samples, after `normalisation` of each frame."""
 
     channels: int
     length: int
@@ -21,12 +21,12 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Arch:
-    """How to build the network before its weights are loaded.
+    """Architecture: how to build the network before its weights are loaded.
 
     Attributes:
-        name: A registered name; with a factory, 'package.module:callable'; else the name of the file it came from.
+        name: Registered name; with a factory, 'package.module:callable'; otherwise the name of the file it came from.
         arguments: Arguments of the registered network.
-        source: What builds it: a registered family, a user's factory, a pickled module or an exported program.
+        source: Source of the network: a registered family, a user's factory, a pickled module or an exported program.
     """
 
     name: str
@@ -36,17 +36,17 @@ class Arch:
 
 @dataclass(frozen=True)
 class Edit:
-    """One dropped unit, in the terms that rebuild the network.
+    """Dropped unit, in the terms that rebuild the network.
 
     Attributes:
         path: Dotted path of the module that is replaced, or of several joined by '+'; with `span`, of the module whose
             code holds the unit, '' being the whole network.
-        drop: By what.
-        expand: Shape (without batch) that a shortcut is broadcast to, when it has a smaller one.
-        span: Names of two nodes in the traced code of `path`: all that is computed from the first on the way to the
-            second is left out, the second included.
-        returns: What each dropped module of `path` returned, where that was not one tensor, as `unfold.returned_by`
-            describes it, else an empty text; None where all returned one.
+        drop: Replacement of the unit.
+        expand: Shape (without batch) that a smaller shortcut is broadcast to.
+        span: Names of two nodes in the traced code of `path`: everything computed after the first and up to the second
+            is removed, including the second.
+        returns: Description of what each dropped module of `path` returned, from `unfold.returned_by`, empty for one
+            tensor; None if all returned one.
     """
 
     path: str
@@ -58,22 +58,22 @@ class Edit:
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of the network with one tensor in and one out; the network is the chain of its units.
+    """Piece of the network with one tensor in and one out; the network is the chain of its units.
 
     Attributes:
-        index: Place in the chain, from 0.
+        index: Index in the chain, from 0.
         path: Dotted path of the module that is the unit, or of its modules joined by '+'.
-        kind: What it is: 'residual', 'conv', 'linear', ...
+        kind: Kind of unit: 'residual', 'conv', 'linear', ...
         in_shape: Shape of its input without the batch.
         out_shape: Shape of its output without the batch.
         params: Number of parameters in it.
         macs: Multiply-accumulates of its convolutions and linear layers for one frame.
-        reason: Why it must stay, or what dropping means, in words.
-        drop: What it becomes when dropped, or None when it must stay.
-        collapses: Dropping it loses a whole axis of the signal (a pooled shortcut): dropped last.
-        edit: What dropping it does to the network, or None when it must stay.
-        step: Where its output is read when it is code: path of the module whose code holds it, and the name of the
-            node in the traced code that gives its output; None when its modules give it, or nobody knows.
+        reason: Why it must stay, or the effect of dropping it, in words.
+        drop: Replacement when it is dropped, or None if it must stay.
+        collapses: Whether dropping it removes a whole axis of the signal (a pooled shortcut): dropped last.
+        edit: Edit that drops it, or None if it must stay.
+        step: Where its output is read if it is code: path of the module whose code holds it, and name of the node in
+            the traced code that gives its output; None if its modules give it, or if unknown.
     """
 
     index: int
@@ -91,13 +91,13 @@ class Unit:
 
     @property
     def droppable(self) -> bool:
-        """Whether the network can do without it."""
+        """Whether the network can run without it."""
         return self.drop is not None
 
 
 @dataclass(frozen=True)
 class LayerChain:
-    """The units of a network in order, and its totals."""
+    """Units of a network in order, and its totals."""
 
     model_sha256: str
     units: tuple[Unit, ...]
@@ -112,7 +112,7 @@ class LayerChain:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike the outputs of every two units are: a symmetric matrix with 1 on its diagonal."""
+    """Similarity of the outputs of every two units: a symmetric matrix with 1 on its diagonal."""
 
     chain_sha256: str
     data_sha256: str
@@ -123,14 +123,14 @@ class Similarity:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The chain cut into runs of similar units.
+    """Chain cut into runs of similar units.
 
     Attributes:
         similarity_sha256: SHA-256 of the similarity it was made from.
-        segments: (first, last) unit index of each, together covering the chain.
+        segments: (first, last) unit index of each segment, together covering the chain.
         losses: Least within-segment sum of squares for 1, 2, ... segments.
-        profile: What was segmented: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
-        chosen: 'auto' when as many segments were made as units are kept, up to a limit, else 'given'.
+        profile: Basis of the segmentation: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
+        chosen: 'auto' if there are as many segments as kept units, up to a limit, otherwise 'given'.
     """
 
     similarity_sha256: str
@@ -142,7 +142,7 @@ class Segmentation:
 
 @dataclass(frozen=True)
 class Scores:
-    """What each droppable unit contributes, by one criterion: unit index to score, more is better."""
+    """Scores of the droppable units by one criterion: unit index to score, more is better."""
 
     chain_sha256: str
     criterion: str
@@ -151,7 +151,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Decision:
-    """Why one unit stays or goes."""
+    """Decision on one unit, with its reason."""
 
     index: int
     path: str
@@ -163,7 +163,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """Which units stay and why; `edits` rebuild the pruned network from the unpruned one."""
+    """Units that stay, with the reasons; `edits` rebuild the pruned network from the unpruned one."""
 
     model_sha256: str
     metric: str
@@ -177,7 +177,7 @@ class PrunePlan:
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch of training as it went."""
+    """Metrics of one epoch of training."""
 
     epoch: int
     train_loss: float
@@ -188,7 +188,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training left: its curve, and the epoch whose weights were kept (best on validation)."""
+    """Result of a training: its curve, and the epoch whose weights were kept (best on validation)."""
 
     best_epoch: int
     best_validation_top1: float
@@ -199,12 +199,12 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What it costs to quantise one operator and nothing else.
+    """Cost of quantising one operator alone.
 
     Attributes:
         name: Name of the operator in the graph.
-        kl: Mean Kullback-Leibler divergence of the answers from those in float32, in nats, on validation frames.
-        top1_drop: Top-1 lost on the same frames; below 0 where some was won.
+        kl: Mean Kullback-Leibler divergence of the outputs from those in float32, in nats, on validation frames.
+        top1_drop: Top-1 lost on the same frames; below 0 for a gain.
     """
 
     name: str
@@ -214,16 +214,16 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Quantisation:
-    """How an int8 file came to be.
+    """Quantisation of an int8 file.
 
     Attributes:
-        method: How the range of an activation was found.
-        calibration: Where the frames came from that it was found on.
+        method: Method that set the range of an activation.
+        calibration: Origin of the calibration frames.
         calibration_sha256: SHA-256 of those frames, or of their file.
-        calibration_frames: How many.
+        calibration_frames: Number of those frames.
         quantised: Operators whose weights and inputs are in eight bits.
-        kept: Operators that were kept out of it to hold the bound on accuracy, the most sensitive first.
-        kept_in: The precision that they are in.
+        kept: Operators that were kept in a wider type to meet the accuracy bound, the most sensitive first.
+        kept_in: Precision of the kept operators.
         sensitivity: Sensitivity of every operator that could be quantised, highest first; empty where none had to be
             kept.
     """
@@ -240,7 +240,7 @@ class Quantisation:
 
 @dataclass(frozen=True)
 class GainCheck:
-    """The frames a file was checked on, all multiplied by `gain`, and the share whose class is that of float32."""
+    """Check at one gain: the frames multiplied by `gain`, and the share whose class is that of float32."""
 
     gain: float
     same_top1: float
@@ -248,7 +248,7 @@ class GainCheck:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An exported network that was checked against torch.
+    """Exported network that was checked against torch.
 
     Attributes:
         path: File name, relative to the record.
@@ -256,19 +256,19 @@ class OnnxModel:
         size_bytes: Size of the file.
         opset: Opset of the default ONNX domain.
         nodes: Number of operators in the graph.
-        simplifier: Which tool's output was kept: 'onnxsim', 'onnxslim' or 'none'.
-        simplifier_notes: What the ones before it said when they failed.
-        max_abs_logit_difference: Largest difference to torch on the frames it was checked on.
-        checked_frames: How many frames that was.
+        simplifier: Tool whose output was kept: 'onnxsim', 'onnxslim' or 'none'.
+        simplifier_notes: Messages of the tools before it that failed.
+        max_abs_logit_difference: Largest difference to torch on the checked frames.
+        checked_frames: Number of checked frames.
         tied_frames: Number of them that changed class where torch itself has a tie.
-        exporter: Which of torch's exporters made it, and how.
+        exporter: Which of torch's exporters wrote it, and how.
         precision: Precision of its weights and arithmetic.
         float32_operators: Operators that stay in float32 in a file of lower precision.
-        same_top1: Share of the frames it was checked on that get the class torch gives them; 1 in float32.
-        validation_drop: Top-1 that a file of lower precision loses on validation frames to the one in float32, where a
-            bound was set on it.
+        same_top1: Share of the checked frames that get the same class as from torch; 1 in float32.
+        validation_drop: Top-1 that a file of lower precision loses on validation frames relative to float32, if a bound
+            was set on it.
         quantisation: How an int8 file was quantised.
-        gains: How it answers as the gain changes.
+        gains: Results of the checks at other gains.
     """
 
     path: str

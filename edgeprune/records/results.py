@@ -1,4 +1,4 @@
-"""The records of what was measured: accuracy and latency. A report is read back with these alone."""
+"""Records of measurements: accuracy and latency. A report is read back with these alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from edgeprune.records.names import Split
 
 @dataclass(frozen=True)
 class Rate:
-    """A share of frames with its 95 % Wilson interval, where frames are in groups at their effective number."""
+    """Share of frames with its 95 % Wilson interval; for grouped frames at their effective number."""
 
     top1: float
     ci95: tuple[float, float]
@@ -17,10 +17,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How one network does on one split. `confusion[i][j]` counts frames of class i called class j.
+    """Accuracy of one network on one split. `confusion[i][j]` counts frames of class i classified as class j.
 
-    `groups` is how many groups of frames that are not independent there are, `design_effect` how much larger that makes
-    the variance of top-1; both None where nobody knows which frames belong together.
+    `groups` is the number of groups of dependent frames, and `design_effect` the factor by which they increase the
+    variance of top-1; both are None if the groups are unknown.
     """
 
     split: Split
@@ -36,7 +36,7 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class AccuracyComparison:
-    """Unpruned against pruned on the same frames: `drop` is baseline minus pruned, McNemar's test is paired."""
+    """Unpruned and pruned network on the same frames: `drop` is baseline minus pruned, McNemar's test is paired."""
 
     baseline: Accuracy
     pruned: Accuracy
@@ -47,9 +47,9 @@ class AccuracyComparison:
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """One model's latency over all rounds; `samples_path` holds every single time, in a file of `samples_sha256`.
+    """Latency of one model over all rounds; `samples_path` holds every single time, in a file of `samples_sha256`.
 
-    A percentile is None when there are too few samples to claim it.
+    A percentile is None if there are too few samples to claim it.
     """
 
     median_ms: float
@@ -64,11 +64,11 @@ class LatencySummary:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """What was measured where and how. `speedup` is baseline over candidate; absent with one model.
+    """Latency measurement and its conditions. `speedup` is baseline over candidate; absent with one model.
 
-    `builds` says which build of their engines the models were in, in each round; None where nothing is built.
-    `process_of_round` says which of the `processes` each round was measured in; both are None in records of older
-    versions, whose rounds were all of one process.
+    `builds` is the build of the engines for each round; None if nothing is built. `process_of_round` is the process
+    that measured each round, of `processes`; both are None in records of older versions, whose rounds were all of one
+    process.
     """
 
     runtime: str

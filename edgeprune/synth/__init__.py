@@ -1,1 +1,1 @@
-"""Frames made from a recipe, in NumPy alone: modulators, a channel, noise in true dB."""
+"""Synthetic frames from a recipe, in NumPy alone: modulators, a channel, noise at the true SNR in dB."""

@@ -17,7 +17,7 @@ class Amplitude:
     """Amplitude modulation: carrier + depth * audio, or its upper sideband.
 
     Attributes:
-        sideband: What is sent of the audio.
+        sideband: Transmitted sideband or sidebands of the audio.
         carrier: Amplitude of the carrier; 0 suppresses it.
         depth: Root mean square of the audio.
         sample_rate_hz: Sample rate of the signal.
@@ -29,7 +29,7 @@ class Amplitude:
     sample_rate_hz: int
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
-        """Signals (frames, samples) of unit mean power over all the speech; a frame in a pause has less."""
+        """Generate signals (frames, samples) of unit mean power over all the speech; a frame in a pause has less."""
         audio = spoken(generator, frames, samples, self.sample_rate_hz)
         if self.sideband == "both":
             audio.imag = 0
@@ -45,7 +45,7 @@ class Frequency:
     """Frequency modulation.
 
     Attributes:
-        deviation_hz: For audio at its root mean square.
+        deviation_hz: Frequency deviation for audio at its root mean square.
         sample_rate_hz: Sample rate of the signal.
     """
 
@@ -53,16 +53,16 @@ class Frequency:
     sample_rate_hz: int
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
-        """Signals (frames, samples) of unit power."""
+        """Generate signals (frames, samples) of unit power."""
         audio = spoken(generator, frames, samples, self.sample_rate_hz).real
         start = generator.uniform(0, 2 * np.pi, (frames, 1)).astype(np.float32)
         return in_phase(audio * np.float32(2 * np.pi * self.deviation_hz / self.sample_rate_hz), start)
 
 
 @dataclass(frozen=True)
-class NullProgress:
-    """Nothing at all: what RadioML 2016.10A's AM-SSB sends, since its modulator multiplies by zero."""
+class Silence:
+    """Silence: the output of RadioML 2016.10A's AM-SSB, whose modulator multiplies by zero."""
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:  # noqa: ARG002
-        """Zeros (frames, samples)."""
+        """Generate zeros (frames, samples)."""
         return np.zeros((frames, samples), dtype=np.complex64)

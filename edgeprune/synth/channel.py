@@ -1,4 +1,4 @@
-"""What happens to a signal between transmitter and receiver: clocks that differ, fading, noise.
+"""Channel between transmitter and receiver: clock and carrier offsets, fading, noise.
 
 The equations are those of GNU Radio's `channels.dynamic_channel_model`, for many frames at once.
 """
@@ -20,14 +20,14 @@ _SMALLEST_TAP = 1e-7
 
 @dataclass(frozen=True)
 class Walk:
-    """A frequency offset that drifts: a random walk from `spread` apart, clipped.
+    """Frequency offset that drifts: a clipped random walk with a random start.
 
     Attributes:
-        spread: Standard deviation at the beginning, in Hz; or half of the range when `uniform`.
+        spread: Standard deviation of the start, in Hz; half of its range when `uniform`.
         step: Standard deviation of the step at each sample, in Hz.
         limit: Largest offset, in Hz.
-        age: Samples that the walk may have gone before the frame, at most.
-        uniform: Whether the beginning is uniform in -spread..spread, else normal.
+        age: Most samples that the walk has run before the frame.
+        uniform: Whether the start is uniform in -spread..spread; otherwise it is normal.
     """
 
     spread: float = 0.0
@@ -37,7 +37,7 @@ class Walk:
     uniform: bool = False
 
     def offsets(self, generator: np.random.Generator, frames: int, samples: int) -> Real:
-        """Offsets in Hz, (frames, samples), or (frames, 1) where they do not change."""
+        """Draw offsets in Hz, (frames, samples), or (frames, 1) where they do not change."""
         draw = generator.uniform(-1, 1, (frames, 1)) if self.uniform else generator.normal(size=(frames, 1))
         start = (self.spread * draw).astype(np.float32)
         if not self.step:
@@ -53,14 +53,14 @@ class Walk:
 
 @dataclass(frozen=True)
 class Fading:
-    """Paths that each fade as a sum of sinusoids; the first may hold a line of sight.
+    """Paths that each fade as a sum of sinusoids; the first may include a line of sight.
 
     Attributes:
         delays: Delay of each path, in samples.
         amplitudes: Amplitude of each path.
         doppler_hz: Largest Doppler shift.
-        rician_k: Power of the line of sight over that of the rest of the first path; 0 is Rayleigh.
-        fixed: All frames have the phases of one seed, as frames of one run do in the original.
+        rician_k: Ratio of the power of the line of sight to that of the rest of the first path; 0 is Rayleigh.
+        fixed: Whether all frames have the phases of one seed, like frames of one run in the original.
     """
 
     delays: tuple[float, ...]
@@ -70,7 +70,7 @@ class Fading:
     fixed: bool = False
 
     def apply(self, generator: np.random.Generator, signal: Signals, sample_rate_hz: float) -> Signals:
-        """The sum of all paths, (frames, samples - 7): tap k is the sum over paths of gain * sinc(k - delay)."""
+        """Sum all paths, (frames, samples - 7): tap k is the sum over paths of gain * sinc(k - delay)."""
         frames, samples = signal.shape[0], signal.shape[1] - _TAPS + 1
         source = np.random.default_rng(0x1337) if self.fixed else generator
         taps = np.sinc(np.arange(_TAPS) - np.array(self.delays)[:, None])
@@ -108,7 +108,7 @@ class Fading:
 
 
 def _between(values: Signals, samples: int) -> Signals:
-    """Values (frames, knots), evenly spaced over the samples, interpolated at each of them, (frames, samples)."""
+    """Interpolate values (frames, knots), evenly spaced over the samples, at each sample, (frames, samples)."""
     last = values.shape[1] - 1
     place = np.arange(samples) * (last / max(samples - 1, 1))
     left = np.minimum(place.astype(np.int64), last - 1)
@@ -124,14 +124,14 @@ def _between(values: Signals, samples: int) -> Signals:
 
 
 def resampled(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real, samples: int) -> Signals:
-    """A signal as a receiver samples it whose clock is off, by cubic interpolation.
+    """Resample a signal as a receiver with a clock offset does, by cubic interpolation.
 
     Args:
-        signal: (frames, samples + 8 or more).
+        signal: Signals, (frames, samples + 8 or more).
         offsets_hz: Offset of the sample rate, (frames, samples), or (frames, 1) where it does not change.
         sample_rate_hz: Sample rate of the transmitter.
-        start: Fraction of a sample by which each frame is late, (frames, 1).
-        samples: How many are wanted.
+        start: Delay of each frame as a fraction of a sample, (frames, 1).
+        samples: Number of samples to return.
     """
     if not offsets_hz.any() and not start.any():
         return signal[:, _MARGIN : _MARGIN + samples]
@@ -155,26 +155,26 @@ def resampled(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: R
 
 
 def turned(signal: Signals, offsets_hz: Real, sample_rate_hz: float, start: Real) -> Signals:
-    """A signal on a carrier that is off.
+    """Rotate a signal by a carrier offset.
 
     Args:
-        signal: (frames, samples).
-        offsets_hz: (frames, samples), or (frames, 1) where they do not change.
+        signal: Signals, (frames, samples).
+        offsets_hz: Carrier offset, (frames, samples), or (frames, 1) where it does not change.
         sample_rate_hz: Sample rate of the signal.
-        start: Phase in rad, (frames, 1).
+        start: Initial phase in rad, (frames, 1).
     """
     return signal * on_circle(start / (2 * np.pi) + _summed(offsets_hz, signal.shape[1]) / sample_rate_hz)
 
 
 def _summed(offsets: Real, samples: int) -> Real:
-    """The sum of the offsets up to each sample, (frames, samples)."""
+    """Sum the offsets up to each sample, (frames, samples)."""
     if offsets.shape[1] == 1:
         return offsets * np.arange(1, samples + 1)
     return np.cumsum(offsets, axis=1)
 
 
 def noise(generator: np.random.Generator, shape: tuple[int, int]) -> Signals:
-    """White complex Gaussian noise of unit power (Box and Muller 1958), of magnitudes up to 4.08, the last of 2**24."""
+    """Draw white complex Gaussian noise of unit power (Box and Muller 1958), with 2**24 magnitudes up to 4.08."""
     uniform = generator.random((2, *shape), dtype=np.float32)
     found = on_circle(uniform[1])
     found *= np.sqrt(-np.log(np.float32(1) - uniform[0]))

@@ -1,4 +1,4 @@
-"""The points of linear modulations, of unit mean power."""
+"""Constellations of linear modulations, of unit mean power."""
 
 import re
 
@@ -20,7 +20,7 @@ _RINGS: dict[int, tuple[tuple[int, float, float], ...]] = {
 
 
 def points(name: str) -> Points:
-    """All points of a modulation, each as likely as the others, with mean |s|^2 = 1.
+    """List all points of a modulation, equally likely, with mean |s|^2 = 1.
 
     Args:
         name: OOK, BPSK, QPSK, nPSK, nASK or nPAM (both are on the real line; ASK counts levels from zero), nQAM, nAPSK.
@@ -46,7 +46,7 @@ def _psk(order: int) -> Grid:
 
 
 def _ask(order: int) -> Grid:
-    """Levels 0, 1, ... : the carrier is switched, never turned over."""
+    """Levels 0, 1, ... : the carrier is switched, never inverted."""
     return np.arange(order).astype(np.complex128)
 
 
@@ -59,7 +59,7 @@ _QAM_ORDERS = (4, 8, 16, 32, 64, 128, 256)
 
 
 def _qam(order: int) -> Grid:
-    """A square; for odd powers of two a square without its corners (a cross), for 8 a rectangle."""
+    """Square grid; for odd powers of two a square without its corners (a cross), for 8 a rectangle."""
     if order == 8:
         return (_pam(4)[:, None] + 1j * _pam(2)[None, :]).ravel()
     bits = order.bit_length() - 1

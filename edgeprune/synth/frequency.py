@@ -1,4 +1,4 @@
-"""Continuous-phase modulations: symbols shaped into a frequency, which is summed up to a phase."""
+"""Continuous-phase modulations: symbols are shaped into a frequency, whose sum is the phase."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ _GAUSSIAN_SPAN = 4
 
 @dataclass(frozen=True)
 class FrequencyShift:
-    """A modulator of unit amplitude.
+    """Modulator of unit amplitude.
 
     Attributes:
         levels: Number of frequency levels: -1 and 1 for two, evenly spaced by 2.
-        index: Modulation index: neighbouring levels differ by this over the symbol time, in cycles.
+        index: Modulation index: difference of neighbouring levels over the symbol time, in cycles.
         sps: Samples a symbol.
         bt: Bandwidth times symbol time of the Gaussian filter; None for rectangular pulses.
     """
@@ -27,7 +27,7 @@ class FrequencyShift:
     bt: float | None = None
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
-        """Signals (frames, samples) of unit power, each at a random moment of its symbols."""
+        """Generate signals (frames, samples) of unit power, each starting at a random moment within a symbol."""
         pulse = _rectangular(self.sps) if self.bt is None else _gaussian(self.sps, self.bt)
         span = len(pulse) - 1
         first = generator.integers(self.sps, size=frames)
@@ -41,7 +41,7 @@ class FrequencyShift:
 
 
 def in_phase(steps: npt.NDArray[np.float32], start: npt.NDArray[np.float32]) -> Signals:
-    """Signals of unit amplitude whose phase goes by `steps` rad from each sample to the next, (frames, samples)."""
+    """Signals of unit amplitude whose phase advances by `steps` rad from each sample to the next, (frames, samples)."""
     return on_circle((np.cumsum(steps, axis=1, dtype=np.float64) + start) / (2 * np.pi))
 
 
@@ -50,7 +50,7 @@ def _rectangular(sps: int) -> npt.NDArray[np.float32]:
 
 
 def _gaussian(sps: int, bt: float) -> npt.NDArray[np.float32]:
-    """Taps (span + 1, sps) of a rectangle of one symbol through a Gaussian filter, of unit area a symbol."""
+    """Taps (span + 1, sps) of a one-symbol rectangle through a Gaussian filter, with unit area a symbol."""
     t = np.arange(-_GAUSSIAN_SPAN * sps // 2, _GAUSSIAN_SPAN * sps // 2 + 1) / sps
     gauss = np.exp(-2 * (np.pi * bt * t) ** 2 / np.log(2))
     pulse = np.convolve(gauss / gauss.sum(), np.ones(sps))

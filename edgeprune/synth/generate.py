@@ -1,4 +1,4 @@
-"""Frames made from a recipe: cell by cell, in pieces that any number of workers may share."""
+"""Generation of frames from a recipe: cell by cell, in pieces that any number of workers can share."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ class Piece:
 
 
 def pieces_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> list[Piece]:
-    """All pieces in order: by class name, SNR and number."""
+    """List all pieces in order: by class name, SNR and number."""
     largest = max(1, _PIECE_SAMPLES // recipe.length)
     return [
         Piece(name, snr, number, min(largest, frames_per_cell - number * largest))
@@ -42,7 +42,7 @@ def pieces_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> list
 
 
 def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> FrameTable:
-    """Labels and SNRs of all frames, each a group of its own: no two share bits, speech or a moment of a channel."""
+    """Labels and SNRs of all frames; each is a group of its own, since no two share bits, speech or channel."""
     classes = tuple(sorted(recipe.modulators))
     return FrameTable(
         labels=np.repeat(np.arange(len(classes)), len(snrs) * frames_per_cell),
@@ -56,7 +56,7 @@ def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> Frame
 
 
 def generate(recipe: Recipe, pieces: Sequence[Piece], seed: int, workers: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The frames of each piece, (frames, 2, length), in order: the same for any number of workers."""
+    """Generate the frames of each piece, (frames, 2, length), in order, independent of the number of workers."""
     with ThreadPoolExecutor(workers) as pool:
         waiting = iter(pieces)
         while batch := list(islice(waiting, workers * _AT_ONCE)):
@@ -64,7 +64,7 @@ def generate(recipe: Recipe, pieces: Sequence[Piece], seed: int, workers: int) -
 
 
 def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32]:
-    """The frames of one piece, (frames, 2, length)."""
+    """Generate the frames of one piece, (frames, 2, length)."""
     place = [seed, zlib.crc32(piece.name.encode()), piece.snr & 0xFFFFFFFF, piece.number]
     generator = np.random.default_rng(place)
     clean = recipe.modulators[piece.name].modulate(generator, piece.frames, recipe.length + EXTRA_SAMPLES)
@@ -79,7 +79,7 @@ def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32
 
 
 def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> Signals:
-    """Signals after the channel, without noise, (frames, length)."""
+    """Pass signals through the channel, without noise, (frames, length)."""
     frames, rate = len(clean), recipe.sample_rate_hz
     samples = clean.shape[1] - EXTRA_SAMPLES + 7 if recipe.fading else recipe.length
     late = np.zeros((frames, 1), dtype=np.float32)
@@ -92,8 +92,8 @@ def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> S
 def _noise_power(recipe: Recipe, clean: Signals, received: Signals, snr: int) -> npt.NDArray[np.float64]:
     """Power of the noise of each frame, (frames, 1).
 
-    The SNR is over the mean power of the class after the frame's channel, so a frame of a pause has less. With the
-    original's mistake it is the noise alone, 10^(-SNR/10) in amplitude.
+    The SNR refers to the mean power of the class after the frame's channel, so a frame in a pause has less. With the
+    original's mistake it scales the noise alone: its amplitude is 10^(-SNR/10).
     """
     if recipe.amplitude_noise:
         return np.full((len(clean), 1), 10 ** (-snr / 5))
@@ -111,7 +111,7 @@ def _mean_power(signal: Signals) -> npt.NDArray[np.float64]:
 
 
 def _switched_on(generator: np.random.Generator, signal: Signals, one_in: int) -> Signals:
-    """Signals of which one in so many begins while the transmitter's filter still fills."""
+    """Let one in `one_in` signals begin while the transmitter's filter is still filling."""
     begins = generator.integers(*_SWITCHED_ON, size=len(signal))
     chosen = generator.integers(one_in, size=len(signal)) == 0
     silent = np.where(chosen, np.maximum(_FILTER_FILLS - begins, 0), 0)
@@ -119,7 +119,7 @@ def _switched_on(generator: np.random.Generator, signal: Signals, one_in: int) -
 
 
 def _scaled(recipe: Recipe, signal: Signals) -> npt.NDArray[np.float32]:
-    """Frames (frames, 2, length) of the recipe's scale."""
+    """Scale frames (frames, 2, length) as the recipe requires."""
     if recipe.scale == "sum-abs":
         divisor = np.abs(signal).sum(axis=1, keepdims=True)
     else:

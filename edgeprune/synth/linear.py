@@ -10,15 +10,15 @@ from edgeprune.synth.pulse import Signals, rrc_taps, shape, symbols_for
 
 @dataclass(frozen=True)
 class Linear:
-    """A modulator of independent, equally likely points.
+    """Modulator of independent, equally likely points.
 
     Attributes:
         name: Name of the constellation.
         sps: Samples a symbol.
-        rolloff: Lowest and highest; each frame has its own, uniform between them.
-        span: Symbols that a pulse lasts.
-        staggered: Q is half a symbol later than I (OQPSK).
-        gain: Amplitude over that of unit mean power.
+        rolloff: Lowest and highest roll-off; each frame has its own, uniform between them.
+        span: Length of a pulse in symbols.
+        staggered: Whether Q is half a symbol later than I (OQPSK).
+        gain: Amplitude relative to unit mean power.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Linear:
     gain: float = 1.0
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
-        """Signals (frames, samples) of mean power `gain` squared, each at a random moment of its symbols."""
+        """Generate signals (frames, samples) of mean power `gain` squared, each at a random moment of its symbols."""
         table = points(self.name) * np.float32(self.gain)
         count = symbols_for(samples, self.sps, self.span)
         symbols = table[generator.integers(len(table), size=(frames, count))]

@@ -7,7 +7,7 @@ Signals = npt.NDArray[np.complex64]
 
 
 def on_circle(cycles: npt.NDArray[np.floating]) -> Signals:
-    """exp(2j pi x) of phases in cycles, of the same shape; whole cycles are taken off while they are exact."""
+    """Compute exp(2j pi x) of phases in cycles, of the same shape; whole cycles are removed while they are exact."""
     angle = (cycles - np.rint(cycles)).astype(np.float32)
     angle *= np.float32(2 * np.pi)
     signal = np.empty(angle.shape, dtype=np.complex64)
@@ -24,7 +24,7 @@ def root_raised_cosine(t: Real, rolloff: Real) -> Real:
 
     Args:
         t: Time in symbols, any shape.
-        rolloff: In 0..1, broadcast against `t`; not 0.
+        rolloff: Roll-off in 0..1, broadcast against `t`; not 0.
     """
     x = 4 * rolloff * t
     edge = np.abs(np.abs(x) - 1) < 1e-6  # both limits of the formula are written out
@@ -41,13 +41,13 @@ def root_raised_cosine(t: Real, rolloff: Real) -> Real:
 
 
 def rrc_taps(timing: Real, rolloff: Real, sps: int, span: int) -> npt.NDArray[np.float32]:
-    """Filter taps of each frame, (n, span + 1, sps): what symbol k adds to sample p of a symbol's time.
+    """Filter taps of each frame, (n, span + 1, sps): the contribution of symbol k to sample p of a symbol's time.
 
     Args:
-        timing: By how many samples each frame is late, (n,), in 0..sps.
+        timing: Delay of each frame in samples, (n,), in 0..sps.
         rolloff: Roll-off of each frame, (n,).
         sps: Samples a symbol.
-        span: Symbols that a pulse lasts.
+        span: Length of a pulse in symbols.
     """
     symbol = np.arange(span + 1)[None, :, None]
     sample = np.arange(sps)[None, None, :]
@@ -56,20 +56,20 @@ def rrc_taps(timing: Real, rolloff: Real, sps: int, span: int) -> npt.NDArray[np
 
 
 def symbols_for(samples: int, sps: int, span: int) -> int:
-    """How many symbols it takes to make that many samples."""
+    """Number of symbols needed for a number of samples."""
     return -(-samples // sps) + span
 
 
 def shape(symbols: npt.NDArray[np.float32], taps: npt.NDArray[np.float32], samples: int) -> npt.NDArray[np.float32]:
-    """Samples of real symbols, without the filter's beginning and end.
+    """Shape real symbols into samples, without the filter's beginning and end.
 
     Args:
-        symbols: (n, s).
-        taps: (n or 1, span + 1, sps).
-        samples: How many are wanted; `symbols_for` says how many symbols that takes.
+        symbols: Symbols, (n, s).
+        taps: Filter taps, (n or 1, span + 1, sps).
+        samples: Number of samples to return; `symbols_for` gives the number of symbols for them.
 
     Returns:
-        (n, samples): each is the sum over the span + 1 symbols around it.
+        Samples, (n, samples): each is the sum over the span + 1 symbols around it.
     """
     windows = np.lib.stride_tricks.sliding_window_view(symbols, taps.shape[1], axis=1)
     shaped: npt.NDArray[np.float32] = np.matmul(windows, taps)

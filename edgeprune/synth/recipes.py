@@ -1,4 +1,4 @@
-"""What makes up a set of frames: its modulations, its channel and how frames are scaled, after published generators."""
+"""Recipes for sets of frames after published generators: modulations, channel and scaling."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from edgeprune.errors import unknown_name
-from edgeprune.synth.analog import Amplitude, Frequency, NullProgress
+from edgeprune.synth.analog import Amplitude, Frequency, Silence
 from edgeprune.synth.channel import Fading, Walk
 from edgeprune.synth.frequency import FrequencyShift
 from edgeprune.synth.linear import Linear
@@ -16,29 +16,29 @@ from edgeprune.synth.pulse import Signals
 
 
 class Modulator(Protocol):
-    """Makes signals of unit mean power."""
+    """Generator of signals of unit mean power."""
 
     def modulate(self, generator: np.random.Generator, frames: int, samples: int) -> Signals:
-        """Signals (frames, samples), each at a random moment of its transmission."""
+        """Generate signals (frames, samples), each at a random moment of its transmission."""
         ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How frames are made.
+    """Recipe for a set of frames.
 
     Attributes:
         name: Name of the recipe.
-        modulators: Class name to what makes its signals.
-        snrs: In dB, when no others are asked for.
+        modulators: Modulator of each class, by class name.
+        snrs: Default SNRs in dB.
         length: Samples of a frame.
-        sample_rate_hz: Nominal; only offsets and audio depend on it.
-        clock: How far the receiver's sample rate is off.
-        carrier: How far the carrier is off.
+        sample_rate_hz: Nominal sample rate; only offsets and audio depend on it.
+        clock: Offset of the receiver's sample rate.
+        carrier: Offset of the carrier.
         fading: Fading of the channel, or None.
         turned: Whether each frame has a random carrier phase.
-        scale: A frame is divided by the sum of its magnitudes, or by the root of its mean power.
-        amplitude_noise: RadioML 2016.10A's mistake: 10^(-SNR/10) is the amplitude of the noise, whatever the signal's.
+        scale: Whether a frame is divided by the sum of its magnitudes, or by the root of its mean power.
+        amplitude_noise: Mistake of RadioML 2016.10A: the noise has amplitude 10^(-SNR/10), whatever the signal's.
         transients: One frame in this many begins soon after the transmitter is switched on; 0 for none.
     """
 
@@ -64,8 +64,8 @@ _FRAMES_A_RUN = 30
 def recipe_2016(quirks: bool) -> Recipe:
     """RadioML 2016.10A: 11 modulations at 8 samples a symbol, a slow three-path channel, frames of 128 samples.
 
-    With its quirks, AM-SSB is silent, noise has a wrong amplitude whatever the constellation's, all frames have one
-    multipath profile, and some frames begin while the filters fill.
+    With its quirks, AM-SSB is silent, noise has a wrong amplitude that ignores the constellation's, all frames have
+    one multipath profile, and some frames begin while the filters fill.
     """
     rate = 200_000
     modulators: dict[str, Modulator] = {
@@ -96,7 +96,7 @@ def recipe_2016(quirks: bool) -> Recipe:
     )
     if not quirks:
         return plain
-    spoilt = {**modulators, "AM-SSB": NullProgress()}
+    spoilt = {**modulators, "AM-SSB": Silence()}
     for name, gain in _UNSCALED.items():
         spoilt[name] = replace(_linear(modulators[name]), gain=float(gain))
     return replace(
@@ -146,7 +146,7 @@ def recipe_2018(quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are n
 
 
 def recipe_sig2019(quirks: bool) -> Recipe:  # noqa: ARG001 (no fault is known)
-    """Sig2019-12 after its public sibling HKDD_AMC12: 12 modulations, carriers off by up to a fifth of the rate."""
+    """Sig2019-12 after its public sibling HKDD_AMC12: 12 modulations, carrier offsets up to a fifth of the rate."""
     shaped = partial(Linear, rolloff=(0.2, 0.7), span=6)
     names = ("BPSK", "QPSK", "8PSK", "16QAM", "32QAM", "64QAM", "4PAM", "8PAM")
     modulators: dict[str, Modulator] = {name: shaped(name) for name in names}
@@ -175,11 +175,11 @@ RECIPES = tuple(_RECIPES)
 
 
 def recipe(name: str, quirks: bool) -> Recipe:
-    """A recipe by its name.
+    """Find a recipe by its name.
 
     Args:
         name: One of RECIPES.
-        quirks: With the known faults of the published set, where it has any.
+        quirks: Whether to include the known faults of the published set, if any.
 
     Raises:
         ConfigError: No such recipe.

@@ -1,7 +1,7 @@
-"""Something like speech, for the analog modulations: voiced syllables, hisses and pauses.
+"""Speech-like audio for the analog modulations: voiced syllables, hisses and pauses.
 
-Each frame is a moment of speech that no other frame is of, so no message is in two frames. A frame lasts about a
-millisecond, in which pitch, formants and loudness stand still.
+Each frame is a different moment of speech, so no message is in two frames. A frame lasts about a millisecond, during
+which pitch, formants and loudness are constant.
 """
 
 import functools
@@ -23,11 +23,11 @@ Column = npt.NDArray[np.float64]
 
 
 def spoken(generator: np.random.Generator, frames: int, samples: int, sample_rate_hz: float) -> Signals:
-    """Speech with its Hilbert transform as imaginary part, (frames, samples); its real part has unit mean power.
+    """Generate speech with its Hilbert transform as imaginary part, (frames, samples); its real part has unit power.
 
     Args:
         generator: Random generator.
-        frames: How many moments.
+        frames: Number of moments.
         samples: Samples of each frame.
         sample_rate_hz: Sample rate of the result.
     """
@@ -47,13 +47,13 @@ def spoken(generator: np.random.Generator, frames: int, samples: int, sample_rat
 
 @dataclass(frozen=True)
 class _Voices:
-    """How speech is at some moments.
+    """State of speech at some moments.
 
     Attributes:
-        pitch_hz: (n, 1).
-        harmonics: Amplitude of each, (n, harmonics).
+        pitch_hz: Pitch, (n, 1).
+        harmonics: Amplitude of each harmonic, (n, harmonics).
         hiss: Amplitude of noise, (n, 1).
-        loudness: (n, 1); 0 in pauses.
+        loudness: Loudness, (n, 1); 0 in pauses.
     """
 
     pitch_hz: Column
@@ -64,7 +64,7 @@ class _Voices:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Root mean squares over all speech, and the loudness below which is a pause."""
+    """Root mean squares over all speech, and the loudness below which there is a pause."""
 
     voiced: float
     audio: float
@@ -84,7 +84,7 @@ def _voices(generator: np.random.Generator, count: int, pause: float | None = No
 
 @functools.lru_cache(maxsize=1)
 def _scale() -> _Scale:
-    """From many moments, the same ones always."""
+    """Estimate the scale from many moments, always the same ones."""
     many = _voices(np.random.default_rng(0xA0D10), _MANY, pause=0.0)
     pause = float(np.quantile(many.loudness, _PAUSES))
     loud_power = float((many.loudness**2 * (many.loudness >= pause)).mean())
@@ -102,9 +102,9 @@ def _formants(frequency_hz: Column) -> Column:
 
 
 def _slow(generator: np.random.Generator, count: int) -> Column:
-    """A slowly changing random function of unit variance, each time at another moment, (count, 1).
+    """Sample a slowly changing random function of unit variance, each time at another moment, (count, 1).
 
-    It goes from one normal number to the next along half a cosine, at any place of which a moment may be.
+    It moves from one normal number to the next along half a cosine; a moment may be anywhere on it.
     """
     part = (1 - np.cos(np.pi * generator.uniform(size=(count, 1)))) / 2
     one, other = generator.normal(size=(2, count, 1))
@@ -113,7 +113,7 @@ def _slow(generator: np.random.Generator, count: int) -> Column:
 
 
 def _polynomial(coefficients: npt.NDArray[np.complexfloating], x: Signals) -> Signals:
-    """The sum of coefficients (frames, n) times x, x squared and so on, (frames, samples), by Horner's rule."""
+    """Sum coefficients (frames, n) times x, x squared and so on, (frames, samples), by Horner's rule."""
     columns = coefficients.astype(np.complex64)[:, ::-1, None]
     found = np.broadcast_to(columns[:, 0], (len(columns), x.shape[1])) * x
     for place in range(1, columns.shape[1]):

@@ -1,1 +1,1 @@
-"""How text and numbers are written where people read them."""
+"""Formatting of text and numbers for readers."""

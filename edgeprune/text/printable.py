@@ -1,7 +1,7 @@
-"""Text from files on its way out: to terminals, CI systems and pages.
+"""Safe output of text from files: to terminals, CI systems and pages.
 
-Names come from files that nobody has vetted. What a terminal or a runner would obey, or a reader would not see, is
-shown as an escape; nothing else is changed.
+Names in files are not vetted. Characters that a terminal or a runner would obey, or a reader would not see, are shown
+as escapes; nothing else is changed.
 """
 
 import re
@@ -17,16 +17,16 @@ _UNSEEN = re.compile(
 _COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\[|#vso\[|#teamcity\[)")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 MOST = 500
-"""Characters of a message."""
+"""Largest number of characters in a message."""
 
 
 def printable(text: str) -> str:
-    """Text as one line that says what it holds: control characters and the like as escapes."""
+    """Convert text to one line with its content visible: control characters and the like as escapes."""
     return _UNSEEN.sub(_escape, text)
 
 
 def line(*parts: str) -> str:
-    """A whole line of output, its parts apart by tabs, which no CI system takes for a command to it.
+    """Join parts by tabs to a line of output that no CI system takes for a command.
 
     GitHub Actions obeys lines that begin with `::` after blanks, and `##[` anywhere; Azure Pipelines `##vso[`, TeamCity
     `##teamcity[`.
@@ -36,12 +36,12 @@ def line(*parts: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Text that UTF-8 can hold: halves of characters as escapes."""
+    """Make text encodable in UTF-8: surrogates become escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def bounded(text: str, most: int = MOST) -> str:
-    """Text of at most so many characters, its end kept with its beginning."""
+    """Shorten text to at most `most` characters, keeping its beginning and its end."""
     if len(text) <= most:
         return text
     end = most // 4

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeprune.synth.analog import Amplitude, Frequency, NullProgress
+from edgeprune.synth.analog import Amplitude, Frequency, Silence
 from edgeprune.synth.constellations import points
 from edgeprune.synth.frequency import FrequencyShift
 from edgeprune.synth.linear import Linear
@@ -158,4 +158,4 @@ class TestAnalog:
         assert np.sqrt(np.mean(hertz**2)) == pytest.approx(9000, rel=0.1)
 
     def test_silence_is_silent(self):
-        assert not NullProgress().modulate(np.random.default_rng(0), 3, 8).any()
+        assert not Silence().modulate(np.random.default_rng(0), 3, 8).any()
