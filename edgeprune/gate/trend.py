@@ -10,7 +10,14 @@ from jinja2 import PackageLoader
 
 from edgeprune.gate.history import Trend
 from edgeprune.report.pages.page import environment
-from edgeprune.report.plots.canvas import ACCENT, MUTED, PRUNED, Plot, draw, only_grid
+from edgeprune.report.plots.canvas import (
+    ACCENT,
+    MUTED,
+    PRUNED,
+    Drawing,
+    Plot,
+    only_grid,
+)
 from edgeprune.text.numerals import relative, significant
 
 if TYPE_CHECKING:
@@ -79,4 +86,4 @@ def _plot(trend: Trend, number: int) -> Plot:
     found = told(trend)
     alt = " ".join(f"{text}." for text in found) or f"{TITLES[trend.name]} over {len(values)} reports, without a step."
     caption = alt if found else f"{len(values)} reports, no step."
-    return Plot(name, TITLES[trend.name], caption, alt, draw(name, (7.4, 3.4), paint))
+    return Plot(name, TITLES[trend.name], caption, alt, Drawing(name, (7.4, 3.4), paint))

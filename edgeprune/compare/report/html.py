@@ -7,15 +7,18 @@ from functools import cache
 from jinja2 import Environment, PackageLoader
 
 from edgeprune.compare.document import Comparison
-from edgeprune.compare.report import columns, plots, text
+from edgeprune.compare.report import (
+    columns,
+    plots,
+    text,
+)
 from edgeprune.report.pages.page import environment
-from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.plots.canvas import LIGHT, Plot
 from edgeprune.text import numerals as n
 from edgeprune.text.printable import printable
 
 _INSEPARABLE = re.compile(r" (?=± )|(?<=±) |(?<=\d) (?=(?:%|ms|[kMG])(?:\W|$))")
-_LIGHT = {"--ink": "#14181f", "--muted": "#5b6472", "--line": "#e1e5ea", "--card": "#ffffff"}
-_LIGHT |= {"--baseline": "#7a8494", "--pruned": "#0072b2", "--accent": "#0072b2", "--sans": "sans-serif"}
+_LIGHT = {f"--{name.partition(':')[2]}": colour for name, colour in LIGHT.items()} | {"--sans": "sans-serif"}
 
 
 def render(comparison: Comparison, front: Plot) -> str:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.compare.document import Comparison, Row
 from edgeprune.compare.grid.grid import REFERENCE
-from edgeprune.compare.report import columns, labels
+from edgeprune.compare.report import (
+    columns,
+    labels,
+)
 from edgeprune.compare.report.labels import Label
 from edgeprune.report.plots import canvas
-from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.plots.canvas import Drawing, Plot
 from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ def plot(comparison: Comparison) -> Plot:
         "Left and up is better. Numbers are the rows of the table; bars are one standard deviation over the seeds. "
         "The line joins what nothing else beats; a triangle stands for an accuracy below the plot.",
         f"Top-1 accuracy against latency of {len(comparison.rows)} rows. On the front: {front}.",
-        canvas.draw("pareto", (12.0, 5.6 * len(found)), paint),
+        Drawing("pareto", (12.0, 5.6 * len(found)), paint),
         wide=True,
     )
 

@@ -10,7 +10,7 @@ from edgeprune.compare.document import CellFigures, Comparison, Row
 from edgeprune.compare.report import columns
 from edgeprune.compare.report.pareto import COLOURS, deep
 from edgeprune.report.plots import canvas
-from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.plots.canvas import Drawing, Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
         "Diamonds are means with one standard deviation, dots above them single seeds; the dotted line is the unpruned "
         "network. What is far below the best is a number at the left.",
         f"Accuracy of each method. {told}.",
-        canvas.draw("methods", (12.0, sum(1.2 + 0.34 * rows for rows in most)), paint),
+        Drawing("methods", (12.0, sum(1.2 + 0.34 * rows for rows in most)), paint),
         wide=True,
     )
 
@@ -105,7 +105,7 @@ def curves(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
         "How training went",
         "Lines are means over the seeds, the shade around them reaches from the lowest to the highest.",
         f"Accuracy on the validation split over the epochs, for {len(comparison.rows)} rows of the table.",
-        canvas.draw("curves", (12.0, 4.4 * lines), paint),
+        Drawing("curves", (12.0, 4.4 * lines), paint),
         wide=True,
     )
 
@@ -150,7 +150,7 @@ def kept(comparison: Comparison) -> Plot:
         "Dark units cannot be dropped; a lighter blue stays with some of the seeds only. Ticks under a strip part its "
         "segments.",
         f"Units that stay. {told}.",
-        canvas.draw("kept", (12.0, 0.9 + 0.36 * sum(heights)), paint),
+        Drawing("kept", (12.0, 0.9 + 0.36 * sum(heights)), paint),
         wide=True,
     )
 

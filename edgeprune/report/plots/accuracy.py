@@ -1,13 +1,16 @@
 """Drawings of accuracy: against SNR, by class, and as the training went."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgeprune.records.results import Rate
 from edgeprune.report.plots import canvas
-from edgeprune.report.plots.canvas import Plot
-from edgeprune.report.schema.measured import AccuracyOf, AccuracySection
+from edgeprune.report.plots.canvas import Drawing, Plot
+from edgeprune.report.schema.measured import (
+    AccuracySection,
+)
 from edgeprune.report.schema.schema import Training
 from edgeprune.text import numerals as n
 
@@ -25,18 +28,7 @@ def against_snr(accuracy: AccuracySection) -> Plot:
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
-        levels = np.array([float(snr) for snr in before])
-        step = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
-        _with_intervals(axes, levels - 0.04 * step, before, canvas.BASELINE, "s", "before")
-        _with_intervals(axes, levels + 0.04 * step, after, canvas.PRUNED, "o", "after")
-        axes.set_xlabel("labelled SNR, dB")
-        axes.set_ylabel("top-1 accuracy, %")
-        lowest = min(rate.ci95[0] for rate in (*before.values(), *after.values()))
-        highest = max(rate.ci95[1] for rate in (*before.values(), *after.values()))
-        axes.set_ylim(max(0.0, 100 * lowest - 2), min(100.5, 100 * highest + 1))
-        if len(levels) <= 12:
-            axes.set_xticks(levels)
-        canvas.only_grid(axes, "y")
+        paint_by_snr(axes, [(before, canvas.BASELINE, "s", "before"), (after, canvas.PRUNED, "o", "after")])
         axes.legend(loc="best")
 
     told = "; ".join(
@@ -48,8 +40,29 @@ def against_snr(accuracy: AccuracySection) -> Plot:
         "Accuracy against SNR",
         "Bars are 95 % intervals. The two networks saw the same frames.",
         f"Top-1 accuracy of both networks against SNR. {told}.",
-        canvas.draw("snr", (6.4, 4.0), paint),
+        Drawing("snr", (6.4, 4.0), paint),
     )
+
+
+def paint_by_snr(axes: "Axes", series: Sequence[tuple[dict[str, Rate], str, str, str]]) -> None:
+    """Top-1 accuracy at each SNR with its intervals.
+
+    Args:
+        axes: To draw on.
+        series: One or two networks at the same SNRs: rates by SNR in dB, colour, marker and label of each.
+    """
+    levels = np.array([float(snr) for snr in series[0][0]])
+    step = float(np.diff(levels).min()) if len(levels) > 1 else 1.0
+    for place, (rates, colour, marker, label) in enumerate(series):
+        aside = 0.08 * step * (place - (len(series) - 1) / 2)
+        _with_intervals(axes, levels + aside, rates, colour, marker, label)
+    axes.set_xlabel("labelled SNR, dB")
+    axes.set_ylabel("top-1 accuracy, %")
+    ends = np.array([rate.ci95 for rates, _, _, _ in series for rate in rates.values()])
+    axes.set_ylim(max(0.0, 100 * ends[:, 0].min() - 2), min(100.5, 100 * ends[:, 1].max() + 1))
+    if len(levels) <= 12:
+        axes.set_xticks(levels)
+    canvas.only_grid(axes, "y")
 
 
 def _with_intervals(
@@ -62,9 +75,18 @@ def _with_intervals(
     axes.errorbar(levels, 100 * top1, yerr=100 * reach, label=label, **style)
 
 
-def confusion(accuracy: AccuracyOf, classes: tuple[str, ...], name: str, which: str) -> Plot:
-    """Where the frames of each class went, every row summing to 100 %."""
-    counts = np.array(accuracy.confusion, dtype=np.float64)
+def confusion(
+    confused: Sequence[Sequence[int]], classes: tuple[str, ...], name: str = "confusion", which: str = ""
+) -> Plot:
+    """Where the frames of each class went, every row summing to 100 %.
+
+    Args:
+        confused: Frames of class i that were called class j.
+        classes: Their names.
+        name: Of the drawing.
+        which: 'before' or 'after' pruning, or nothing.
+    """
+    counts = np.array(confused, dtype=np.float64)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     names = [canvas.shorten(label) for label in classes]
@@ -88,10 +110,10 @@ def confusion(accuracy: AccuracyOf, classes: tuple[str, ...], name: str, which: 
     told = f"{names[worst[0]]} called {names[worst[1]]}, {n.percent(float(shares[worst]))} of its frames"
     return Plot(
         name,
-        f"Confusion, {which}",
+        f"Confusion, {which}" if which else "Confusion",
         f"Share of each class's frames, in %. Most frequent confusion: {told}.",
-        f"Confusion matrix {which} pruning. Most frequent confusion: {told}.",
-        canvas.draw(name, (6.4, 5.9), paint),
+        f"Confusion matrix{f' {which} pruning' if which else ''}. Most frequent confusion: {told}.",
+        Drawing(name, (6.4, 5.9), paint),
     )
 
 
@@ -134,5 +156,5 @@ def training(result: Training) -> Plot:
         "Fine-tuning",
         f"In {result.precision}, {how} distillation from the original network. The weights of {kept} were kept.",
         f"Loss and validation accuracy over {len(epochs)} epochs. The weights of {kept} were kept.",
-        canvas.draw("training", (6.4, 4.0), paint),
+        Drawing("training", (6.4, 4.0), paint),
     )

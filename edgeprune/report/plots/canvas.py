@@ -1,7 +1,8 @@
 """Matplotlib figures as inline SVG whose colours are the page's, so that one drawing reads well in light and dark.
 
-Figures are drawn in stand-in colours; in the SVG each becomes a CSS variable of the page. Fills that carry a quantity
-are one hue over a transparent ground. Matplotlib is loaded when the first figure is drawn, for it takes a second.
+Drawings name their colours. For a page the names mean stand-ins, each of which becomes a CSS variable in the SVG; for a
+figure of its own they mean dark ink on white. Fills that carry a quantity are one hue over a transparent ground.
+Matplotlib is loaded when the first figure is drawn, for it takes a second.
 """
 
 import html
@@ -10,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,22 +24,25 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-INK, MUTED, GRID, PAPER = "#010203", "#020304", "#030405", "#040506"
-BASELINE, PRUNED, ACCENT = "#050607", "#060708", "#070809"
-_VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    GRID: "var(--line)",
-    PAPER: "var(--card)",
-    BASELINE: "var(--baseline)",
-    PRUNED: "var(--pruned)",
-    ACCENT: "var(--accent)",
+INK, MUTED, GRID, PAPER = "edgeprune:ink", "edgeprune:muted", "edgeprune:line", "edgeprune:card"
+BASELINE, PRUNED, ACCENT = "edgeprune:baseline", "edgeprune:pruned", "edgeprune:accent"
+LIGHT = {
+    INK: "#14181f",
+    MUTED: "#5b6472",
+    GRID: "#e1e5ea",
+    PAPER: "#ffffff",
+    BASELINE: "#7a8494",
+    PRUNED: "#0072b2",
+    ACCENT: "#0072b2",
 }
+"""What the colours are in a figure of its own, and on a page in light."""
+_STAND_INS = {name: f"#0{place}0{place + 1}0{place + 2}" for place, name in enumerate(LIGHT, 1)}
+_VARIABLES = {stand_in: f"var(--{name.partition(':')[2]})" for name, stand_in in _STAND_INS.items()}
 SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which colour-blind readers tell apart
 LONGEST_NAME = 18
 
 _FONT = "DejaVu Sans"  # comes with matplotlib; wider than the page's fonts, so what fits in it fits in them
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": _FONT,
@@ -70,6 +75,47 @@ _STYLE: Any = {
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """What puts a plot on a fresh figure.
+
+    Attributes:
+        name: Makes the ids in the SVG unique on the page and the same every time.
+        size: Width and height in inches; 72 of the SVG's units each.
+        paint: Draws.
+    """
+
+    name: str
+    size: tuple[float, float]
+    paint: "Callable[[Figure], None]"
+
+    @cached_property
+    def svg(self) -> str:
+        """Inline SVG without its alternative text."""
+        import matplotlib
+        from matplotlib.figure import Figure
+
+        use(_STAND_INS)
+        try:
+            with matplotlib.rc_context({**STYLE, "svg.hashsalt": self.name}), warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+                figure = Figure(figsize=self.size)
+                self.paint(figure)
+                buffer = io.StringIO()
+                unsaid = {"Date": None, "Creator": None, "Format": None, "Type": None}
+                figure.savefig(buffer, format="svg", transparent=True, metadata=unsaid)
+        finally:
+            use(LIGHT)
+        return _inline(buffer.getvalue(), self.name)
+
+
+def use(colours: dict[str, str]) -> None:
+    """Say what Matplotlib takes the names of the colours for from now on."""
+    from matplotlib.colors import get_named_colors_mapping
+
+    get_named_colors_mapping().update(colours)
+
+
+@dataclass(frozen=True)
 class Plot:
     """A drawing for the page.
 
@@ -78,7 +124,7 @@ class Plot:
         title: What it shows, one line.
         caption: How to read it.
         alt: What it shows in words, for who cannot see it.
-        drawn: Inline SVG without its alternative text.
+        drawing: How it is drawn.
         wide: Whether it needs the whole width of the page.
     """
 
@@ -86,34 +132,13 @@ class Plot:
     title: str
     caption: str
     alt: str
-    drawn: str
+    drawing: Drawing
     wide: bool = False
 
     @property
     def svg(self) -> str:
         """Inline SVG that tells a screen reader what it shows, safe to put into HTML."""
-        return self.drawn.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(self.alt))}" ', 1)
-
-
-def draw(name: str, size: tuple[float, float], paint: "Callable[[Figure], None]") -> str:
-    """Inline SVG of what `paint` puts on a fresh figure.
-
-    Args:
-        name: Makes the ids in the SVG unique on the page and the same every time.
-        size: Width and height in inches; 72 of the SVG's units each.
-        paint: Draws.
-    """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure = Figure(figsize=size)
-        paint(figure)
-        buffer = io.StringIO()
-        unsaid = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=unsaid)
-    return _inline(buffer.getvalue(), name)
+        return self.drawing.svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(self.alt))}" ', 1)
 
 
 def shades(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgeprune.report.plots import canvas
-from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.plots.canvas import Drawing, Plot
 from edgeprune.report.schema.schema import Plan, UnitDecision
 from edgeprune.text import numerals as n
 
@@ -47,7 +47,7 @@ def strip(plan: Plan) -> Plot:
         "Which units stayed",
         f"{told}; what a dropped unit leaves is its shortcut, or nothing.",
         f"The chain of units before and after pruning. {told}.",
-        canvas.draw("strip", (12.0, 2.5), paint),
+        Drawing("strip", (12.0, 2.5), paint),
         wide=True,
     )
 
@@ -120,7 +120,7 @@ def similarity(plan: Plan) -> Plot:
         "How alike the units are",
         "Deep colour: the two units make nearly the same of a frame. Boxes are segments, dots are the units that stay.",
         f"Similarity of every two of {len(matrix)} units. Segments: units {bounds}.",
-        canvas.draw("similarity", (6.4, 5.4), paint),
+        Drawing("similarity", (6.4, 5.4), paint),
     )
 
 
@@ -152,5 +152,5 @@ def segment_losses(plan: Plan) -> Plot:
         "How many segments",
         f"The ring marks the {chosen} segments of this run ({how}).",
         f"Loss of the best segmentation for each number of segments. {shown}. {chosen} were used.",
-        canvas.draw("segments", (6.4, 5.4), paint),
+        Drawing("segments", (6.4, 5.4), paint),
     )

@@ -26,8 +26,8 @@ def accuracy(report: Report) -> list[Plot]:
     return [
         *([accuracy_plots.against_snr(report.accuracy)] if before.by_snr else []),
         *([accuracy_plots.training(report.training)] if report.training and report.training.epochs else []),
-        accuracy_plots.confusion(before, report.classes, "confusion-before", "before"),
-        accuracy_plots.confusion(after, report.classes, "confusion-after", "after"),
+        accuracy_plots.confusion(before.confusion, report.classes, "confusion-before", "before"),
+        accuracy_plots.confusion(after.confusion, report.classes, "confusion-after", "after"),
     ]
 
 

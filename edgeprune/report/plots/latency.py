@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from edgeprune.records.results import BenchReport
 from edgeprune.report.plots import canvas
-from edgeprune.report.plots.canvas import Plot
+from edgeprune.report.plots.canvas import Drawing, Plot
 from edgeprune.report.schema.measured import LatencySection
 from edgeprune.text import numerals as n
 
@@ -22,24 +23,29 @@ _FAR_APART = 10  # times longer: then an axis is logarithmic
 _CLOSE = 1.5  # times longer at most: then an axis need not begin at zero
 
 
-def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | None) -> Plot:
+def distribution(
+    latency: LatencySection | BenchReport,
+    before_ms: Times,
+    after_ms: Times | None,
+    names: tuple[str, str] = ("before", "after"),
+) -> Plot:
     """Histograms of all single times with their medians; logarithmic when the two are far apart."""
-    samples = [(latency.baseline, before_ms, canvas.BASELINE, "before")]
+    samples = [(latency.baseline.median_ms, before_ms, canvas.BASELINE, names[0])]
     if latency.pruned is not None and after_ms is not None:
-        samples.append((latency.pruned, after_ms, canvas.PRUNED, "after"))
+        samples.append((latency.pruned.median_ms, after_ms, canvas.PRUNED, names[1]))
     ends = np.array([np.percentile(times_ms, _SHOWN_PERCENT) for _, times_ms, _, _ in samples])
     logarithmic, low, high = _reach(float(ends.min()), float(ends.max()))
     edges = np.geomspace(low, high, _BINS + 1) if logarithmic else np.linspace(low, high, _BINS + 1)
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots()
-        for summary, times_ms, colour, label in samples:
+        for median_ms, times_ms, colour, label in samples:
             share = 100 * np.histogram(times_ms, edges)[0] / len(times_ms)
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.35)
             axes.stairs(share, edges, color=colour, linewidth=1.2)
-            named = f"{label}, median {n.milliseconds(summary.median_ms)}"
-            line = "--" if label == "before" else "-"
-            axes.axvline(summary.median_ms, color=colour, linewidth=1.6, linestyle=line, label=named)
+            named = f"{label}, median {n.milliseconds(median_ms)}"
+            line = "--" if colour == canvas.BASELINE else "-"
+            axes.axvline(median_ms, color=colour, linewidth=1.6, linestyle=line, label=named)
         if logarithmic:
             axes.set_xscale("log")
         _plain_numbers(axes.xaxis, logarithmic)
@@ -47,9 +53,10 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
         axes.set_xlabel("latency of one inference, ms" + (" (logarithmic)" if logarithmic else ""))
         axes.set_ylabel("share of runs in a bin, %")
         canvas.only_grid(axes, "y")
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        columns = 2 if max(map(len, names)) <= canvas.LONGEST_NAME else 1
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
 
-    told = "; ".join(f"{label}: median {n.milliseconds(summary.median_ms)}" for summary, _, _, label in samples)
+    told = "; ".join(f"{label}: median {n.milliseconds(median_ms)}" for median_ms, _, _, label in samples)
     longest = ", ".join(f"{n.milliseconds(float(times_ms.max()))} {label}" for _, times_ms, _, label in samples)
     return Plot(
         "latency",
@@ -57,7 +64,7 @@ def distribution(latency: LatencySection, before_ms: Times, after_ms: Times | No
         f"Vertical lines are medians. The slowest half per cent is out of the picture, not out of the figures; "
         f"longest: {longest}.",
         f"Histograms of latency. {told}.",
-        canvas.draw("latency", (6.4, 4.0), paint),
+        Drawing("latency", (6.4, 4.0), paint),
     )
 
 
@@ -97,7 +104,7 @@ def rounds(latency: LatencySection) -> Plot:
         f"The networks took turns ({latency.rounds} rounds); level lines mean that the device did not drift."
         + (" At the dotted lines another process began." if begins else ""),
         f"Median latency of each round. {told}.",
-        canvas.draw("rounds", (6.4, 4.0), paint),
+        Drawing("rounds", (6.4, 4.0), paint),
     )
 
 
