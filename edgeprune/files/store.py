@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +20,10 @@ from edgeprune.files.bounds import claimed
 from edgeprune.files.plain import parse_json
 from edgeprune.files.run_folder import is_record, own_file
 from edgeprune.files.whole import remove, replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 STAGE_SCHEMA = "edgeprune-stage/1"
 Record = TypeVar("Record")
@@ -52,6 +56,14 @@ def canonical_sha256(plain: Any) -> str:
 def record_sha256(record: Any) -> str:
     """SHA-256 of a record."""
     return canonical_sha256(to_plain(record))
+
+
+def array_sha256(array: "npt.NDArray[np.generic] | None") -> str | None:
+    """Sha256 of the type, shape and values of an array; None for none."""
+    if array is None:
+        return None
+    about = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.sha256(about + array.tobytes()).hexdigest()
 
 
 def file_sha256(path: Path) -> str:

@@ -10,14 +10,7 @@ from jinja2 import PackageLoader
 
 from edgeprune.gate.history import Trend
 from edgeprune.report.pages.page import environment
-from edgeprune.report.plots.canvas import (
-    ACCENT,
-    MUTED,
-    PRUNED,
-    Drawing,
-    Plot,
-    only_grid,
-)
+from edgeprune.report.plots.canvas import ACCENT, MUTED, PRUNED, Drawing, Plot, only_grid
 from edgeprune.text.numerals import relative, significant
 
 if TYPE_CHECKING:

@@ -114,6 +114,16 @@ def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], s
     return model
 
 
+def weights_sha256(model: nn.Module) -> str:
+    """Sha256 of a network in memory: of what it is printed as, and the name, type, shape and values of each weight."""
+    digest = hashlib.sha256(str(model).encode())
+    for name, value in sorted(model.state_dict().items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Write the model file atomically; returns the checkpoint with its name and SHA-256.
 

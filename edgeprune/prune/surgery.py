@@ -14,11 +14,7 @@ def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:
     Raises:
         ConfigError: The plan was made for another model.
     """
-    if plan.model_sha256 != checkpoint.sha256:
-        raise ConfigError(
-            f"the plan was made for a model with sha256 {plan.model_sha256[:12]}, not {checkpoint.sha256[:12]}",
-            "Make a plan for this model with: edgeprune plan",
-        )
+    require_own(checkpoint, plan)
     shape = (checkpoint.input.channels, checkpoint.input.length)
     earlier = checkpoint.plan.edits if checkpoint.plan else ()
     return replace(
@@ -28,3 +24,16 @@ def apply(checkpoint: Checkpoint, plan: PrunePlan) -> Checkpoint:
         metrics={},
         sha256="",
     )
+
+
+def require_own(checkpoint: Checkpoint, plan: PrunePlan) -> None:
+    """Refuse a plan that was made for another model.
+
+    Raises:
+        ConfigError: It was.
+    """
+    if plan.model_sha256 != checkpoint.sha256:
+        raise ConfigError(
+            f"the plan was made for a model with sha256 {plan.model_sha256[:12]}, not {checkpoint.sha256[:12]}",
+            "Make a plan for this model with: edgeprune plan",
+        )

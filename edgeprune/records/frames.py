@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Frames:
     """Labelled I/Q frames.
 
@@ -44,6 +44,11 @@ class Frames:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        _, channels, length = self.iq.shape
+        snrs = "" if self.snrs is None or not len(self) else f", SNR {self.snrs.min()} to {self.snrs.max()} dB"
+        return f"{len(self)} frames of {channels}×{length} samples, {len(self.classes)} classes{snrs}: {self.source}"
 
 
 @dataclass(frozen=True)

@@ -63,16 +63,21 @@ def evaluate_checkpoint(
     """Accuracy of a loaded model on one part of the data, or of its own, and how these were split."""
     handling = handling_of(model, asked)
     data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
-    frames = parts[split]
+    return measured(model, parts[split], split, progress, compute), data_ref(str(data), parts[split], handling)
+
+
+def measured(model: Checkpoint, frames: Frames, split: Split, progress: Progress, compute: Compute = CPU) -> Accuracy:
+    """Accuracy of a model on the frames of one split."""
     tell_skipped(frames, progress)
     progress.stage(f"{model.name} on {len(frames)} {split} frames of {frames.source}")
     with compute.lent(model.model):
         logits = predict(model.model, frames.iq, model.input, progress, "frames")
-    found = accuracy(logits, frames, split)
-    return found, data_ref(str(data), frames, handling)
+    return accuracy(logits, frames, split)
 
 
-def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: Progress) -> tuple[Accuracy, DataRef]:
+def evaluate_onnx(
+    path: Path, data: Path | Frames, asked: Asked, split: Split, progress: Progress
+) -> tuple[Accuracy, DataRef]:
     """Accuracy of an exported model on one part of the data, run by ONNX Runtime, and how these were split.
 
     The classes and the split are those of its metadata where edgeprune exported it.
@@ -87,7 +92,7 @@ def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: 
             reading=reading_of(about.reading, length, asked),
             stream=asked.stream,
         )
-        raw = datasets.read_or_keep(data, handling.reading, handling.stays)
+        raw = data if isinstance(data, Frames) else datasets.read_or_keep(data, handling.reading, handling.stays)
         fitted = fit_to(raw, about.classes, InputSpec(channels, length))
         frames = splits_of(fitted, handling.seed, handling.method)[split]
         tell_skipped(frames, progress)
@@ -96,7 +101,7 @@ def evaluate_onnx(path: Path, data: Path, asked: Asked, split: Split, progress: 
         if logits.shape[1:] != (len(about.classes),):
             raise ModelError(f"{path} names {len(about.classes)} classes and has outputs of shape {logits.shape[1:]}")
         found = accuracy(logits, frames, split)
-    return found, data_ref(str(data), frames, handling)
+    return found, data_ref(frames.source if isinstance(data, Frames) else str(data), frames, handling)
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,20 @@ def export_model(
         ModelError: It cannot be exported, or the export gives other answers.
     """
     writable(out)
-    parts = frames_for(model, data)
+    return export_lowered(model, frames_for(model, data), target, out, lowered, batch, progress, compute)
+
+
+def export_lowered(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    target: Target,
+    out: Path,
+    lowered: Lowered,
+    batch: int,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> OnnxModel:
+    """Export a model whose frames are split already, after training it for int8 where that was asked for."""
     if lowered.qat_epochs is not None:
         progress.stage(f"fine-tune {model.name} for int8")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")

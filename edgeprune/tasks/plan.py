@@ -1,6 +1,6 @@
 """Planning: similarity, segments and scores of a model's layers, and the plan that follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -80,6 +80,20 @@ class PlanSettings:
         """
         registry.get("similarity", self.metric)
         registry.get("criteria", self.criterion)
+
+
+def require_one(amounts: Mapping[str, float | None]) -> None:
+    """Check that it is said once how many units stay.
+
+    Args:
+        amounts: What was given, by the parameter's name.
+
+    Raises:
+        ConfigError: It is said twice.
+    """
+    given = [f"`{parameter}`" for parameter, value in amounts.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} were both given", "Give one of them")
 
 
 def kept_units(chain: LayerChain, settings: PlanSettings) -> int:

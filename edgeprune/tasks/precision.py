@@ -121,7 +121,7 @@ def train_for_int8(
     parts: dict[Split, Frames],
     epochs: int,
     seed: int,
-    state: Path,
+    state: Path | None,
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
@@ -132,7 +132,7 @@ def train_for_int8(
         parts: The frames of each split.
         epochs: How long.
         seed: Seed of the order of the frames.
-        state: Where the training is kept after each epoch, to be continued from.
+        state: Where the training is kept after each epoch, to be continued from; None to keep nothing.
         progress: Told of every epoch.
         compute: Where.
 

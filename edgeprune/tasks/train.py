@@ -83,8 +83,8 @@ def finetune_model(
         ConfigError: `out` cannot be written, or the teacher does not answer the same question.
         DataError: The frames cannot be used.
     """
-    if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
-        raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
+    require_teacher(recipe.mix, teacher is not None)
+    require_fitting(model, teacher)
     writable(out)
     handling = handling_of(model, asked)
     parts = at_most(frames_for(model, data, handling), most)
@@ -93,6 +93,29 @@ def finetune_model(
     key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"
     model = replace(model, data=data_ref(str(data), parts["train"], handling))
     return _trained(model, parts, out, recipe, teacher, key, progress, compute)
+
+
+def require_teacher(mix: float, taught: bool) -> None:
+    """Refuse to mix frames, which gives them no label, where there is no teacher to judge them.
+
+    Raises:
+        ConfigError: Some are to be mixed, and nobody is to teach.
+    """
+    if mix and not taught:
+        raise ConfigError(
+            f"`mix={mix:g}` makes frames without a label, and there is no teacher to say what they are",
+            "Leave out `mix`, or distil from a `teacher`",
+        )
+
+
+def require_fitting(model: Checkpoint, teacher: Checkpoint | None) -> None:
+    """Refuse a teacher that answers another question than the model.
+
+    Raises:
+        ConfigError: It has other classes or another input.
+    """
+    if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
+        raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
 
 
 def _how(parts: dict[Split, Frames]) -> str:
@@ -127,7 +150,7 @@ def fit(
     parts: dict[Split, Frames],
     recipe: Recipe,
     teacher: Checkpoint | None,
-    state: Path,
+    state: Path | None,
     key: str,
     progress: Progress,
     compute: Compute = CPU,
@@ -139,7 +162,7 @@ def fit(
         parts: The frames of each split.
         recipe: How.
         teacher: Distil from it, or None. Frames in memory are shown to it once, in every turn; streamed ones each time.
-        state: Where the training is kept after each epoch, to be continued from.
+        state: Where the training is kept after each epoch, to be continued from; None to keep nothing.
         key: Names model and data; a state of another key, number of train frames or recipe is not continued.
         progress: Told of every epoch.
         compute: Where.

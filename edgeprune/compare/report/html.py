@@ -7,11 +7,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader
 
 from edgeprune.compare.document import Comparison
-from edgeprune.compare.report import (
-    columns,
-    plots,
-    text,
-)
+from edgeprune.compare.report import columns, plots, text
 from edgeprune.report.pages.page import environment
 from edgeprune.report.plots.canvas import LIGHT, Plot
 from edgeprune.text import numerals as n

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgeprune.compare.document import Comparison, Row
 from edgeprune.compare.grid.grid import REFERENCE
-from edgeprune.compare.report import (
-    columns,
-    labels,
-)
+from edgeprune.compare.report import columns, labels
 from edgeprune.compare.report.labels import Label
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Drawing, Plot

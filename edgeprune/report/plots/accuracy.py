@@ -8,9 +8,7 @@ import numpy as np
 from edgeprune.records.results import Rate
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Drawing, Plot
-from edgeprune.report.schema.measured import (
-    AccuracySection,
-)
+from edgeprune.report.schema.measured import AccuracySection
 from edgeprune.report.schema.schema import Training
 from edgeprune.text import numerals as n
 

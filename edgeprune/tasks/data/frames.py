@@ -62,12 +62,12 @@ def _is(path: Path, wanted: DataRef) -> bool:
     return False
 
 
-def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) -> dict[Split, Frames]:
-    """The frames of a file or folder, fitted to a model and split as when it was trained.
+def frames_for(model: Checkpoint, data: Path | Frames, handling: Handling | None = None) -> dict[Split, Frames]:
+    """The frames of a file or folder, or those given, fitted to a model and split as when it was trained.
 
     Args:
         model: The model.
-        path: Path of the file or folder.
+        data: The file or folder, or frames that were read already.
         handling: How to read and split instead.
 
     Raises:
@@ -75,7 +75,9 @@ def frames_for(model: Checkpoint, path: Path, handling: Handling | None = None) 
         DataError: The frames do not fit the model, or a split is empty.
     """
     handling = handling or handling_of(model)
-    return fitted(model, datasets.read_or_keep(path, handling.reading, handling.stays), handling)
+    if isinstance(data, Path):
+        data = datasets.read_or_keep(data, handling.reading, handling.stays)
+    return fitted(model, data, handling)
 
 
 def own_frames(model: Checkpoint, handling: Handling) -> tuple[Path, dict[Split, Frames]]:

@@ -23,13 +23,14 @@ from edgeprune.prune.selection import select_within, worth_of
 from edgeprune.prune.shape_paths import Routes, routes_of
 from edgeprune.records.constraints import LatencyPlan, Timing
 from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
 from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks.data.frames import frames_for
 from edgeprune.tasks.latency.timing import Stopwatch
 from edgeprune.tasks.latency.unit_costs import Kept, fitted, kinds_of, probed, work_of
-from edgeprune.tasks.plan import PlanSettings
+from edgeprune.tasks.plan import Planned, PlanSettings
 
 MOST_CANDIDATES = 4
 AIM = 0.98
@@ -119,7 +120,26 @@ def write_plan_within(
     """
     settings.check()
     writable(out)
-    parts = frames_for(model, data)
+    parts, folder = frames_for(model, data), out.with_suffix(".latency")
+    planned, chosen = decide_within(model, parts, settings, budget, folder, progress, compute)
+    planning.save_plan(out, planned, chosen)
+    return planned.chain, planned.plan
+
+
+def decide_within(
+    model: Checkpoint,
+    parts: dict[Split, Frames],
+    settings: PlanSettings,
+    budget: Budget,
+    folder: Path,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Planned, LatencyPlan]:
+    """Choose the units of a model that stay under a budget; as `planning.decide`, with timings in a folder.
+
+    Raises:
+        ConfigError: A name is unknown, or no set of units meets the budget.
+    """
     planned = planning.decide(model, parts, every_unit(settings), progress, compute=compute)
     progress.stage(f"choose units within {budget.latency_ms:g} ms on {budget.target.name}")
     chosen = choose_within(
@@ -129,12 +149,11 @@ def write_plan_within(
         planned.scores,
         parts["validation"],
         budget,
-        out.with_suffix(".latency"),
+        folder,
         progress,
     )
     decided = plan_within(planned.chain, planned.segmentation, planned.scores, settings.metric, chosen)
-    planning.save_plan(out, replace(planned, plan=decided), chosen)
-    return planned.chain, decided
+    return replace(planned, plan=decided), chosen
 
 
 class _Search:
