@@ -6,7 +6,8 @@
     ├── DataError          3  the frames, their labels, or how they fit the network
     └── DeviceError        4  the device that should measure
 
-A message says what was found and what is allowed; the hint says what to do.
+A message says what was found and what is allowed; the hint says what to do. Both name a parameter in backquotes, alone
+or with its value: `keep_ratio`, `keep_ratio=2`. The command line shows its option in that place.
 """
 
 import difflib

@@ -126,6 +126,11 @@ def file_of(kind: Kind, name: str) -> Path | None:
     return _files_of.get((kind, name))
 
 
+def added_here(kind: Kind, name: str) -> bool:
+    """Whether the running program registered the plug-in."""
+    return name in _registered[kind]
+
+
 def in_this_process_only(kind: Kind, name: str) -> bool:
     """Whether another process could not find the plug-in: it was registered as an object."""
     return name in _registered[kind] and (kind, name) not in _files_of

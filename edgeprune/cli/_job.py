@@ -29,28 +29,13 @@ def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", fo
 def work(
     console: "Console", model: "Checkpoint", settings: "Settings", folder: Path, fresh: bool, dry_run: bool
 ) -> None:
-    """Do the job in its folder and print the result, or with `dry_run` only what it would do.
-
-    What was said is kept in the folder's log whatever happens, unless the command is refused: then nothing is written.
-    """
-    from edgeprune.files.run_folder import refuse_foreign
-    from edgeprune.files.store import RunFolder, now
-    from edgeprune.files.whole import append_text
-    from edgeprune.pipeline import Job, open_folder
-    from edgeprune.text.printable import line
+    """Do the job in its folder and print the result, or with `dry_run` only what it would do."""
+    from edgeprune.pipeline import run_in
 
     if dry_run:
         _show_plan(console, model, settings, folder)
         return
-    refuse_foreign(folder)
-    job = Job(model, settings, RunFolder(folder), console)
-    job.prepare()
-    with open_folder(folder, fresh):
-        try:
-            document = job.run()
-        finally:
-            append_text(folder / "log.txt", f"{line(f'{now()} {settings.command}')}\n{console.log}")
-    finish(console, document, folder)
+    finish(console, run_in(folder, model, settings, fresh, console, lambda: console.log), folder)
 
 
 def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,9 @@
 """Options that several commands share, and the console that every command is handed."""
 
-from collections.abc import Callable
-from functools import update_wrapper, wraps
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial, update_wrapper, wraps
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -9,8 +11,14 @@ import click
 
 from edgeprune.cli._completion import model_names, target_names
 from edgeprune.cli._console import Verbosity
+from edgeprune.errors import EdgepruneError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_PARAMETER = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
+_OTHERWISE = {"classes": "class_names"}
+"""What the library calls otherwise than the command line."""
+_QUOTES = "'\""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -53,6 +61,44 @@ def global_options(command: Command) -> Command:
     return command
 
 
+@contextmanager
+def told_in_options(command: click.Command) -> Iterator[None]:
+    """Let errors name a command's options in place of parameters: `keep_ratio=2` becomes --keep-ratio 2.
+
+    Raises:
+        EdgepruneError: As it was raised, in these words.
+    """
+    try:
+        yield
+    except EdgepruneError as error:
+        known = _spelled(command)
+        error.message, error.hint = (
+            _PARAMETER.sub(partial(_as_option, known), text) for text in (error.message, error.hint)
+        )
+        raise
+
+
+def _spelled(command: click.Command) -> dict[str, click.Parameter]:
+    """The parameters of a command by the names that Python has for them."""
+    known: dict[str, click.Parameter] = {}
+    for parameter in command.params:
+        for option in (parameter.name or "", *parameter.opts):
+            known[option.lstrip("-").replace("-", "_")] = parameter
+    return known | {ours: known[typed] for ours, typed in _OTHERWISE.items() if typed in known}
+
+
+def _as_option(known: dict[str, click.Parameter], match: "re.Match[str]") -> str:
+    name, value = match["name"], match["value"]
+    parameter = known.get(name)
+    if parameter is None:
+        return match.group()
+    if not isinstance(parameter, click.Option):
+        return parameter.make_metavar(click.get_current_context())
+    off = value == "False" and parameter.secondary_opts
+    option = max(parameter.secondary_opts if off else parameter.opts, key=len)
+    return option if value is None or parameter.is_flag else f"{option} {value.strip(_QUOTES)}"
+
+
 def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """Make a command of a function that takes a console first."""
 
@@ -61,7 +107,8 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
         def invoke(ctx: click.Context, /, *args: Any, **kwargs: Any) -> None:
             from edgeprune.cli._console import Console
 
-            function(Console(ctx.ensure_object(Verbosity)), *args, **kwargs)
+            with told_in_options(ctx.command):
+                function(Console(ctx.ensure_object(Verbosity)), *args, **kwargs)
 
         return global_options(click.command(name)(update_wrapper(invoke, function)))
 
@@ -83,21 +130,6 @@ mix_option = click.option(
     help="Fraction of each batch mixed with a second signal; the teacher labels the mixture. Each epoch takes longer, "
     "but the network learns more over many epochs.",
 )
-
-
-def require_teacher(mixed: float, taught: bool) -> None:
-    """Mixed frames have no label.
-
-    Raises:
-        ConfigError: Some are to be mixed, and there is nobody to judge them.
-    """
-    if mixed and not taught:
-        from edgeprune.errors import ConfigError
-
-        raise ConfigError(
-            f"--mix {mixed:g} makes frames without labels, and there is no teacher to label them",
-            "Leave out --mix, or distill: use --teacher FILE with finetune, drop --no-distill with prune-and-export",
-        )
 
 
 def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ...]:

@@ -89,9 +89,9 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
         seed: int,
         **kwargs: Any,
     ) -> None:
-        from edgeprune.tasks.plan import PlanSettings
+        from edgeprune.tasks.plan import PlanSettings, require_one
 
-        _require_one({"--keep": keep, "--keep-ratio": keep_ratio, "--latency-budget": latency_budget})
+        require_one({"keep": keep, "keep_ratio": keep_ratio, "latency_budget": latency_budget})
         planning = PlanSettings(
             keep=keep,
             keep_ratio=keep_ratio,
@@ -108,19 +108,6 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
     for decorate in reversed(_OPTIONS):
         call = decorate(call)
     return call
-
-
-def _require_one(amounts: dict[str, float | None]) -> None:
-    """Check that it is said once how much stays.
-
-    Raises:
-        ConfigError: It is said twice.
-    """
-    from edgeprune.errors import ConfigError
-
-    given = [option for option, value in amounts.items() if value is not None]
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were both given", "Give only one of them")
 
 
 def _segments(text: str) -> "int | Literal['auto']":

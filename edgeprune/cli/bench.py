@@ -90,22 +90,11 @@ def command(
 
 
 def _table(console: "Console", measured: "BenchReport", names: list[str]) -> None:
-    def ms(value: float | None) -> str:
-        return "too few samples" if value is None else f"{value:.4f}"
+    from edgeprune.api.tables import of_latency
 
-    summaries = [summary for summary in (measured.baseline, measured.pruned) if summary]
-    rows = [
-        (name, ms(each.median_ms), ms(each.p90_ms), ms(each.p99_ms), f"{each.samples:,}")
-        for name, each in zip(names, summaries, strict=True)
-    ]
-    columns = ("model", "median ms", "p90 ms", "p99 ms", "samples")
-    console.table(columns, rows, right=columns[1:])
+    table = of_latency(measured, names)
+    console.table(table.columns, table.rows, table.right)
     for warning in measured.warnings:
         console.print(f"warning: {warning}")
-    if measured.speedup is not None and measured.speedup_ci95 is not None:
-        low, high = measured.speedup_ci95
-        shown = "" if low > 1 else " No speed-up was shown."
-        interval = f"95 % interval {low:.3f} to {high:.3f}"
-        if measured.processes is not None and measured.processes < measured.rounds:
-            interval += f" over {measured.processes} processes"
-        console.headline(f"{names[1]} is {measured.speedup:.3f} times as fast ({interval}).{shown}")
+    if measured.speedup is not None:
+        console.headline(table.headline)

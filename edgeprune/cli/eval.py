@@ -52,16 +52,14 @@ def command(
 
 
 def _tables(console: "Console", found: "Accuracy") -> None:
-    low, high = found.ci95
-    console.headline(f"{found.top1:.2%} of {found.frames} {found.split} frames (95 % interval {low:.2%} to {high:.2%})")
+    from edgeprune.api.tables import of_accuracy
+
+    tables = (of_accuracy(found, "SNR in dB"), of_accuracy(found, "class"))
+    console.headline(tables[0].headline)
     if found.groups is None:
         console.note("it is not known which frames belong together; the intervals assume that frames are independent")
     elif found.groups < found.frames and found.design_effect is not None:
         console.note(f"{found.groups} groups of frames, design effect {found.design_effect:.2f}")
-    for what, rates in (("SNR in dB", found.by_snr), ("class", found.by_class)):
-        rows = [
-            (name, f"{rate.top1:.2%}", f"{rate.ci95[0]:.2%} to {rate.ci95[1]:.2%}", str(rate.frames))
-            for name, rate in rates.items()
-        ]
+    for table in tables:
         console.print()
-        console.table((what, "top-1", "95 % interval", "frames"), rows, right=("top-1", "95 % interval", "frames"))
+        console.table(table.columns, table.rows, table.right)

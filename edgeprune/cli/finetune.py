@@ -12,7 +12,6 @@ from edgeprune.cli._options import (
     data_option,
     mix_option,
     model_options,
-    require_teacher,
     seed_option,
     subcommand,
     training_frames_option,
@@ -67,7 +66,7 @@ def command(
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
-    from edgeprune.tasks.train import finetune_model
+    from edgeprune.tasks.train import finetune_model, require_teacher
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, teacher is not None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @model_options
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
     """Show the units of MODEL, and how each can be dropped or why it cannot."""
+    from edgeprune.api.tables import of_units
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.prune.units.chain import layers_of
@@ -27,22 +28,6 @@ def command(console: "Console", model: Path, options: "ModelOptions") -> None:
         units = [{**to_plain(unit), "droppable": unit.droppable, "drop": unit.drop} for unit in chain.units]
         console.json({"units": units, "params": chain.params, "macs": chain.macs})
         return
-    rows = [
-        (
-            str(unit.index),
-            unit.path,
-            unit.kind,
-            "×".join(map(str, unit.in_shape)),
-            "×".join(map(str, unit.out_shape)),
-            f"{unit.params:,}",
-            f"{unit.macs:,}",
-            unit.drop or "no",
-            unit.reason,
-        )
-        for unit in chain.units
-    ]
-    columns = ("unit", "path", "kind", "in", "out", "params", "MACs", "drop", "reason")
-    console.table(columns, rows, right=("unit", "params", "MACs"))
-    console.headline(
-        f"{len(chain.units)} units, {len(chain.droppable)} droppable; {chain.params:,} parameters, {chain.macs:,} MACs"
-    )
+    table = of_units(chain)
+    console.table(table.columns, table.rows, table.right)
+    console.headline(table.headline)

@@ -37,6 +37,7 @@ def command(
     latency_budget: float | None,
 ) -> None:
     """Decide which units of MODEL to keep, with the reason for each; writes no weights."""
+    from edgeprune.api.tables import of_plan
     from edgeprune.files.store import to_plain
     from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
@@ -48,25 +49,15 @@ def command(
     frames = find_data(loaded, data)
     where = chosen(console, compute)
     if budget is None:
-        chain, decided = write_plan(loaded, frames, planning, out, console, where)
+        _, decided = write_plan(loaded, frames, planning, out, console, where)
     else:
-        chain, decided = write_plan_within(loaded, frames, planning, budget, out, console, where)
+        _, decided = write_plan_within(loaded, frames, planning, budget, out, console, where)
     if console.as_json:
         console.json(to_plain(decided))
         return
-    rows = [
-        (
-            str(decision.index),
-            decision.path,
-            str(decision.segment),
-            "" if decision.score is None else f"{decision.score:.4g}",
-            "keep" if decision.kept else "drop",
-            decision.reason,
-        )
-        for decision in decided.decisions
-    ]
-    console.table(("unit", "path", "segment", "score", "", "reason"), rows, right=("unit", "segment", "score"))
-    console.headline(f"keeps {len(decided.kept)} of {len(chain.units)} units: {out}")
+    table = of_plan(decided)
+    console.table(table.columns, table.rows, table.right)
+    console.headline(f"{table.headline}: {out}")
 
 
 def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -15,7 +15,6 @@ from edgeprune.cli._options import (
     data_option,
     mix_option,
     model_options,
-    require_teacher,
     subcommand,
     target_option,
     training_frames_option,
@@ -27,10 +26,9 @@ from edgeprune.records.names import CHANNEL_METHODS
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.targets import Target
+    from edgeprune.targets import Precision
     from edgeprune.tasks.device.connect import Host
     from edgeprune.tasks.plan import PlanSettings
-    from edgeprune.tasks.precision import Lowered
 
 
 @subcommand("prune-and-export")
@@ -100,7 +98,7 @@ def command(
     mix: float,
     frames: int | None,
     compute: str,
-    precision: str | None,
+    precision: "Precision | Literal['auto'] | None",
     calibration: dict[str, Any],
     qat: int | None,
     batch: int,
@@ -126,46 +124,30 @@ def command(
     from edgeprune.network import checkpoint
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.data.frames import find_data
-    from edgeprune.tasks.device.pack import Wishes
-    from edgeprune.tasks.width import Width
+    from edgeprune.tasks.train import require_teacher
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, distill)
-    goal, choose = targets.get(target), precision == "auto"
+    goal = targets.get(target)
     loaded = checkpoint.load(model, options)
-    settings = Settings(
-        target=goal,
-        data=find_data(loaded, data),
-        planning=planning,
+    settings = Settings.of(
+        goal,
+        find_data(loaded, data),
+        planning,
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=planning.seed),
         distill=distill,
-        lowered=_lowered(goal, precision, max_accuracy_drop, qat, calibration),
+        precision=precision,
+        calibration=calibration,
+        qat=qat,
         batch=batch,
         command=shlex.join(["edgeprune", *sys.argv[1:]]),
-        latency_budget_ms=latency_budget,
+        latency_budget=latency_budget,
         max_accuracy_drop=max_accuracy_drop,
-        fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
-        width=None if then_width is None else Width(then_width, width_method),
+        then_width=then_width,
+        width_method=width_method,
         host=host,
-        wishes=Wishes(batch, **power),
-        choose_precision=choose,
+        power=power,
         frames=frames,
         compute=chosen(console, compute),
     )
     work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{goal.name}"), fresh, dry_run)
-
-
-def _lowered(
-    target: "Target", precision: str | None, bound: float | None, qat: int | None, calibration: dict[str, Any]
-) -> "Lowered":
-    """How the files are exported; with `auto` in the precision that is tried first.
-
-    Raises:
-        ConfigError: The target does not run it.
-    """
-    from edgeprune.tasks.export import precision_of
-    from edgeprune.tasks.precision import AUTO_DROP, Lowered
-
-    wanted = precision_of(target, None if precision == "auto" else precision)
-    most = AUTO_DROP if precision == "auto" and bound is None else bound
-    return Lowered(wanted, max_drop=most, qat_epochs=qat, **calibration)

@@ -147,8 +147,8 @@ def format_of(path: Path) -> str:
     if len(sharing) == 1:
         return sharing[0]
     with claimed(path, "a data set of any format that is known", DataError):
-        for name in sharing:
-            if formats[name].recognises(path):
+        for name in sorted(sharing, key=lambda name: not registry.added_here("datasets", name)):
+            if not isinstance(formats[name], StreamedFormat) or formats[name].recognises(path):
                 return name
     what = "folder" if suffix == FOLDER else f"{suffix} file"
     raise DataError(f"{path} is no {what} of a format that is known", f"Known: {', '.join(sharing)}")

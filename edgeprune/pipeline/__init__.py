@@ -6,7 +6,7 @@ run again, a stage whose inputs are the same is reused.
 
 from edgeprune.pipeline.device_stages import collect_into
 from edgeprune.pipeline.folder import open_folder
-from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.job import Job, run_in
 from edgeprune.pipeline.settings import Settings
 
-__all__ = ["Job", "Settings", "collect_into", "open_folder"]
+__all__ = ["Job", "Settings", "collect_into", "open_folder", "run_in"]

@@ -1,6 +1,7 @@
 """The whole job, from a trained model to a report."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Any, Literal
 import edgeprune
 from edgeprune import registry
 from edgeprune.errors import ConfigError
+from edgeprune.files.run_folder import refuse_foreign
 from edgeprune.files.store import RunFolder, file_sha256, now, record_sha256, to_plain
+from edgeprune.files.whole import append_text
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.device_stages import STAGE
-from edgeprune.pipeline.folder import TRIALS, computed_on
+from edgeprune.pipeline.folder import TRIALS, computed_on, open_folder
 from edgeprune.pipeline.measure_stages import Proof, Proven
 from edgeprune.pipeline.prune_stages import Branch, Grown, Judged, Work
 from edgeprune.pipeline.settings import Settings
@@ -30,6 +33,37 @@ from edgeprune.tasks import bounded, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
 from edgeprune.tasks.device.run import check_there
+from edgeprune.text.printable import line
+
+
+def run_in(
+    folder: Path, model: Checkpoint, settings: Settings, fresh: bool, progress: Progress, said: Callable[[], str]
+) -> dict[str, Any]:
+    """Do the job in its run folder, all that is not done there yet; returns the content of report.json.
+
+    What was said is kept in the folder's log whatever happens, unless the job is refused: then nothing is written.
+
+    Args:
+        folder: Made if it is not there.
+        model: The unpruned network.
+        settings: What to do.
+        fresh: Start over instead of reusing finished stages.
+        progress: Told of every stage.
+        said: All that was said so far, for the log.
+
+    Raises:
+        ConfigError: What was asked for is not possible, or the folder holds something else.
+        DataError: The frames cannot be read or do not fit the model.
+        DeviceError: The device cannot be reached, or will not do.
+    """
+    refuse_foreign(folder)
+    job = Job(model, settings, RunFolder(folder), progress)
+    job.prepare()
+    with open_folder(folder, fresh):
+        try:
+            return job.run()
+        finally:
+            append_text(folder / "log.txt", f"{line(f'{now()} {settings.command}')}\n{said()}")
 
 
 @dataclass

@@ -1,17 +1,22 @@
 """What the job is asked to do, and which stages that takes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from edgeprune.errors import ConfigError
 from edgeprune.network.cards import cards
 from edgeprune.network.compute import CPU, Compute
+from edgeprune.records.frames import Frames
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import Wishes, require_rounds
+from edgeprune.tasks.export import precision_of
 from edgeprune.tasks.latency.budget import Budget
 from edgeprune.tasks.plan import PlanSettings
-from edgeprune.tasks.precision import Lowered
+from edgeprune.tasks.precision import AUTO_DROP, Lowered
+from edgeprune.tasks.train import require_teacher
 from edgeprune.tasks.width import Width
 from edgeprune.train.finetune import Recipe
 
@@ -46,7 +51,7 @@ class Settings:
 
     Attributes:
         target: The kind of device.
-        data: The file of frames.
+        data: The frames, or their file.
         planning: How to choose units.
         recipe: How to fine-tune.
         distill: From the unpruned model.
@@ -66,7 +71,7 @@ class Settings:
     """
 
     target: Target
-    data: Path
+    data: Path | Frames
     planning: PlanSettings
     recipe: Recipe
     distill: bool
@@ -89,6 +94,7 @@ class Settings:
         Raises:
             ConfigError: Settings that do not go together, or something that is not installed.
         """
+        require_teacher(self.recipe.mix, self.distill)
         if self.choose_precision:
             self._check_choice()
         else:
@@ -122,6 +128,60 @@ class Settings:
             raise ConfigError(
                 f"--precision auto measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
             )
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        data: Path | Frames,
+        planning: PlanSettings,
+        *,
+        recipe: Recipe,
+        distill: bool,
+        precision: Precision | Literal["auto"] | None,
+        calibration: Mapping[str, Any],
+        qat: int | None,
+        batch: int,
+        command: str,
+        latency_budget: float | None,
+        max_accuracy_drop: float | None,
+        then_width: float | None,
+        width_method: str,
+        host: Host | None,
+        frames: int | None,
+        compute: Compute,
+        power: Mapping[str, Any] | None = None,
+    ) -> "Settings":
+        """The settings of a job as `prune_and_export` names them, from Python or the command line.
+
+        `calibration` has fields of `Lowered`, `power` fields of `Wishes`; all else is as in `api.job.prune_and_export`.
+
+        Raises:
+            ConfigError: A metric or criterion is unknown, or the target does not run the precision.
+        """
+        planning.check()
+        auto = precision == "auto"
+        bound = AUTO_DROP if auto and max_accuracy_drop is None else max_accuracy_drop
+        wanted = precision_of(target, None if auto else precision)
+        return cls(
+            target=target,
+            data=data,
+            planning=planning,
+            recipe=recipe,
+            distill=distill,
+            lowered=Lowered(wanted, max_drop=bound, qat_epochs=qat, **calibration),
+            batch=batch,
+            command=command,
+            latency_budget_ms=latency_budget,
+            max_accuracy_drop=max_accuracy_drop,
+            fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
+            width=None if then_width is None else Width(then_width, width_method),
+            host=host,
+            wishes=Wishes(batch, **(power or {})),
+            choose_precision=auto,
+            frames=frames,
+            compute=compute,
+        )
 
     @property
     def precision(self) -> Precision:

@@ -93,7 +93,7 @@ def require_one(amounts: Mapping[str, float | None]) -> None:
     """
     given = [f"`{parameter}`" for parameter, value in amounts.items() if value is not None]
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} were both given", "Give one of them")
+        raise ConfigError(f"{' and '.join(given)} were both given", "Give only one of them")
 
 
 def kept_units(chain: LayerChain, settings: PlanSettings) -> int:

@@ -103,8 +103,8 @@ def require_teacher(mix: float, taught: bool) -> None:
     """
     if mix and not taught:
         raise ConfigError(
-            f"`mix={mix:g}` makes frames without a label, and there is no teacher to say what they are",
-            "Leave out `mix`, or distil from a `teacher`",
+            f"`mix={mix:g}` makes frames without labels, and there is no teacher to label them",
+            "Leave out `mix`, or distill from a `teacher`",
         )
 
 

@@ -51,10 +51,13 @@ def bench_here(
 ) -> BenchReport:
     """Measure one exported model, or two against each other, on this machine: see `protocol.measure`.
 
-    With one process the rounds are measured in this one.
+    With one process the rounds are measured in this one, and so they are by a runtime that only this process knows.
     """
     runtime = registry.get("runtimes", target.runtime)
-    processes = elsewhere(target.runtime) if settings.processes > 1 else None
+    alone = registry.in_this_process_only("runtimes", target.runtime)
+    if alone and settings.processes > 1:
+        progress.note(f"{target.runtime} is registered in this process alone, which measures all rounds")
+    processes = elsewhere(target.runtime) if settings.processes > 1 and not alone else None
     return protocol.measure(baseline, pruned, frames, runtime, settings, out, progress, processes)
 
 

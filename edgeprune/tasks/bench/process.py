@@ -39,6 +39,7 @@ def elsewhere(runtime: str) -> Elsewhere:
             np.save(folder / _BATCH, batch)
             job = {
                 "runtime": runtime,
+                "registered_from": str(registry.file_of("runtimes", runtime) or ""),
                 "models": {role: str(path.absolute()) for role, path in models.items()},
                 "settings": asdict(settings),
                 "numbers": [numbers.start, numbers.stop],
@@ -92,6 +93,8 @@ def serve(place: str) -> None:
     folder = Path(place)
     try:
         job = read_json(folder / _JOB)
+        if job["registered_from"]:
+            registry.register(job["registered_from"], job["runtime"])
         measured = protocol.measure_rounds(
             {role: Path(path) for role, path in job["models"].items()},
             np.load(folder / _BATCH),

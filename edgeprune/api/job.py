@@ -1,0 +1,241 @@
+"""The whole job, and the gate that its report is held against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgeprune import targets
+from edgeprune.api.model import Data, Model, embedding, parts_of
+from edgeprune.api.running import Progress, RecordedProgress, computed_on, told
+from edgeprune.api.tables import Table
+from edgeprune.export import Method
+from edgeprune.gate import budget as budgets
+from edgeprune.gate import check as gate
+from edgeprune.gate import evidence, verdict
+from edgeprune.gate import noise as noises
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import weights_sha256
+from edgeprune.pipeline import Settings, run_in
+from edgeprune.records.names import CRITERION, Bridge
+from edgeprune.report.folder import JSON_NAME
+from edgeprune.report.pages.requirements import broken
+from edgeprune.report.pages.tables import comparison
+from edgeprune.report.pages.verdict import sentence
+from edgeprune.report.schema.json import parse
+from edgeprune.report.schema.schema import Report
+from edgeprune.targets import Precision, Target
+from edgeprune.tasks import plan as planning
+from edgeprune.tasks.device.connect import Host
+from edgeprune.tasks.plan import PlanSettings
+from edgeprune.train.finetune import Recipe
+
+
+@dataclass(frozen=True, repr=False)
+class RunReport:
+    """What a run came to.
+
+    Attributes:
+        report: All that report.json holds, field by field: see docs/report.md.
+        folder: The run folder, with report.html, the models and the raw samples.
+    """
+
+    report: Report
+    folder: Path
+
+    @property
+    def verdict(self) -> str:
+        """What was gained and lost, in a sentence that claims no more than was measured."""
+        return sentence(self.report)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """What does not hold of what was asked for."""
+        return tuple(broken(self.report))
+
+    @property
+    def model(self) -> Model:
+        """The pruned network, read from the run folder.
+
+        Raises:
+            ConfigError: It is not there any more, or is a pickle, which takes `ep.load(..., trust_pickle=True)`.
+        """
+        record = checkpoints.load(self.folder / self.report.artifacts.pruned_checkpoint.path)
+        return Model(record, weights=weights_sha256(record.model))
+
+    def __repr__(self) -> str:
+        return f"{self.table().text()}\n{self.folder / 'report.html'}"
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> Table:
+        """The table of before and after, under the verdict."""
+        rows = [(row.label, row.before, row.after, row.change) for row in comparison(self.report)]
+        return Table(self.verdict, ("", "unpruned", "pruned", "change"), rows, ("unpruned", "pruned", "change"))
+
+
+@dataclass(frozen=True, repr=False)
+class GateVerdict(verdict.Verdict):
+    """What the latency gate decided: `outcome` is 'pass', 'fail' or 'inconclusive'; true where it is 'pass'."""
+
+    def __bool__(self) -> bool:
+        return self.outcome == "pass"
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> Table:
+        """Every check with its outcome."""
+        rows = [(check.outcome, label, check.name, check.text) for label, check in self.all_checks()]
+        return Table(self.headline(), ("", "report", "check", "found"), rows)
+
+
+def prune_and_export(
+    model: Model,
+    data: Data | None = None,
+    *,
+    target: str | Path | Target,
+    out: str | Path | None = None,
+    keep_ratio: float | None = None,
+    keep: int | None = None,
+    latency_budget: float | None = None,
+    max_accuracy_drop: float | None = None,
+    segments: int | Literal["auto"] = "auto",
+    metric: str = PlanSettings.metric,
+    criterion: str = CRITERION,
+    bridge: Bridge = "least-squares",
+    then_width: float | None = None,
+    width_method: str = "l1",
+    epochs: int = 20,
+    learning_rate: float = 0.1,
+    distill: bool = True,
+    mix: float = 0.0,
+    frames: int | None = None,
+    precision: Precision | Literal["auto"] | None = None,
+    calib_method: Method = "percentile",
+    calib_data: str | Path | None = None,
+    qat: int | None = None,
+    batch: int = 1,
+    device: str | None = None,
+    ssh_config: str | Path | None = None,
+    seed: int = 0,
+    fresh: bool = False,
+    compute: str | None = None,
+    progress: Progress | None = None,
+) -> RunReport:
+    """Prune a network, fine-tune it, export it for a target, measure both, and write a report.
+
+    Run again with the same `out`, it goes on where it stopped.
+
+    Args:
+        model: The unpruned network; it stays as it is.
+        data: Labelled frames or their file; by default what the model was trained on, or the shipped set that fits.
+        target: A target's name ('host-cpu', 'jetson-orin', …), its `.toml` file, or a `Target`.
+        out: The run folder; by default runs/MODEL-TARGET.
+        keep_ratio: Share of the droppable units to keep; 0.33 where nothing else is said.
+        keep: Instead, units to keep in all.
+        latency_budget: Instead, the median latency in ms that the network may take on the target.
+        max_accuracy_drop: Most top-1 that may be lost on the validation split, 0 to 1. Alone, it finds the fewest units
+            that lose no more; else it is checked, and `broken` says so.
+        segments: As for `plan`; so are `metric`, `criterion` and `seed`.
+        metric: Compares units.
+        criterion: Scores units.
+        bridge: As for `prune`.
+        then_width: After the layers, remove channels until this share of their MACs is left.
+        width_method: Which channels those are.
+        epochs: Of fine-tuning; this and the next four are as for `finetune`.
+        learning_rate: Peak of the schedule.
+        distill: Learn from the unpruned network too.
+        mix: Fraction of each batch mixed with a second signal.
+        frames: Most frames to train on.
+        precision: As for `export`; 'auto' measures each of the target's and takes the fastest that is accurate enough.
+        calib_method: As for `export`; so are `calib_data`, `qat` and `batch`.
+        calib_data: Frames that int8 is calibrated on.
+        qat: Epochs of quantization-aware training.
+        batch: Frames in one inference.
+        device: As for `bench`; without one, the run folder of a target that is a device holds a bundle for it.
+        ssh_config: File for `ssh -F`.
+        seed: Random seed.
+        fresh: Start over instead of reusing finished stages.
+        compute: Where networks run; as for `plan`.
+        progress: Told of every stage; by default the logger `edgeprune`.
+
+    Raises:
+        ConfigError: What was asked for is not possible; the message says what is nearest.
+        DataError: The frames do not fit the model.
+        ModelError: The network cannot be pruned or exported.
+        DeviceError: The device cannot be reached or fails.
+
+    Example:
+        >>> report = ep.prune_and_export(model, data, target="host-cpu", out="run")
+        >>> report.report.latency.speedup_ci95
+    """
+    planning.require_one({"keep": keep, "keep_ratio": keep_ratio, "latency_budget": latency_budget})
+    plan = PlanSettings(keep, keep_ratio, segments, metric, criterion, bridge=bridge, seed=seed)
+    goal = target if isinstance(target, Target) else targets.get(str(target))
+    record, (_, source) = embedding(model), parts_of(model, data)
+    folder = Path("runs", f"{record.name}-{goal.name}") if out is None else Path(out)
+    settings = Settings.of(
+        goal,
+        source,
+        plan,
+        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=seed),
+        distill=distill,
+        precision=precision,
+        calibration={"method": calib_method, "calibration": None if calib_data is None else Path(calib_data)},
+        qat=qat,
+        batch=batch,
+        command=f"edgeprune.prune_and_export({record.name}, target={goal.name!r}, out={str(folder)!r}, ...)",
+        latency_budget=latency_budget,
+        max_accuracy_drop=max_accuracy_drop,
+        then_width=then_width,
+        width_method=width_method,
+        host=None if device is None else Host(device, None if ssh_config is None else Path(ssh_config)),
+        frames=frames,
+        compute=computed_on(compute),
+    )
+    log = RecordedProgress(told(progress))
+    document = run_in(folder, record, settings, fresh, log, lambda: log.said)
+    return RunReport(parse(document, "the report"), folder)
+
+
+def check(
+    report: RunReport | str | Path | Sequence[RunReport | str | Path],
+    budget: str | Path,
+    *,
+    baseline: RunReport | str | Path | None = None,
+    noise: str | Path | None = None,
+) -> GateVerdict:
+    """Judge reports by a budget: is the network fast, small and accurate enough, and no slower than before?
+
+    Args:
+        report: What `prune_and_export` returned, a run folder, a report.json, or several of them.
+        budget: The budget file, TOML: see docs/ci.md.
+        baseline: Report to compare with.
+        noise: What `edgeprune check calibrate` found out of the device; by default the file beside the budget.
+
+    Raises:
+        ConfigError: The budget says nothing of a report's target, or a file is missing.
+        DataError: A report is damaged, or its samples are not those it names.
+
+    Example:
+        >>> assert ep.check(report, "edgeprune.toml")
+    """
+    several = [report] if isinstance(report, RunReport | str | Path) else list(report)
+    judged = [evidence.read(_file(each)) for each in several]
+    against = gate.Against(
+        baselines=[] if baseline is None else [evidence.read(_file(baseline))],
+        noise=noises.read(Path(noise) if noise is not None else Path(budget).parent / noises.NAME),
+    )
+    found = gate.check(judged, budgets.read(Path(budget)), against)
+    return GateVerdict(**vars(found))
+
+
+def _file(report: RunReport | str | Path) -> Path:
+    """The report.json of a run, given that, its folder or its report."""
+    path = report.folder if isinstance(report, RunReport) else Path(report)
+    return path / JSON_NAME if path.is_dir() else path

@@ -1,0 +1,311 @@
+"""Accuracy, export and latency."""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeprune import targets
+from edgeprune.api.model import Data, Model, embedding, parts_of, require_one_of
+from edgeprune.api.running import Progress, computed_on, told
+from edgeprune.api.tables import Table, of_accuracy, of_latency
+from edgeprune.bench import samples
+from edgeprune.errors import ConfigError
+from edgeprune.export import Method
+from edgeprune.files.run_folder import working_in
+from edgeprune.files.store import to_plain, write_json
+from edgeprune.files.whole import writable
+from edgeprune.records.names import SPLITS, Role, Split
+from edgeprune.records.pruning import OnnxModel
+from edgeprune.records.results import Accuracy, BenchReport
+from edgeprune.targets import Precision, Target
+from edgeprune.tasks import evaluate as evaluating
+from edgeprune.tasks import export as exporting
+from edgeprune.tasks.bench.files import BenchChoices, bench_files
+from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.device.connect import Host
+from edgeprune.tasks.device.pack import Wishes
+from edgeprune.tasks.device.run import bench_there
+from edgeprune.tasks.export import precision_of
+from edgeprune.tasks.precision import Lowered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_ROLES: tuple[Role, Role] = ("baseline", "pruned")
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Accuracy):
+    """Accuracy of one network on one split: `top1` with its 95 % interval `ci95`, `by_snr`, `by_class`, `confusion`.
+
+    Attributes:
+        classes: Names of the classes, in the order of `confusion`.
+    """
+
+    classes: tuple[str, ...] = ()
+
+    def plot(self) -> "Figure":
+        """Draw accuracy against SNR with its intervals, beside the confusion matrix; a Matplotlib figure."""
+        from edgeprune.api.figures import figure
+        from edgeprune.report.plots import accuracy as accuracy_plots
+        from edgeprune.report.plots import canvas
+
+        matrix = accuracy_plots.confusion(self.confusion, self.classes).drawing
+
+        def paint(whole: "Figure") -> None:
+            if not self.by_snr:
+                matrix.paint(whole)
+                return
+            left, right = whole.subfigures(1, 2, squeeze=False).flat
+            accuracy_plots.paint_by_snr(left.subplots(), [(self.by_snr, canvas.PRUNED, "o", "")])
+            matrix.paint(right)
+
+        return figure((12.8, 5.4) if self.by_snr else (6.4, 5.4), paint)
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> Table:
+        """Accuracy at each SNR, or for each class where no SNR is known."""
+        return of_accuracy(self, "SNR in dB" if self.by_snr else "class")
+
+
+@dataclass(frozen=True, repr=False)
+class OnnxFile(OnnxModel):
+    """An exported network that was checked against torch; `file` is where it is."""
+
+    file: Path = Path()
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.file}: {self.precision}, opset {self.opset}, {self.nodes} operators, {self.size_bytes:,} bytes, "
+            f"simplified by {self.simplifier}; the same class as PyTorch for {self.same_top1:.1%} of "
+            f"{self.checked_frames} frames"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Latency(BenchReport):
+    """What was measured of one or two networks: `baseline` and `pruned`, `speedup` with `speedup_ci95`, `warnings`.
+
+    Attributes:
+        names: Of the networks.
+        times_ms: Every single time of each, in milliseconds.
+    """
+
+    names: tuple[str, ...] = ()
+    times_ms: tuple[npt.NDArray[np.float64], ...] = ()
+
+    def plot(self) -> "Figure":
+        """Draw every single time and the medians; a Matplotlib figure."""
+        from edgeprune.api.figures import figure
+        from edgeprune.report.plots import latency as latency_plots
+
+        second = self.times_ms[1] if len(self.times_ms) > 1 else None
+        names = (self.names[0], self.names[-1])
+        drawing = latency_plots.distribution(self, self.times_ms[0], second, names).drawing
+        return figure(drawing.size, drawing.paint)
+
+    def __repr__(self) -> str:
+        return self.table().text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def table(self) -> Table:
+        """Latencies, under a sentence on the speed-up that claims no more than was measured."""
+        return of_latency(self, self.names)
+
+
+def evaluate(
+    model: Model | OnnxFile | str | Path,
+    data: Data | None = None,
+    *,
+    split: Split = "test",
+    compute: str | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure the accuracy of a network, in all and at each SNR, with 95 % intervals.
+
+    Args:
+        model: A model, or an exported file (by ONNX Runtime).
+        data: Labelled frames or their file; by default what the model was pruned or trained with. They are split the
+            same way each time, and as in the model's training.
+        split: 'test', 'validation' or 'train'.
+        compute: Where networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else 'auto'.
+        progress: Told of long work; by default the logger `edgeprune`.
+
+    Raises:
+        ConfigError: No such file, or data that are not known.
+        DataError: The frames do not fit the model.
+
+    Example:
+        >>> ep.evaluate(model, data).by_snr["10"].ci95
+    """
+    require_one_of("split", split, SPLITS)
+    if isinstance(model, Model):
+        parts, _ = parts_of(model, data)
+        found = evaluating.measured(model.checkpoint, parts[split], split, told(progress), computed_on(compute))
+        return Evaluation(**vars(found), classes=model.classes)
+    path = _path(model)
+    if path.suffix != ".onnx":
+        raise ConfigError(f"`model` is {path}, not a model or an .onnx file", "Read a model file with ep.load")
+    if data is None:
+        raise ConfigError(f"{path} does not say what it was trained on", "Give `data`")
+    source = Path(data) if isinstance(data, str) else data
+    found, _ = evaluating.evaluate_onnx(path, source, Asked(), split, told(progress))
+    return Evaluation(**vars(found), classes=tuple(found.by_class))
+
+
+def export(
+    model: Model,
+    *,
+    target: str | Path | Target,
+    data: Data | None = None,
+    out: str | Path | None = None,
+    precision: Precision | None = None,
+    batch: int = 1,
+    calib_method: Method = "percentile",
+    calib_data: str | Path | None = None,
+    max_accuracy_drop: float | None = None,
+    qat: int | None = None,
+    compute: str | None = None,
+    progress: Progress | None = None,
+) -> OnnxFile:
+    """Write a network as ONNX for a target, simplified and checked against PyTorch on real frames.
+
+    The file takes raw frames (N, channels, length) float32 as `iq`; the normalisation is in it.
+
+    Args:
+        model: The network; it stays as it is.
+        target: A target's name ('host-cpu', 'jetson-orin', …), its `.toml` file, or a `Target`.
+        data: Frames to check it on (validation) and to calibrate int8 on (train); by default what the model was pruned
+            or trained with.
+        out: The file to write; by default NAME-TARGET.onnx in the current folder.
+        precision: 'fp32', 'fp16' or 'int8'; by default the target's first.
+        batch: Frames in one inference, for targets of static batch.
+        calib_method: How int8 finds the range of an activation: 'minmax', 'percentile' or 'entropy'.
+        calib_data: File or folder of frames that int8 is calibrated on; by default frames of the train split.
+        max_accuracy_drop: Most top-1 the precision may cost on the validation split, 0 to 1; int8 keeps its most
+            sensitive layers out to hold it. Whether it does is in `validation_drop`.
+        qat: Epochs of quantization-aware training.
+        compute: Where that training runs; as for `finetune`.
+        progress: Told of long work; by default the logger `edgeprune`.
+
+    Raises:
+        ConfigError: The target does not run the precision, or `out` cannot be written.
+        DataError: The frames do not fit the model.
+        ModelError: It cannot be exported, or the export gives other answers.
+
+    Example:
+        >>> onnx = ep.export(small, target="host-cpu", out="small.onnx")
+    """
+    goal = _target(target)
+    calibration = None if calib_data is None else Path(calib_data)
+    lowered = Lowered(precision_of(goal, precision), calib_method, calibration, max_accuracy_drop, qat_epochs=qat)
+    lowered.check()
+    file = Path(out) if out is not None else Path(f"{model.name}-{goal.name}.onnx")
+    writable(file)
+    parts, _ = parts_of(model, data)
+    record = model.checkpoint if qat is None else embedding(model)  # training for int8 leaves a model file
+    written = exporting.export_lowered(record, parts, goal, file, lowered, batch, told(progress), computed_on(compute))
+    return OnnxFile(**vars(written), file=file)
+
+
+def bench(
+    models: Sequence[Model | OnnxFile | str | Path] | Model | OnnxFile | str | Path,
+    *,
+    target: str | Path | Target,
+    data: Data | None = None,
+    batch: int = 1,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    rounds: int | None = None,
+    round_ms: float | None = None,
+    processes: int | None = None,
+    device: str | None = None,
+    ssh_config: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Latency:
+    """Measure the latency of one network, or of two in interleaved rounds, and keep every sample.
+
+    Args:
+        models: One or two: models, which are exported for the target first, or exported files.
+        target: As for `export`.
+        data: Frames to check the exports of models on; by default what each was pruned or trained with.
+        batch: Frames in one inference.
+        precision: Of the files; by default the target's first.
+        threads: Of one inference; this and the next three are the target's by default.
+        rounds: Of each network, at least 6.
+        round_ms: Length of a round.
+        processes: That share the rounds, each with both networks loaded anew.
+        device: An ssh destination, for targets that are devices, and for them alone; 'replay:BOARD' plays a recorded
+            board.
+        ssh_config: File for `ssh -F`.
+        out: Folder for bench.json, the samples and the exports; by default they are in the result alone.
+        progress: Told of long work; by default the logger `edgeprune`.
+
+    Raises:
+        ConfigError: Not one or two networks, too few rounds, or a device is missing.
+        ModelError: A network cannot be exported or run.
+        DeviceError: The device cannot be reached or fails.
+
+    Example:
+        >>> ep.bench([model, small], target="host-cpu").speedup_ci95
+    """
+    given = [models] if isinstance(models, Model | OnnxFile | str | Path) else list(models)
+    if not 1 <= len(given) <= len(_ROLES):
+        raise ConfigError(f"`models` are {len(given)}", "Give one, or two to compare")
+    goal, choices = _target(target), BenchChoices(batch, threads, rounds, round_ms, processes)
+    wanted, host = precision_of(goal, precision), _host(goal, device, ssh_config)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeprune-")) if out is None else out)
+        stack.enter_context(working_in(folder, known=("bench.json",)))
+        files: dict[Role, Path] = {}
+        for role, each in zip(_ROLES, given, strict=False):
+            files[role] = folder / f"{role}.onnx"
+            if isinstance(each, Model):
+                export(each, target=goal, data=data, out=files[role], precision=wanted, batch=batch, progress=progress)
+            else:
+                files[role] = _path(each)
+        if host is None:
+            found = bench_files(files["baseline"], files.get("pruned"), goal, choices, folder, told(progress), wanted)
+        else:
+            wishes = Wishes(batch, threads, rounds, round_ms, processes)
+            found = bench_there(host, files, goal, wanted, wishes, folder, told(progress)).bench
+        write_json(folder / "bench.json", to_plain(found))
+        summaries = [summary for summary in (found.baseline, found.pruned) if summary]
+        times = tuple(np.concatenate(samples.read(folder / each.samples_path)[0]) for each in summaries)
+    return Latency(**vars(found), names=_names(given), times_ms=times)
+
+
+def _names(given: Sequence[Model | OnnxFile | str | Path]) -> tuple[str, ...]:
+    """What the networks are called, told apart where two have one name."""
+    names = [each.name if isinstance(each, Model) else _path(each).stem for each in given]
+    return tuple(f"{name} ({place})" if names.count(name) > 1 else name for place, name in enumerate(names, 1))
+
+
+def _path(exported: OnnxFile | str | Path) -> Path:
+    return exported.file if isinstance(exported, OnnxFile) else Path(exported)
+
+
+def _target(target: str | Path | Target) -> Target:
+    return target if isinstance(target, Target) else targets.get(str(target))
+
+
+def _host(target: Target, device: str | None, ssh_config: str | Path | None) -> Host | None:
+    """The device to measure on, which targets that are devices need, and no others."""
+    if target.on_device != (device is not None):
+        found = "is a device" if target.on_device else "is measured on this machine"
+        raise ConfigError(f"{target.name} {found}", "Give `device` for devices, and for them alone")
+    return None if device is None else Host(device, None if ssh_config is None else Path(ssh_config))

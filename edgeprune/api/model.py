@@ -1,0 +1,303 @@
+"""A network with what it takes to use it: from a model file, or around a module that is in memory already."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from edgeprune.api.tables import Table
+from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.export.network import RawSampleNetwork, on_raw_samples, torch_logits
+from edgeprune.frames.labelled import refuse_class_name
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint, weights_sha256
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.network.normalisation import normalise
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
+from edgeprune.tasks.data.frames import frames_for, own_frames
+from edgeprune.tasks.data.reading import handling_of
+
+Data = Frames | str | Path
+Normalisation = Literal["rms", "none"]
+FrameKind = Literal["normalised", "raw"]
+NORMALISATIONS: tuple[Normalisation, ...] = ("rms", "none")
+RADIOML_SHAPE = (2, 128)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Model:
+    """A network and all it takes to use it. `load` and `wrap` make one; what changes a model returns a new one.
+
+    Attributes:
+        record: As edgeprune keeps it in a model file.
+        data: The frames it was pruned or trained with: what `data` is where a function is given none.
+        unpruned: The module it was wrapped around, before any unit was dropped; None for one from a file.
+        weights: Sha256 of the weights that `record` is about; they may be trained since.
+    """
+
+    record: Checkpoint
+    data: Data | None = None
+    unpruned: nn.Module | None = None
+    weights: str = ""
+
+    @property
+    def module(self) -> nn.Module:
+        """The network, an ordinary module: train it, save it, export it as any other; what you do to it counts here.
+
+        It takes float32 frames (N, channels, length), scaled as `normalisation` says, and returns logits (N, classes).
+        `as_module("raw")` takes frames as they come from the receiver.
+        """
+        return self.record.model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its outputs, in their order."""
+        return self.record.classes
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Channels and samples of a frame."""
+        return self.record.input.channels, self.record.input.length
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """How a frame is scaled before `module` sees it: 'rms' (divided by its root mean square) or 'none'."""
+        return self.record.input.normalisation
+
+    @property
+    def name(self) -> str:
+        """Short name, for reports and files."""
+        return self.record.name
+
+    @property
+    def pruned_by(self) -> PrunePlan | None:
+        """The plan that made it, or None where nothing was dropped."""
+        return self.record.plan
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The record under the hash of what the weights are now: of the file they came from, or of themselves."""
+        weights = weights_sha256(self.module)
+        return self.record if weights == self.weights else replace(self.record, sha256=weights, metrics={})
+
+    @property
+    def sha256(self) -> str:
+        """Of the model file; of the weights, where they are in no file or were changed since."""
+        return self.checkpoint.sha256
+
+    def as_module(self, frames: FrameKind = "raw") -> nn.Module:
+        """The network as a module that takes frames of a kind; it shares its weights with `module`.
+
+        Args:
+            frames: 'raw' puts the normalisation in front, as in an exported file; 'normalised' is `module` itself.
+
+        Example:
+            >>> logits = model.as_module("raw")(torch.randn(1, 2, 128))
+        """
+        require_one_of("frames", frames, ("raw", "normalised"))
+        return RawSampleNetwork(self.module, self.normalisation) if frames == "raw" else self.module
+
+    def tensors(
+        self, data: Data | None = None, split: Split = "train", frames: FrameKind = "normalised"
+    ) -> tuple[Tensor, Tensor]:
+        """Frames and labels of one split, for a training loop of your own.
+
+        Args:
+            data: As `read_frames` returns them, or their file; by default what the model was made with.
+            split: 'train', 'validation' or 'test', always the same frames for the same data and model.
+            frames: 'normalised' for `module`, or 'raw'.
+
+        Returns:
+            Frames (N, channels, length) float32 and the places of their classes in `classes` (N,) int64.
+
+        Raises:
+            DataError: The frames do not fit the model.
+
+        Example:
+            >>> x, y = small.tensors(data, "train")
+            >>> loss = torch.nn.functional.cross_entropy(small.module(x[:256]), y[:256])
+        """
+        require_one_of("frames", frames, ("raw", "normalised"))
+        part = parts_of(self, data)[0][split]
+        iq = torch.from_numpy(part.iq[:])
+        return normalise(iq, self.normalisation if frames == "normalised" else "none"), torch.from_numpy(part.labels)
+
+    def save(self, path: str | Path) -> "Model":
+        """Write a model file, which `load` and every command take.
+
+        A network that was wrapped is kept in it as a pickle, whose classes must be importable where it is loaded.
+
+        Raises:
+            ConfigError: The place cannot be written.
+            ModelError: The wrapped module cannot be pickled.
+
+        Example:
+            >>> small.save("small.pt")
+        """
+        saved = checkpoints.save(Path(path), embedding(self))
+        return replace(self, record=saved, weights=weights_sha256(self.module))
+
+    def __repr__(self) -> str:
+        return self._table().text()
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        channels, length = self.input_shape
+        scaled = "each divided by its root mean square" if self.normalisation == "rms" else "raw"
+        plan = self.pruned_by
+        rows = [
+            ("parameters", f"{self.parameters:,}"),
+            ("module takes", f"frames (N, {channels}, {length}), {scaled} (normalisation={self.normalisation!r})"),
+            ("classes", f"{len(self.classes)}: {', '.join(self.classes)}"),
+            *([("dropped", f"{len(plan.dropped)} of {len(plan.decisions)} units")] if plan else []),
+        ]
+        return Table(f"{self.name or 'model'}, a {self.record.arch.name}", ("", " "), rows)
+
+
+def load(
+    path: str | Path,
+    *,
+    arch: str | None = None,
+    factory: str | None = None,
+    classes: Sequence[str] | None = None,
+    input_shape: tuple[int, int] | None = None,
+    normalisation: Normalisation | None = None,
+    trust_pickle: bool = False,
+) -> Model:
+    """Read a model file. Nothing in it is run unless you say so.
+
+    A file that edgeprune wrote says all of itself. A bare state dict needs `arch` or `factory`, `classes` and
+    `input_shape`.
+
+    Args:
+        path: Of the file: `.pt`, or `.pt2` for an exported program.
+        arch: Name of the registered network that the weights are of.
+        factory: 'package.module:callable' that builds the network; it is called.
+        classes: Names of the outputs, in their order.
+        input_shape: Channels and samples of a frame.
+        normalisation: What was done to each frame in training, 'rms' or 'none'.
+        trust_pickle: Read a pickled module or exported program too, which can run code.
+
+    Raises:
+        ConfigError: No such file, or an argument is missing.
+        ModelError: Not a model file, one that would run code, or weights that do not fit.
+
+    Example:
+        >>> model = ep.load("model.pt")
+    """
+    names = None if classes is None else tuple(classes)
+    record = checkpoints.load(
+        Path(path), ModelOptions(arch, names, input_shape, normalisation, factory, trust_pickle=trust_pickle)
+    )
+    return Model(record, weights=weights_sha256(record.model))
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    classes: Sequence[str],
+    normalisation: Normalisation,
+    input_shape: tuple[int, int] = RADIOML_SHAPE,
+    name: str | None = None,
+) -> Model:
+    """Use a network that is in memory already. It is neither copied nor changed.
+
+    Args:
+        module: Takes float32 frames (N, channels, length), returns logits (N, classes).
+        classes: Names of its outputs, in their order.
+        normalisation: What is done to each frame before the module sees it. 'rms': it is divided by its root mean
+            square. 'none': nothing, the module takes raw frames. A wrong answer costs accuracy and no error tells of
+            it, so that there is no default.
+        input_shape: Channels and samples of a frame.
+        name: Short name for reports and files; by default that of the module's class.
+
+    Raises:
+        ConfigError: An argument that is none, or classes that are named twice.
+        ModelError: The module does not answer such frames with one row of `len(classes)` logits a frame.
+
+    Example:
+        >>> model = ep.wrap(net, classes=["BPSK", "QPSK"], normalisation="rms", input_shape=(2, 1024))
+    """
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"`module` is of type {type(module).__name__}, not a torch.nn.Module")
+    require_one_of("normalisation", normalisation, NORMALISATIONS)
+    names = tuple(classes)
+    if isinstance(classes, str) or not names or len(set(names)) != len(names):
+        raise ConfigError(f"`classes` are {classes!r:.80}, not the names of the outputs", "Give each name once")
+    for each in names:
+        refuse_class_name(each, "`classes`")
+    spec = InputSpec(*input_shape, normalisation=normalisation)
+    silence = torch.zeros(2, spec.channels, spec.length)
+    logits = torch_logits(on_raw_samples(module, spec), silence.numpy())
+    if logits.shape[1] != len(names):
+        raise ModelError(f"the network has {logits.shape[1]} outputs, and `classes` names {len(names)}")
+    arch = Arch(type(module).__qualname__, source="pickle")
+    record = Checkpoint(module, arch, names, spec, data=None, plan=None, metrics={}, name=name or type(module).__name__)
+    return in_memory(record, unpruned=module)
+
+
+def in_memory(record: Checkpoint, unpruned: nn.Module | None, data: Data | None = None) -> Model:
+    """A model whose weights are in no file, under their own hash."""
+    weights = weights_sha256(record.model)
+    return Model(replace(record, sha256=weights), data, unpruned, weights)
+
+
+def embedding(model: Model) -> Checkpoint:
+    """The record of a model with what builds its network, so that it can be written and read again.
+
+    Raises:
+        ModelError: The module it was wrapped around cannot be pickled.
+    """
+    record = model.checkpoint
+    if model.unpruned is None:
+        return record
+    buffer = io.BytesIO()
+    try:
+        torch.save(model.unpruned, buffer)
+    except Exception as error:  # pickling runs the module's own code
+        raise ModelError(
+            f"{type(model.unpruned).__qualname__} cannot be written to a file: {reason_of(error)}",
+            "Define its class at the top of a module, without lambdas; or save module.state_dict() by torch",
+        ) from error
+    return replace(record, embedded=buffer.getvalue())
+
+
+def parts_of(model: Model, data: Data | None) -> tuple[dict[Split, Frames], Frames | Path]:
+    """The frames of each split, with labels counted in the model's classes, and where they come from.
+
+    Without `data`, what the model was last used with; else what it was trained on, or the shipped set that fits.
+
+    Raises:
+        ConfigError: No such file, or no data are known for the model.
+        DataError: The frames do not fit the model, a split is empty, or a frame is in two of them.
+    """
+    record = model.record
+    given = model.data if data is None else data
+    if given is None:
+        path, parts = own_frames(record, handling_of(record))
+        return parts, path
+    source = given if isinstance(given, Frames) else Path(given)
+    return frames_for(record, source), source
+
+
+def require_one_of(parameter: str, value: object, allowed: Sequence[str]) -> None:
+    """Refuse a word that is none of those allowed.
+
+    Raises:
+        ConfigError: It is.
+    """
+    if value not in allowed:
+        raise ConfigError(f"`{parameter}` is {value!r:.80}", f"Allowed: {', '.join(map(repr, allowed))}")

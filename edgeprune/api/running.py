@@ -1,0 +1,90 @@
+"""What every function of the front takes: where networks run, and who is told how far it is."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from edgeprune.network.cards import choose
+from edgeprune.network.compute import Compute
+from edgeprune.protocols import Advance, Progress
+from edgeprune.text.printable import line
+
+__all__ = ["LoggedProgress", "Progress", "RecordedProgress", "computed_on", "told"]
+
+_LOGGER = logging.getLogger("edgeprune")
+
+
+class LoggedProgress:
+    """The `Progress` of protocols.py that writes to the logger `edgeprune`; stages and notes at level INFO."""
+
+    def stage(self, title: str, reused: bool = False) -> None:
+        """A new stage begins, or was found finished."""
+        _LOGGER.info("%s%s", title, ": reused" if reused else "")
+
+    def note(self, text: str) -> None:
+        """One line worth keeping."""
+        _LOGGER.info("  %s", text)
+
+    @contextmanager
+    def track(self, label: str, total: int) -> Iterator[Advance]:
+        """Work of `total` steps; what is said of a step is logged, at most ten times and at the end."""
+        done = said = 0
+
+        def advance(steps: int, text: str) -> None:
+            nonlocal done, said
+            done += steps
+            if done >= total or done - said >= total / 10:
+                said = done
+                _LOGGER.info("  %s %d/%d %s", label, done, total, text)
+
+        yield advance
+
+
+class RecordedProgress:
+    """A `Progress` that keeps the stages and notes it passes on.
+
+    Args:
+        listener: Is told all of it.
+    """
+
+    def __init__(self, listener: Progress) -> None:
+        self._listener = listener
+        self._lines: list[str] = []
+
+    @property
+    def said(self) -> str:
+        """All stages and notes so far, one a line."""
+        return "".join(f"{each}\n" for each in self._lines)
+
+    def stage(self, title: str, reused: bool = False) -> None:
+        """A new stage begins, or was found finished."""
+        self._lines.append(line(f"{title}: reused" if reused else title))
+        self._listener.stage(title, reused)
+
+    def note(self, text: str) -> None:
+        """One line worth keeping."""
+        self._lines.append(line(f"  {text}"))
+        self._listener.note(text)
+
+    def track(self, label: str, total: int) -> AbstractContextManager[Advance]:
+        """Work of `total` steps."""
+        return self._listener.track(label, total)
+
+
+def told(progress: Progress | None) -> Progress:
+    """Who is told of long work: the one given, else the log."""
+    return LoggedProgress() if progress is None else progress
+
+
+def computed_on(wanted: str | None) -> Compute:
+    """Where networks run.
+
+    Args:
+        wanted: 'auto', 'cpu', 'cuda' or 'cuda:N'; None for what EDGEPRUNE_COMPUTE says, else 'auto'.
+
+    Raises:
+        ConfigError: None of these words, or no such GPU.
+        DeviceError: There is a GPU, but its driver or PyTorch does not run it.
+    """
+    return choose(wanted or os.environ.get("EDGEPRUNE_COMPUTE") or "auto")
