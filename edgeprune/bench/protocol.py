@@ -129,7 +129,9 @@ def measure(
             "Fewer rounds cannot hold a 95 % interval",
         )
     if len(frames) < settings.batch:
-        raise DataError(f"{len(frames)} frames cannot fill a batch of {settings.batch}", "Give more frames or --batch")
+        raise DataError(
+            f"{len(frames)} frames cannot fill a batch of {settings.batch}", "Give more frames, or a smaller `batch`"
+        )
     batch = np.ascontiguousarray(frames[: settings.batch])
     paths: dict[Role, Path] = {"baseline": baseline} if pruned is None else {"baseline": baseline, "pruned": pruned}
     device = machine.facts(runtime.facts())

@@ -66,18 +66,18 @@ class Crew:
             DeviceError: There is a GPU, but its driver or PyTorch does not run it.
         """
         if self.workers == 0 and self.address is not None:
-            raise ConfigError("--workers 0 works in this process and takes no --ray-address", "Give one of them")
+            raise ConfigError("`workers=0` works in this process and takes no `ray_address`", "Give one of them")
         if (self.workers or self.address) and not _ray_is_installed():
             raise ConfigError(
-                "Ray is not installed", "Install it with: pip install 'edgeprune[ray]', or use --workers 0"
+                "Ray is not installed", "Install it with: pip install 'edgeprune[ray]', or use `workers=0`"
             )
 
         if self.address is None:
             choose(self.compute)
         if not self.in_process and ":" in self.compute:
             raise ConfigError(
-                f"--compute {self.compute} names one GPU, and Ray shares them out to its workers",
-                "Use --compute cuda, or --workers 0",
+                f"`compute={self.compute}` names one GPU, and Ray shares them out to its workers",
+                "Use `compute='cuda'`, or `workers=0`",
             )
 
     @property
@@ -182,7 +182,7 @@ def _ray(crew: Crew, pieces: int) -> Iterator[tuple[Any, int]]:
         import ray.exceptions
     except ImportError as error:
         raise ConfigError(
-            f"Ray cannot be loaded: {reason_of(error)}", "Install it again, or use --workers 0"
+            f"Ray cannot be loaded: {reason_of(error)}", "Install it again, or use `workers=0`"
         ) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
@@ -196,7 +196,7 @@ def _ray(crew: Crew, pieces: int) -> Iterator[tuple[Any, int]]:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"at {crew.address}" if crew.address else "on this machine"
         hint = "Look whether a cluster runs there and RAY_AUTH_MODE is as it wants, or use" if crew.address else "Use"
-        raise ConfigError(f"Ray cannot be reached {where}: {reason_of(error)}", f"{hint} --workers 0") from error
+        raise ConfigError(f"Ray cannot be reached {where}: {reason_of(error)}", f"{hint} `workers=0`") from error
     try:
         yield ray, workers
     finally:
@@ -222,7 +222,7 @@ def _gpus(ray: Any, crew: Crew, workers: int) -> float:
     """
     known = 0.0 if crew.compute == "cpu" else ray.cluster_resources().get("GPU", 0.0)
     if crew.compute == "cuda" and not known:
-        raise ConfigError("--compute cuda asks for a GPU, and Ray knows of none", "Use --compute cpu, or auto")
+        raise ConfigError("`compute='cuda'` asks for a GPU, and Ray knows of none", "Use `compute='cpu'`, or auto")
     return share(known, workers)
 
 

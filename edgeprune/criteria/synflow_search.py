@@ -112,7 +112,7 @@ def _best(probe: Probe, units: list[int], count: int, subject: Subject) -> tuple
         raise ConfigError(
             f"synflow-search would have to evaluate {sets:,} sets of units {units[0]} to {units[-1]} one by one, and "
             f"at most {MOST:,} are allowed ({reason})",
-            "Use more --segments, or --criterion synflow",
+            "Use more `segments`, or `criterion='synflow'`",
         )
     return _by_enumeration(probe, units, count, subject), f"{what}, {sets:,} evaluated ({reason})"
 

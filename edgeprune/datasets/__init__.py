@@ -130,9 +130,9 @@ def format_of(path: Path) -> str:
     try:
         path.stat()
     except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}", "Give the data set with --data PATH") from error
+        raise ConfigError(f"no such file: {path}", "Give the data set with `data=PATH`") from error
     except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
-        raise ConfigError(f"cannot read ({reason_of(error)}): {path}", "Give the data set with --data PATH") from error
+        raise ConfigError(f"cannot read ({reason_of(error)}): {path}", "Give the data set with `data=PATH`") from error
     refuse_special(path)
     formats = {name: registry.get("datasets", name) for name in registry.names("datasets")}
     suffix = path.suffix.lower()

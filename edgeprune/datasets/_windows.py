@@ -64,7 +64,7 @@ def cut(
     if not counts.sum():
         raise DataError(
             f"{source}: none of {len(segments)} stretches is as long as a frame of {reading.length} samples",
-            "Cut shorter frames with --length",
+            "Cut shorter frames with `length`",
         )
     bounds = np.concatenate([[0], np.cumsum(counts)])
     of = np.repeat(np.arange(len(segments)), counts)
@@ -169,10 +169,8 @@ def _rate_notes(segments: Sequence[Segment], reading: Reading) -> list[str]:
     if reading.sample_rate_hz is not None:
         return [f"recorded at {told} Hz, frames are resampled to {reading.sample_rate_hz:g} Hz"]
     if len(rates) > 1:
-        raise DataError(f"recordings differ in sample rate: {told} Hz", "Resample them with --sample-rate-hz")
-    return (
-        [f"recorded and kept at {told} Hz; a network trained at another rate takes --sample-rate-hz"] if rates else []
-    )
+        raise DataError(f"recordings differ in sample rate: {told} Hz", "Resample them with `sample_rate_hz`")
+    return [f"recorded and kept at {told} Hz; a network trained at another rate takes resampled ones"] if rates else []
 
 
 def _left_out(segments: Sequence[Segment], counts: npt.NDArray[np.int64], no_snrs: bool) -> list[str]:

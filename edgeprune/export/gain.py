@@ -133,7 +133,7 @@ def check_lower(source: Path, target: Path, iq: Floats, precision: str) -> tuple
             raise ModelError(
                 f"in {precision} the network gives {same:.1%} of the frames the class of float32 at {gain:g} times "
                 f"their gain, at their own {least:.1%} or more",
-                "Use --precision fp32",
+                "Use `precision='fp32'`",
             )
         found.append(GainCheck(gain, same))
     return tuple(found)

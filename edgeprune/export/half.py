@@ -60,7 +60,7 @@ def convert(
         onnx.checker.check_model(half, full_check=True)
     except Exception as error:  # the converter raises whatever stops it
         raise ModelError(
-            f"the network cannot be written in fp16: {first_cause(error)}", "Use --precision fp32"
+            f"the network cannot be written in fp16: {first_cause(error)}", "Use `precision='fp32'`"
         ) from error
     graph.tidy(half)
     onnx.save(half, target)

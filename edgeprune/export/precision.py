@@ -82,7 +82,7 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
         in_float32 = graph.operators(onnx.load(source)) - quantisation.quantised - halved
     expected, answers = onnx_logits(source, iq), onnx_logits(target, iq)
     if not np.isfinite(answers).all():
-        raise ModelError(f"in {lowering.precision} the network answers NaN or infinity", "Use --precision fp32")
+        raise ModelError(f"in {lowering.precision} the network answers NaN or infinity", "Use `precision='fp32'`")
     return replace(
         record,
         nodes=graph.operators(onnx.load(target)),

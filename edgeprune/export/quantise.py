@@ -86,7 +86,7 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
     if opset < OLDEST_OPSET:
         raise ConfigError(f"int8 takes opset {OLDEST_OPSET} or newer, not {opset}", "Set another opset in the target")
     if fixed is not None and len(iq) < fixed:
-        raise ConfigError(f"{len(iq)} frames to calibrate on cannot fill a batch of {fixed}", "Give more --calib-data")
+        raise ConfigError(f"{len(iq)} frames to calibrate on cannot fill a batch of {fixed}", "Give more `calib_data`")
     excluded = normalising(model, iq)
     operators = tuple(
         node.name for node in model.graph.node if node.op_type in _QUANTISED and node.name not in excluded
@@ -155,7 +155,7 @@ def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
 
 
 def _unwritable(error: Exception) -> ModelError:
-    return ModelError(f"the network cannot be written in int8: {first_cause(error)}", "Use --precision fp16")
+    return ModelError(f"the network cannot be written in int8: {first_cause(error)}", "Use `precision='fp16'`")
 
 
 def _share_with_sums(inner: GraphProto) -> None:

@@ -28,7 +28,7 @@ _SHOWN = 3
 def unwritable(path: Path, error: OSError) -> ConfigError:
     """Error for a path that cannot be written."""
     reason = error.strerror or error
-    return ConfigError(f"cannot write {path}: {reason}", "Choose another place with --out, or make room")
+    return ConfigError(f"cannot write {path}: {reason}", "Choose another place with `out`, or make room")
 
 
 def refuse_foreign(folder: Path, *, known: tuple[str, ...] = ()) -> None:
@@ -52,7 +52,7 @@ def refuse_foreign(folder: Path, *, known: tuple[str, ...] = ()) -> None:
     shown = ", ".join(repr(name) for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
     raise ConfigError(
         f"{folder} is not empty and not a folder of an earlier run: it holds {shown}",
-        "Name a folder with --out that is new, empty, or of an earlier run; nothing was written or removed",
+        "Name a folder with `out` that is new, empty, or of an earlier run; nothing was written or removed",
     )
 
 
@@ -140,7 +140,7 @@ def held(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise ConfigError(f"another run is at work in {folder}", "Wait for its end, or choose another --out") from error
+        raise ConfigError(f"another run is at work in {folder}", "Wait for its end, or choose another `out`") from error
     except OSError:  # a network file system without locks on folders
         pass
     try:

@@ -122,7 +122,7 @@ def calibrate(
     if earlier is not None and not earlier.days:
         raise ConfigError(
             f"the calibration of {model} on {target} was made by an older version, which kept no single results",
-            "Calibrate again, without --add",
+            "Calibrate again, without `add`",
         )
     if len(days) < MIN_REPETITIONS:
         raise ConfigError(

@@ -185,7 +185,7 @@ def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
         least = f"from {change(seen)} on" if math.isfinite(seen) else "of no size"
         text = f"{found.told}; {allowed}, but a slow-down can be told from noise {least} only: "
         if found.spread == "assumed":
-            text = f"not calibrated: {text}measure both in one session (--against), or calibrate"
+            text = f"not calibrated: {text}measure both in one session with edgeprune check --against, or calibrate"
         else:
             text += "measure more rounds"
         return Check(NAME, "inconclusive", text, limit, shift.share, interval)

@@ -64,7 +64,7 @@ def choose(wanted: str = "auto") -> Compute:
     """
     asked = _CUDA.fullmatch(wanted)
     if wanted not in ("auto", "cpu") and asked is None:
-        raise ConfigError(f"--compute {wanted!r} names nothing to compute on", f"Allowed: {CHOICES}")
+        raise ConfigError(f"`compute={wanted!r}` names nothing to compute on", f"Allowed: {CHOICES}")
     if wanted == "cpu":
         return _cpu()
     try:
@@ -83,7 +83,7 @@ def _card(wanted: str, number: str | None) -> Card:
     index = int(os.environ.get("LOCAL_RANK", "0")) if number is None else int(number)
     if index >= len(found):
         there = ", ".join(f"cuda:{card.index} ({card.name})" for card in found)
-        raise ConfigError(f"--compute {wanted} asks for GPU {index}, and this machine has {len(found)}: {there}")
+        raise ConfigError(f"`compute={wanted}` asks for GPU {index}, and this machine has {len(found)}: {there}")
     return found[index]
 
 
@@ -93,7 +93,7 @@ def _on(card: Card) -> Compute:
         raise DeviceError(
             f"{card.name} has compute capability {card.capability}, and PyTorch {torch.__version__} is built for "
             f"{min(built) / 10:.1f} and higher",
-            "Install a PyTorch that is built for it, or use --compute cpu",
+            "Install a PyTorch that is built for it, or use `compute='cpu'`",
         )
     device = torch.device("cuda", card.index)
     return Compute(
@@ -119,7 +119,7 @@ def _available() -> bool:
 
 def _none() -> EdgepruneError:
     """Explain why there is no card that PyTorch can use."""
-    instead = "Use --compute cpu, or auto"
+    instead = "Use `compute='cpu'`, or auto"
     if torch.version.cuda is None:
         return ConfigError(
             f"PyTorch {torch.__version__} is built without CUDA and sees no GPU",

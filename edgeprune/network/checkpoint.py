@@ -202,7 +202,7 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
     if options.embedded_sha256 not in (None, hashlib.sha256(blob).hexdigest()):
         raise ConfigError(
             f"{path} embeds another network than the model that you trust; nothing was run",
-            "It was changed after it was written: use another --out, or remove the file",
+            "It was changed after it was written: use another `out`, or remove the file",
         )
     state = content["state_dict"]
     if arch.source == "registered":
@@ -282,12 +282,12 @@ def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) ->
     if arch.source == "factory" and options.factory != arch.name:
         raise ConfigError(
             f"{path} is built by {arch.name}, code that is not run without being asked for",
-            f"If you trust it, add --factory {arch.name}",
+            f"If you trust it, add `factory={arch.name}`",
         )
     if arch.source in _EMBEDDED and not options.trust_pickle:
         raise ConfigError(
             f"{path} holds a network as a pickle, which can run code; nothing was run",
-            "If you trust it, add --trust-pickle",
+            "If you trust it, add `trust_pickle=True`",
         )
     if bare:
         return
@@ -299,7 +299,7 @@ def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) ->
     if options != allowed:
         raise ConfigError(
             f"{path} says itself what network it is",
-            "Leave out --arch, --factory, --class-names, --input-shape and --normalisation",
+            "Leave out `arch`, `factory`, `classes`, `input_shape` and `normalisation`",
         )
 
 

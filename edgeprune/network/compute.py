@@ -117,7 +117,7 @@ class Compute:
         if out_of_memory(error):
             return DeviceError(
                 f"{self.name} has not enough memory: {reason_of(error)}",
-                "Free memory there, choose another card with --compute cuda:N, or use --compute cpu",
+                "Free memory there, choose another card with `compute='cuda:N'`, or use `compute='cpu'`",
             )
         return explained(error, networks, torch.device(self.device)) if self.on_gpu else None
 

@@ -28,14 +28,14 @@ def from_factory(name: str) -> nn.Module:
     """
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
-        raise ConfigError(f"--factory {name!r} is not of the form package.module:callable")
+        raise ConfigError(f"`factory={name!r}` is not of the form package.module:callable")
     try:
         function = operator.attrgetter(attribute)(importlib.import_module(module_name))
     except (ImportError, AttributeError) as error:
         hint = "It must be importable: install the package, or run with PYTHONPATH set to its folder"
-        raise ConfigError(f"--factory {name} was not found: {reason_of(error)}", hint) from error
+        raise ConfigError(f"`factory={name}` was not found: {reason_of(error)}", hint) from error
     except Exception as error:  # importing runs the user's code
-        raise ModelError(f"importing {module_name} for --factory failed: {reason_of(error)}") from error
+        raise ModelError(f"importing {module_name} for `factory` failed: {reason_of(error)}") from error
     try:
         built = function()
     except Exception as error:  # the user's code

@@ -46,14 +46,14 @@ def explained(error: Exception, networks: Sequence[nn.Module], device: torch.dev
             if tensor.device != device:
                 return ModelError(
                     f"{path} keeps the tensor {name} on {tensor.device}, and the network runs on {device}",
-                    "Register it with register_buffer, so that it moves with the network, or use --compute cpu",
+                    "Register it with register_buffer, so that it moves with the network, or use `compute='cpu'`",
                 )
     place = _place(misplaced)
     if place is None:
         return None
     return ModelError(
         f"the network's code makes or uses a tensor elsewhere than on {device}, in {place}: {reason_of(misplaced)}",
-        "Make it with the device of the input, as in torch.zeros(n, device=x.device), or use --compute cpu",
+        "Make it with the device of the input, as in torch.zeros(n, device=x.device), or use `compute='cpu'`",
     )
 
 

@@ -85,7 +85,7 @@ def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
         name = text.split(_GLOBAL, 1)[1].split(" ", 1)[0]
         return ModelError(
             f"{path} wants to load {name}, which could run code; nothing was run",
-            "Save the state_dict instead of the module, or say --trust-pickle if you trust the file",
+            "Save the state_dict instead of the module, or say `trust_pickle=True` if you trust the file",
         )
     return ModelError(f"{path} is damaged or not a model file; nothing in it was run")
 
@@ -100,7 +100,7 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
     source = content.get("source") if isinstance(content.get("embedded"), bytes) else None
     if source is not None and not options.trust_pickle:
         raise ConfigError(
-            f"{path} may hold pickles, which can run code; nothing was run", "If you trust it, add --trust-pickle"
+            f"{path} may hold pickles, which can run code; nothing was run", "If you trust it, add `trust_pickle=True`"
         )
     state = None if source else content.get("state_dict", content)
     if not source and (not is_state(state) or not state):
@@ -109,13 +109,13 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
             f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
         )
     if not source and (options.arch is None) == (options.factory is None):
-        raise ConfigError(f"{path} holds weights only", "Say what network it is with --arch or --factory")
+        raise ConfigError(f"{path} holds weights only", "Say what network it is with `arch` or `factory`")
     if options.class_names is None or options.input_shape is None:
-        raise ConfigError(f"{path} holds no description of its network", "Add --class-names and --input-shape")
+        raise ConfigError(f"{path} holds no description of its network", "Add `classes` and `input_shape`")
     channels, length = options.input_shape
     classes = tuple(options.class_names)
     if len(set(classes)) != len(classes):
-        raise ConfigError(f"--class-names names a class twice: {', '.join(classes)}")
+        raise ConfigError(f"`classes` names a class twice: {', '.join(classes)}")
     arch: dict[str, Any] = {"name": options.factory, "source": "factory"}
     if source:
         arch = {"name": path.name, "source": source}

@@ -123,7 +123,8 @@ def collect_into(folder: Path, result: Path) -> dict[str, Any]:
     """
     if not (folder / JSON_NAME).is_file() or not (folder / BUNDLE).is_file():
         raise ConfigError(
-            f"{folder} is no run folder with a report and a {BUNDLE}", "Give the --out of prune-and-export for a device"
+            f"{folder} is no run folder with a report and a {BUNDLE}",
+            "Give the run folder that prune-and-export made for a device",
         )
     with open_folder(folder, fresh=False) as run:
         document = read_json(folder / JSON_NAME)

@@ -240,9 +240,9 @@ class Job:
         if keep is None:
             nearest = min(tried.values(), key=lambda trial: trial.drop)
             raise ConfigError(
-                f"no pruned network holds --max-accuracy-drop {most:g}: the nearest keeps {nearest.units} of {units} "
+                f"no pruned network holds `max_accuracy_drop={most:g}`: the nearest keeps {nearest.units} of {units} "
                 f"units and loses {nearest.drop:.4f} of top-1 on the validation split",
-                "Allow a larger drop, or fine-tune longer with --epochs",
+                "Allow a larger drop, or fine-tune longer with `epochs`",
             )
         return Trials(baseline, tuple(tried.values()), keep)
 

@@ -103,30 +103,32 @@ class Settings:
             self.width.check()
         if self.host is not None and not self.target.on_device:
             raise ConfigError(
-                f"{self.target.name} is measured on this machine, and --device names {self.host.name}",
-                "Give a --target whose models run on a device: edgeprune targets list",
+                f"{self.target.name} is measured on this machine, and `device` names {self.host.name}",
+                "Give a `target` whose models run on a device: edgeprune targets list",
             )
         if self.target.on_device:
             require_rounds(self.target, self.wishes)
         if self.latency_budget_ms is not None and self.target.on_device:
             raise ConfigError(
-                f"--latency-budget plans with timings on this machine; {self.target.name} is a device",
-                "Choose units with --keep or --keep-ratio, and hold the latency with edgeprune check",
+                f"`latency_budget` plans with timings on this machine; {self.target.name} is a device",
+                "Choose units with `keep` or `keep_ratio`, and hold the latency with edgeprune check",
             )
 
     def _check_choice(self) -> None:
 
-        instead = f"one --precision of {', '.join(self.target.precisions)}"
+        instead = f"one `precision` of {', '.join(self.target.precisions)}"
         if self.lowered.qat_epochs is not None:
-            raise ConfigError("--qat trains for int8, and --precision auto may take another", "Give --precision int8")
+            raise ConfigError(
+                "`qat` trains for int8, and `precision='auto'` may take another", "Give `precision='int8'`"
+            )
         if self.target.on_device and self.host is None:
             raise ConfigError(
-                f"--precision auto measures on the device, and none is at hand for {self.target.name}",
-                f"Give --device, or {instead}",
+                f"`precision='auto'` measures on the device, and none is at hand for {self.target.name}",
+                f"Give `device`, or {instead}",
             )
         if self.builds_here and not cards():
             raise ConfigError(
-                f"--precision auto measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
+                f"`precision='auto'` measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
             )
 
     @classmethod

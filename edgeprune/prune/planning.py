@@ -28,11 +28,11 @@ def units_to_keep(chain: LayerChain, keep: int | None, keep_ratio: float) -> int
         raise ConfigError(f"none of the network's {len(chain.units)} units can be dropped ({reasons})")
     if keep is None:
         if not 0 <= keep_ratio <= 1:
-            raise ConfigError(f"--keep-ratio {keep_ratio} is not a share", "Allowed: 0 to 1")
+            raise ConfigError(f"`keep_ratio={keep_ratio}` is not a share", "Allowed: 0 to 1")
         return round(keep_ratio * droppable)
     if not fixed <= keep <= len(chain.units):
         raise ConfigError(
-            f"--keep {keep} is not possible: {fixed} of the network's {len(chain.units)} units cannot be dropped",
+            f"`keep={keep}` is not possible: {fixed} of the network's {len(chain.units)} units cannot be dropped",
             f"Allowed: {fixed} to {len(chain.units)}",
         )
     return keep - fixed

@@ -164,7 +164,7 @@ class _Trials:
             if len(self.made) >= _MOST_TRIALS:
                 raise ModelError(
                     f"dropping units that change the shape leads to more than {_MOST_TRIALS} different networks",
-                    "Choose by --keep or --keep-ratio",
+                    "Choose by `keep` or `keep_ratio`",
                 )
             self.made[dropped] = self._run(dropped)
         return self.made[dropped]

@@ -98,7 +98,7 @@ def _undefined(model: nn.Module, taps: list[Tap], unit: Unit, batch: Tensor, met
         return DataError(
             f"unit {unit.index} ({unit.path}) gives outputs in which {metric_name} finds nothing to compare, since no "
             "two frames are more alike than any others: its similarity is undefined",
-            "Use more frames, of several classes, or another --metric",
+            "Use more frames, of several classes, or another `metric`",
         )
     return DataError(
         f"unit {unit.index} ({unit.path}) gives the same output for all frames: its similarity is undefined",

@@ -150,7 +150,7 @@ class TensorRt:
             serialised = builder.build_serialized_network(network, config)
         del parser
         if serialised is None:
-            raise ModelError(f"{_WORDS[self.name]} cannot build {model.name}: {log.reason()}", "See it with --verbose")
+            raise ModelError(f"{_WORDS[self.name]} cannot build {model.name}: {log.reason()}", "See it with `verbose`")
         content = bytes(serialised)
         check_header(content, self.name, str(library.__version__))
         with replacing(out) as file:

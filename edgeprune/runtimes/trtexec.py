@@ -54,7 +54,7 @@ class Trtexec:
                 f"Together up to {CLOCK_MS:g} ms; take more rounds instead",
             )
         if work.dla_core is not None and work.precision == "fp32":
-            raise ConfigError("the DLA does not compute in fp32", "Use --precision fp16 or int8")
+            raise ConfigError("the DLA does not compute in fp32", "Use `precision='fp16'` or `precision='int8'`")
         return tuple(Plan("trtexec", flags.since, steps.steps_of(work, flags)) for flags in FLAGS)
 
     def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:

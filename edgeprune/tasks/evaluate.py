@@ -47,7 +47,7 @@ def evaluate(
     """
     if path.suffix == ".onnx":
         if data is None:
-            raise ConfigError(f"{path} does not say what it was trained on", "Use --data PATH")
+            raise ConfigError(f"{path} does not say what it was trained on", "Use `data=PATH`")
         return evaluate_onnx(path, data, asked, split, progress)
     return evaluate_checkpoint(checkpoints.load(path, options), data, asked, split, progress, compute)
 

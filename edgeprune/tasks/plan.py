@@ -37,7 +37,7 @@ BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
 STORED_FRAMES = 1 << 14  # that a criterion is given of frames in a file; none takes more than a few thousand
 MOST_SEGMENTS = 7
-"""How many `--segments auto` makes, chosen on validation beside 1 and 3: see docs/method.md."""
+"""How many segments 'auto' makes, chosen on validation beside 1 and 3: see docs/method.md."""
 KEEP_RATIO = 0.33
 
 Record = TypeVar("Record")

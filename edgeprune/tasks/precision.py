@@ -63,10 +63,10 @@ class Lowered:
         Raises:
             ConfigError: A calibration set or training for another precision than int8, or a set that does not exist.
         """
-        for option, given in (("--calib-data", self.calibration), ("--qat", self.qat_epochs)):
+        for option, given in (("`calib_data`", self.calibration), ("`qat`", self.qat_epochs)):
             if given is not None and self.precision != "int8":
                 raise ConfigError(
-                    f"{option} is for int8, and the precision is {self.precision}", "Use --precision int8"
+                    f"{option} is for int8, and the precision is {self.precision}", "Use `precision='int8'`"
                 )
         if self.calibration is not None and not self.calibration.exists():
             raise ConfigError(f"no such calibration set: {self.calibration}", "Make one with: edgeprune data calib")

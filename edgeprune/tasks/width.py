@@ -39,11 +39,11 @@ class Width:
             raise unknown_name("channel method", self.method, METHODS)
         if not 0 < self.keep_macs < 1:
             raise ConfigError(
-                f"--then-width {self.keep_macs:g} is not a share of the MACs", "Allowed: above 0, below 1"
+                f"`then_width={self.keep_macs:g}` is not a share of the MACs", "Allowed: above 0, below 1"
             )
         if importlib.util.find_spec("torch_pruning") is None:
             raise ConfigError(
-                "--then-width needs the package torch-pruning", "Install it with: pip install 'edgeprune[width]'"
+                "`then_width` needs the package torch-pruning", "Install it with: pip install 'edgeprune[width]'"
             )
 
 

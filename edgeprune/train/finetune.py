@@ -292,7 +292,7 @@ class _Loop:
                 trained = self._train(epoch, advance)
             except torch.OutOfMemoryError as error:
                 raise DeviceError(
-                    f"a step of {size} frames does not fit in the memory of the GPU", f"Try --batch-size {size // 2}"
+                    f"a step of {size} frames does not fit in the memory of the GPU", f"Try `batch_size={size // 2}`"
                 ) from error
             if after_epoch is not None:
                 after_epoch(model)
@@ -300,7 +300,7 @@ class _Loop:
         self.processes.add(trained)
         loss = float(trained) / steps_of(self.feed.frames, size, self.processes.count)
         if not np.isfinite([loss, validation_loss]).all():
-            raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower --learning-rate")
+            raise ModelError(f"training diverged in epoch {epoch}: the loss is {loss}", "Lower `learning_rate`")
         return EpochMetrics(epoch, loss, validation_loss, top1, time.perf_counter() - began)
 
     def _train(self, epoch: int, advance: Advance) -> Tensor:

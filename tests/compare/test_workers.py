@@ -170,7 +170,7 @@ def test_without_ray_this_process_works(monkeypatch):
 
 
 def test_an_address_and_no_workers_contradict():
-    with pytest.raises(ConfigError, match="--workers 0"):
+    with pytest.raises(ConfigError, match="`workers=0`"):
         Crew(0, "auto").check()
 
 
@@ -197,12 +197,12 @@ def test_cells_on_the_cpu_take_no_gpu_and_cells_on_a_gpu_ask_for_one():
     assert workers._gpus(ray(4.0), Crew(compute="cpu"), 2) == 0
     assert workers._gpus(ray(4.0), Crew(compute="auto"), 2) == workers._gpus(ray(4.0), Crew(compute="cuda"), 2) == 2
     assert workers._gpus(ray(0.0), Crew(compute="auto"), 2) == 0
-    with pytest.raises(ConfigError, match="--compute cuda asks for a GPU, and Ray knows of none"):
+    with pytest.raises(ConfigError, match="`compute='cuda'` asks for a GPU, and Ray knows of none"):
         workers._gpus(ray(0.0), Crew(compute="cuda"), 2)
 
 
 def test_one_gpu_by_its_number_is_not_for_ray(monkeypatch):
     monkeypatch.setattr(workers, "choose", lambda wanted: None)
     Crew(workers=0, compute="cuda:1").check()
-    with pytest.raises(ConfigError, match="--compute cuda:1 names one GPU, and Ray shares them out"):
+    with pytest.raises(ConfigError, match="`compute=cuda:1` names one GPU, and Ray shares them out"):
         Crew(workers=2, compute="cuda:1").check()

@@ -137,4 +137,4 @@ def test_a_flow_beyond_double_precision_is_a_model_error():
         nn.init.constant_(parameter, 1e30)
     with pytest.raises(ModelError, match="beyond double precision") as caught:
         scores(model, 3, chain_of("1"))
-    assert "--criterion" in caught.value.hint
+    assert "`criterion`" in caught.value.hint

@@ -301,7 +301,7 @@ def test_too_many_sets_to_judge_one_by_one():
     subject = subject_of(Chained(16, 2, nn.Tanh), layers(16), length=3)
     with pytest.raises(ConfigError, match=r"12,870 sets of units 0 to 15 one by one.*\(between is no affine") as caught:
         criterion.choose(subject, [range(16)], [8])
-    assert "--criterion synflow" in caught.value.hint
+    assert "`criterion='synflow'`" in caught.value.hint
 
 
 def test_a_flow_that_is_not_what_was_promised_is_not_trusted(monkeypatch):

@@ -5,7 +5,7 @@ from edgeprune.errors import ConfigError, DataError
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"no such file: .*gone\.pkl\. Give the data set with --data PATH"):
+    with pytest.raises(ConfigError, match=r"no such file: .*gone\.pkl\. Give the data set with `data=PATH`"):
         datasets.read(tmp_path / "gone.pkl")
 
 

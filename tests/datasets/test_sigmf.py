@@ -133,7 +133,7 @@ def test_without_resampling_the_rate_is_noted(tmp_path):
 def test_recordings_of_different_rates_are_refused_unless_resampled(tmp_path):
     write(tmp_path, "a")
     write(tmp_path, "b", rate=2e6)
-    assert "differ in sample rate: 1e+06, 2e+06 Hz. Resample them with --sample-rate-hz" in refused(tmp_path)
+    assert "differ in sample rate: 1e+06, 2e+06 Hz. Resample them with `sample_rate_hz`" in refused(tmp_path)
     assert len(datasets.read(tmp_path, Reading(sample_rate_hz=1e6))) == 7 + 3
 
 

@@ -57,7 +57,7 @@ class TestReplacing:
         with pytest.raises(ConfigError) as caught, replacing(path) as file:
             file.write(b"new")
         assert caught.value.message == f"cannot write {path}: {os.strerror(code)}"
-        assert "--out" in caught.value.hint
+        assert "`out`" in caught.value.hint
         assert path.read_bytes() == b"old"
         assert left_in(tmp_path) == ["file"]
 

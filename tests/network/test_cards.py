@@ -81,7 +81,7 @@ class TestRefusals:
     @pytest.mark.parametrize("wanted", ["cuda", "cuda:0"])
     def test_no_card(self, machine, wanted):
         machine(driver="", fails="No CUDA GPUs are available\nand more")
-        with pytest.raises(ConfigError, match=r"PyTorch sees no GPU: No CUDA GPUs are available. Use --compute cpu"):
+        with pytest.raises(ConfigError, match=r"PyTorch sees no GPU: No CUDA GPUs are available. Use `compute='cpu'`"):
             choose(wanted)
 
     def test_a_pytorch_without_cuda(self, machine, monkeypatch):

@@ -157,10 +157,10 @@ class TestBareWeights:
     @pytest.mark.parametrize(
         ("changes", "found", "options"),
         [
-            ({"arch": None}, "holds weights only", ("--arch", "--factory")),
-            ({"factory": "package.module:build"}, "holds weights only", ("--arch", "--factory")),
-            ({"class_names": None}, "holds no description", ("--class-names", "--input-shape")),
-            ({"input_shape": None}, "holds no description", ("--class-names", "--input-shape")),
+            ({"arch": None}, "holds weights only", ("`arch`", "`factory`")),
+            ({"factory": "package.module:build"}, "holds weights only", ("`arch`", "`factory`")),
+            ({"class_names": None}, "holds no description", ("`classes`", "`input_shape`")),
+            ({"input_shape": None}, "holds no description", ("`classes`", "`input_shape`")),
         ],
     )
     def test_without_a_description_are_a_config_error_with_the_options(self, file, changes, found, options):
@@ -204,7 +204,7 @@ class TestBareWeights:
     def test_options_for_a_file_that_says_it_itself(self, file, content):
         message = refused(file(content), ConfigError, self.OPTIONS)
         assert "says itself" in message
-        assert "--arch" in message
+        assert "`arch`" in message
 
     @pytest.mark.parametrize("content", [{}, {"a": 1}, {"state_dict": {}}, {"state_dict": {"a": 1}}])
     def test_anything_else_is_not_a_model_file(self, file, content):

@@ -71,7 +71,7 @@ class TestLending:
         with pytest.raises(DeviceError) as caught, Compute(name="NVIDIA Small").lent(network()):
             work()
         assert "NVIDIA Small has not enough memory" in caught.value.message
-        assert "--compute cpu" in caught.value.hint
+        assert "`compute='cpu'`" in caught.value.hint
 
     def test_any_other_error_stays_what_it_is(self):
         with pytest.raises(ZeroDivisionError), CPU.lent(network()):

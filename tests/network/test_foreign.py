@@ -90,7 +90,7 @@ class TestFactory:
     @pytest.mark.parametrize("name", ["users_networks:gone", "no.such.module:build", "users_networks:build.more"])
     def test_one_that_is_not_there(self, name):
         message = caught(ConfigError, from_factory, name)
-        assert f"--factory {name} was not found: " in message
+        assert f"`factory={name}` was not found: " in message
         assert "PYTHONPATH" in message
 
     @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ class TestFactory:
         (tmp_path / "fails_on_import.py").write_text("raise ValueError('not\\ntoday')")
         monkeypatch.syspath_prepend(tmp_path)
         message = caught(ModelError, from_factory, "fails_on_import:build")
-        assert "importing fails_on_import for --factory failed: not" in message
+        assert "importing fails_on_import for `factory` failed: not" in message
 
     @torch.no_grad()
     def test_weights_are_loaded_into_what_it_builds_and_travel_on(self, tmp_path):
@@ -203,11 +203,11 @@ class TestPickle:
         checkpoints.save(tmp_path / "saved.pt", loaded)
         message = caught(ConfigError, checkpoints.load, tmp_path / "saved.pt")
         assert "holds a network as a pickle, which can run code; nothing was run" in message
-        assert "--trust-pickle" in message
+        assert "`trust_pickle=True`" in message
 
     def test_what_says_nothing_of_itself_must_be_described(self, file):
         message = caught(ConfigError, checkpoints.load, file, ModelOptions(trust_pickle=True))
-        assert "Add --class-names and --input-shape" in message
+        assert "Add `classes` and `input_shape`" in message
 
     @pytest.mark.parametrize("options", [None, ModelOptions(**DESCRIBED), ModelOptions(arch="vgg16", **DESCRIBED)])
     def test_without_trust_nothing_in_it_is_run(self, tmp_path, options):
@@ -215,7 +215,7 @@ class TestPickle:
         torch.save(synthetic.RunsCommand(marker), tmp_path / "evil.pt")
         message = caught(ModelError, checkpoints.load, tmp_path / "evil.pt", options)
         assert "could run code; nothing was run" in message
-        assert "--trust-pickle" in message
+        assert "`trust_pickle=True`" in message
         assert not marker.exists()
 
     def test_a_pickle_inside_a_model_file_is_not_run_either(self, tmp_path):

@@ -50,12 +50,12 @@ class TestUnitsToKeep:
     def test_a_number_out_of_range_is_a_config_error_with_the_range(self, keep):
         with pytest.raises(ConfigError) as caught:
             units_to_keep(self.CHAIN, keep, 0.33)
-        assert f"--keep {keep} is not possible: 2 of the network's 29 units cannot be dropped" in caught.value.message
+        assert f"`keep={keep}` is not possible: 2 of the network's 29 units cannot be dropped" in caught.value.message
         assert caught.value.hint == "Allowed: 2 to 29"
 
     @pytest.mark.parametrize("ratio", [-0.1, 1.01, float("nan"), float("inf")])
     def test_a_ratio_out_of_range_is_a_config_error_with_the_range(self, ratio):
-        with pytest.raises(ConfigError, match=f"--keep-ratio {ratio} is not a share. Allowed: 0 to 1"):
+        with pytest.raises(ConfigError, match=f"`keep_ratio={ratio}` is not a share. Allowed: 0 to 1"):
             units_to_keep(self.CHAIN, None, ratio)
 
     def test_a_chain_with_nothing_to_drop_says_why(self):

@@ -122,7 +122,7 @@ class TestLearning:
     def test_divergence_is_a_model_error_with_the_way_out(self, data):
         with pytest.raises(ModelError, match="diverged in epoch 1") as caught:
             trained(data, dataclasses.replace(RECIPE, learning_rate=1e30))
-        assert "--learning-rate" in caught.value.hint
+        assert "`learning_rate`" in caught.value.hint
         assert "\n" not in str(caught.value)
 
 

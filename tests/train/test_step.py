@@ -230,7 +230,7 @@ class TestMemory:
 
         with pytest.raises(DeviceError, match="a step of 24 frames does not fit") as caught:
             lent()
-        assert caught.value.hint == "Try --batch-size 12"
+        assert caught.value.hint == "Try `batch_size=12`"
 
     def test_frames_that_would_fill_the_gpu_stay_in_main_memory(self, data, monkeypatch):
         size = data.train_iq.nbytes + data.validation_iq.nbytes

@@ -52,7 +52,7 @@ def synaptic_flow(model: nn.Module, state: Mapping[str, Tensor], shape: InputSpe
 def require_finite(flow: Tensor) -> None:
     """Raise a ModelError for a flow that exceeds double precision."""
     if not torch.isfinite(flow).all():
-        raise ModelError("the network's synaptic flow is beyond double precision", "Use another --criterion")
+        raise ModelError("the network's synaptic flow is beyond double precision", "Use another `criterion`")
 
 
 def _magnitude(value: Tensor) -> Tensor:

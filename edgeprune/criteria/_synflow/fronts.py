@@ -127,5 +127,5 @@ def _require_few(fronts: Sequence[Front]) -> None:
         raise ConfigError(
             f"the search for the least flow would have to follow {flows:,} partial choices, and memory for {allowed:,} "
             "is allowed",
-            "Use more --segments, or --criterion synflow",
+            "Use more `segments`, or `criterion='synflow'`",
         )

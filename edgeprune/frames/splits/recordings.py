@@ -105,7 +105,7 @@ def by_span(table: FrameTable, seed: int) -> Parts:
     if empty:
         raise DataError(
             f"{table.source}: recordings are too short for a {empty[0]} split that shares no samples with another",
-            "Cut frames with a longer --hop, or add recordings",
+            "Cut frames with a longer `hop`, or add recordings",
         )
     return found
 

@@ -13,7 +13,7 @@ class Failure:
 
 
 _REBUILD = "Engines are built on the device they run on; remove this one from the device's cache"
-_MEMORY = "Close what else runs there, use a smaller --batch, or add swap"
+_MEMORY = "Close what else runs there, use a smaller `batch`, or add swap"
 _BY_CODE = {
     124: Failure("it did not end within its time limit", "See what it was doing in the log"),
     126: Failure("trtexec cannot be executed there", "It may be of another architecture, or not executable"),

@@ -60,12 +60,12 @@ def measure_against(
         if was != now:
             raise ConfigError(
                 f"{what} is {was} in {old.source} and {now} in {new.source}",
-                "Name with --against a run made the same way",
+                "Name with `against` a run made the same way",
             )
     target = target or targets.get(new.report.target)
     if target.on_device != (host is not None):
         found = "is a device" if target.on_device else "is measured on this machine"
-        raise ConfigError(f"{target.name} {found}", "Use --device HOST for devices, and for them alone")
+        raise ConfigError(f"{target.name} {found}", "Use `device=HOST` for devices, and for them alone")
     models: dict[Role, Path] = {"baseline": _network(old), "pruned": _network(new)}
     out = Path(new.source).parent / FOLDER
     measured = _measured(models, new, target, host, power, out, progress)
@@ -105,6 +105,6 @@ def _network(evidence: Evidence) -> Path:
     if not path.is_file():
         raise DataError(
             f"{path} is not there: the pruned network of {evidence.source} cannot be measured",
-            "Keep pruned.onnx beside report.json, or compare the reports alone with --baseline",
+            "Keep pruned.onnx beside report.json, or compare the reports alone with `baseline`",
         )
     return path

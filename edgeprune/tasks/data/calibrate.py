@@ -60,7 +60,7 @@ def store(
         DataError: The data cannot be read or split, or the choice lacks a class.
     """
     if (wanted.strategy == "entropy") != (wanted.model is not None):
-        raise ConfigError("--strategy entropy takes a --model, and no other strategy does")
+        raise ConfigError("`strategy='entropy'` takes a `model`, and no other strategy does")
     refuse_foreign(out)
     with datasets.opened(data, reading) as source:
         table = source.table

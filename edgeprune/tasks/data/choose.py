@@ -48,12 +48,12 @@ def clear(table: FrameTable, allowed: Indices, source: str) -> Indices:
         DataError: SNRs are not known, or none is high.
     """
     if table.snrs is None:
-        raise DataError(f"{source} does not say SNRs, so 'high-snr' cannot choose", "Use --strategy stratified")
+        raise DataError(f"{source} does not say SNRs, so 'high-snr' cannot choose", "Use `strategy='stratified'`")
     found: Indices = allowed[table.snrs[allowed] >= HIGH_SNR_DB]
     if not len(found):
         raise DataError(
             f"{source} holds no frames at {HIGH_SNR_DB} dB or more, the highest SNR is {table.snrs.max()} dB",
-            "Use --strategy stratified",
+            "Use `strategy='stratified'`",
         )
     return found
 
@@ -99,11 +99,11 @@ def refuse_gaps(table: FrameTable, chosen: Indices, size: int, strategy: str) ->
     """
     if len(chosen) < size:
         raise ConfigError(
-            f"{table.source} has {len(chosen)} train frames for {strategy!r}, {size} are asked for", "Lower --size"
+            f"{table.source} has {len(chosen)} train frames for {strategy!r}, {size} are asked for", "Lower `size`"
         )
     lacking = [name for label, name in enumerate(table.classes) if not (table.labels[chosen] == label).any()]
     if lacking:
         raise DataError(
             f"{table.source}: the {size} frames chosen by {strategy!r} hold none of {', '.join(lacking)}",
-            "Choose more with --size or by --strategy stratified, from data that hold every class",
+            "Choose more with `size` or by `strategy='stratified'`, from data that hold every class",
         )

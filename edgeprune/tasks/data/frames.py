@@ -52,7 +52,7 @@ def _shipped_for(model: Checkpoint) -> Path:
         described: dict[str, Any] = read_json(manifest)
         if described["classes"] == list(model.classes) and described["length"] == model.input.length:
             return manifest.parent / str(described["file"])
-    raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use --data PATH")
+    raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use `data=PATH`")
 
 
 def _is(path: Path, wanted: DataRef) -> bool:

@@ -54,7 +54,7 @@ def synthesise(order: Order, out: Path, progress: Progress) -> dict[str, Any]:
     made_by = recipe(order.recipe, order.quirks)
     snrs = order.snrs or made_by.snrs
     if len(set(snrs)) != len(snrs):
-        raise ConfigError(f"--snr names an SNR twice: {', '.join(map(str, snrs))}")
+        raise ConfigError(f"`snr` names an SNR twice: {', '.join(map(str, snrs))}")
     snrs = tuple(sorted(snrs))
     table = table_of(made_by, snrs, order.frames_per_cell)
     origin = {

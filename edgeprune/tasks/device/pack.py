@@ -100,7 +100,7 @@ def assign(
     if not target.on_device:
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
     if len(frames) < wishes.batch:
-        raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller --batch")
+        raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller `batch`")
     require_rounds(target, wishes, len(models))
     if target.runtime == "trtexec":
         _parse(models, progress)
@@ -161,7 +161,7 @@ def require_rounds(target: Target, wishes: Wishes, models: int = 2) -> None:
         each = f", each engine built {builds} times," if builds > 1 else ""
         raise ConfigError(
             f"rounds is {rounds}; comparing two models{each} takes at least {MIN_ROUNDS * builds}",
-            "Give more with --rounds, or in the target's [bench]",
+            "Give more with `rounds`, or in the target's [bench]",
         )
 
 

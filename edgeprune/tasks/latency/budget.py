@@ -222,7 +222,7 @@ class _Search:
         fewest = self.routes.fewest
         if not self._within(fewest):
             raise ConfigError(
-                f"no choice of units meets --latency-budget {self.budget.latency_ms:g}: the nearest keeps "
+                f"no choice of units meets `latency_budget={self.budget.latency_ms:g}`: the nearest keeps "
                 f"{self._units(fewest)} of {len(self.chain.units)} units and takes {self._measured_ms(fewest):.3g} ms "
                 f"on {self.budget.target.name}",
                 "Allow more time, or start from a smaller network",

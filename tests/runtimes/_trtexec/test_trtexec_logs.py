@@ -84,7 +84,7 @@ def test_a_failure_is_told_in_words(code, log, words):
 
 
 def test_every_failure_says_what_to_do_or_all_there_is():
-    assert "--batch" in logs.failure_of(137, "").hint
+    assert "`batch`" in logs.failure_of(137, "").hint
     assert "libnvinfer-bin" in logs.failure_of(127, "").hint
     assert "log" in logs.failure_of(9, "").hint
 

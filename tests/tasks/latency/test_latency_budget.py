@@ -123,7 +123,7 @@ def test_when_no_choice_held_the_smallest_network_is_taken_which_does():
 def test_a_budget_below_the_smallest_network_names_it():
     with pytest.raises(ConfigError) as caught:
         search(Clock(), 0.29)
-    assert "--latency-budget 0.29" in caught.value.message
+    assert "`latency_budget=0.29`" in caught.value.message
     assert "keeps 1 of 8 units and takes 0.3 ms on made-up" in caught.value.message
 
 
