@@ -25,7 +25,7 @@ def read_frames(
     """Read labelled I/Q frames from a file or folder of any format that edgeprune knows.
 
     Args:
-        path: Of the file or folder: see docs/data.md.
+        path: File or folder, of a format in docs/data.md.
         length: Samples of a frame, where frames are cut from recordings; so are the next three.
         hop: Samples from one frame to the next; by default `length`.
         sample_rate_hz: Resample recordings to it.

@@ -147,7 +147,7 @@ def prune_and_export(
         bridge: As for `prune`.
         then_width: After the layers, remove channels until this share of their MACs is left.
         width_method: Which channels those are.
-        epochs: Of fine-tuning; this and the next four are as for `finetune`.
+        epochs: Epochs of fine-tuning; this and the next four are as for `finetune`.
         learning_rate: Peak of the schedule.
         distill: Learn from the unpruned network too.
         mix: Fraction of each batch mixed with a second signal.

@@ -98,7 +98,7 @@ class Latency(BenchReport):
     """What was measured of one or two networks: `baseline` and `pruned`, `speedup` with `speedup_ci95`, `warnings`.
 
     Attributes:
-        names: Of the networks.
+        names: Names of the networks.
         times_ms: Every single time of each, in milliseconds.
     """
 
@@ -244,9 +244,9 @@ def bench(
         target: As for `export`.
         data: Frames to check the exports of models on; by default what each was pruned or trained with.
         batch: Frames in one inference.
-        precision: Of the files; by default the target's first.
-        threads: Of one inference; this and the next three are the target's by default.
-        rounds: Of each network, at least 6.
+        precision: Precision of the files; by default the target's first.
+        threads: Threads of one inference; this and the next three are the target's by default.
+        rounds: Rounds of each network, at least 6.
         round_ms: Length of a round.
         processes: That share the rounds, each with both networks loaded anew.
         device: An ssh destination, for targets that are devices, and for them alone; 'replay:BOARD' plays a recorded

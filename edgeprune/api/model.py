@@ -93,7 +93,7 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """Of the model file; of the weights, where they are in no file or were changed since."""
+        """Hash of the model file; of the weights, where they are in no file or were changed since."""
         return self.checkpoint.sha256
 
     def as_module(self, frames: FrameKind = "raw") -> nn.Module:
@@ -183,7 +183,7 @@ def load(
     `input_shape`.
 
     Args:
-        path: Of the file: `.pt`, or `.pt2` for an exported program.
+        path: Model file: `.pt`, or `.pt2` for an exported program.
         arch: Name of the registered network that the weights are of.
         factory: 'package.module:callable' that builds the network; it is called.
         classes: Names of the outputs, in their order.

@@ -81,7 +81,7 @@ def confusion(
     Args:
         confused: Frames of class i that were called class j.
         classes: Their names.
-        name: Of the drawing.
+        name: Name of the drawing.
         which: 'before' or 'after' pruning, or nothing.
     """
     counts = np.array(confused, dtype=np.float64)
