@@ -104,7 +104,7 @@ def require_teacher(mix: float, taught: bool) -> None:
     if mix and not taught:
         raise ConfigError(
             f"`mix={mix:g}` makes frames without labels, and there is no teacher to label them",
-            "Leave out `mix`, or distill from a `teacher`",
+            "Leave out `mix`, or distill from a teacher",
         )
 
 

@@ -45,7 +45,7 @@ def test_mixed_frames_need_a_teacher(world, tmp_path, run, command):
     given = {"finetune": (), "prune-and-export": ("--target", "host-cpu", "--no-distill")}[command]
     result = run(command, world / "model.pt", *given, "--mix", 0.5, "--out", tmp_path / "out")
     assert result.code == 2
-    assert result.err.startswith("error: --mix 0.5 makes frames without a label, and there is no teacher")
+    assert result.err.startswith("error: --mix 0.5 makes frames without labels, and there is no teacher")
     assert not (tmp_path / "out").exists()
 
 
