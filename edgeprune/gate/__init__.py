@@ -1,1 +1,1 @@
-"""The latency gate: reports and a budget in, a verdict out."""
+"""Latency gate: judges reports against a budget."""

@@ -1,4 +1,4 @@
-"""The only reader of budget files: what must hold for each target, and for each model on it.
+"""Budget files, read only here: the limits for each target, and for each model on it.
 
 python -m edgeprune.gate.budget   prints the JSON Schema of a budget file for docs/
 """
@@ -30,7 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Limits(BaseModel):
-    """What must hold for a model; what is absent is not asked for."""
+    """Limits for a model; absent ones are not checked."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
@@ -56,7 +56,7 @@ class Limits(BaseModel):
 
     @property
     def alpha(self) -> float:
-        """Probability of calling a regression what is none, at most."""
+        """Largest probability of reporting a regression where there is none."""
         return SIGNIFICANCE if self.significance is None else self.significance
 
     def given(self) -> dict[str, Any]:
@@ -65,29 +65,29 @@ class Limits(BaseModel):
 
 
 class TargetLimits(Limits):
-    """Limits of all models on a target; a table in it, named like a model, adds to them or replaces them."""
+    """Limits for all models on a target; a table in it, named after a model, adds to them or replaces them."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
     __pydantic_extra__: dict[str, Limits] = Field(init=False)
 
     @property
     def models(self) -> Mapping[str, Limits]:
-        """The tables of single models."""
+        """Tables of single models."""
         return self.__pydantic_extra__
 
 
 class Budget(BaseModel):
-    """The whole of a budget file."""
+    """Content of a budget file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     targets: dict[str, TargetLimits] = Field(min_length=1, description="By the name of the target in the report.")
 
     def limits(self, target: str, model: str) -> Limits:
-        """What holds for one model on one target.
+        """Limits for one model on one target.
 
         Raises:
-            ConfigError: The budget says nothing of that target, or nothing of that model.
+            ConfigError: The budget has no limits for that target, or none for that model.
         """
         if target not in self.targets:
             raise unknown_name("target of the budget", target, self.targets)
@@ -100,7 +100,7 @@ class Budget(BaseModel):
         return Limits.model_construct(**merged)  # checked when the file was read
 
     def promises(self) -> Iterable[tuple[str, str]]:
-        """Every (target, model) that something is asked of; the model is '' where any will do."""
+        """Every (target, model) with limits; the model is '' where any model counts."""
         for name, table in self.targets.items():
             if table.given().keys() - {"significance"}:
                 yield name, ""
@@ -108,10 +108,10 @@ class Budget(BaseModel):
                 yield name, model
 
     def only(self, targets: Iterable[str]) -> "Budget":
-        """The part of the budget for some targets.
+        """Restrict the budget to some targets.
 
         Raises:
-            ConfigError: A target the budget does not have.
+            ConfigError: The budget does not have one of the targets.
         """
         for name in targets:
             if name not in self.targets:
@@ -123,7 +123,7 @@ def read(path: Path) -> Budget:
     """Read and check a budget file.
 
     Raises:
-        ConfigError: Missing, not TOML, an unknown key, an impossible value, or nothing asked for.
+        ConfigError: Missing, not TOML, an unknown key, an impossible value, or no limits at all.
     """
     plain = toml.read(path, "budget")
     tables = plain.get("targets")
@@ -146,13 +146,13 @@ def _known_keys(place: toml.Place) -> Iterable[str]:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a budget file, for editors."""
+    """Build the JSON Schema (draft 2020-12) of a budget file, for editors."""
     schema = _without_null(Budget.model_json_schema())
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": SCHEMA_TITLE}
 
 
 def _without_null(schema: Any) -> Any:
-    """The same schema for TOML, which has no null: a key is absent instead."""
+    """Convert a schema to TOML, which has no null: a key is absent instead."""
     if isinstance(schema, list):
         return [_without_null(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Steps in a history: where a level changed for good. Pure."""
+"""Change points in a history: lasting changes of level. Pure."""
 
 import itertools
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MAD = 1.4826
 
 @dataclass(frozen=True)
 class Step:
-    """A change of level: `at` is the first point of the new one."""
+    """Change of level: `at` is the first point of the new level."""
 
     at: int
     before: float
@@ -24,15 +24,15 @@ class Step:
 
 
 def steps(values: Values) -> list[Step]:
-    """The steps of a series, by least squares over piecewise constant levels.
+    """Find the steps of a series, by least squares over piecewise constant levels.
 
-    Each step costs 5 s² ln n, about twice what the Bayesian information criterion asks, with s the noise from one point
-    to the next (median absolute difference, so that steps do not count as noise); levels last at least two points. The
-    series is first smoothed by a running median of three, which takes single wild points away and leaves steps where
-    they are.
+    Each step costs 5 s² ln n, about twice the penalty of the Bayesian information criterion, where s is the noise from
+    one point to the next (median absolute difference, so that steps do not count as noise). Levels last at least two
+    points. The series is first smoothed by a running median of three, which removes single outliers and preserves
+    steps.
 
     Args:
-        values: One a commit, in their order; of logarithms where ratios matter.
+        values: One value a commit, in order; logarithms where ratios matter.
     """
     n = len(values)
     if n < 2 * _SHORTEST:
@@ -46,7 +46,7 @@ def steps(values: Values) -> list[Step]:
 
 
 def _levels(values: Values, cost: float) -> list[int]:
-    """Bounds of the best levels, 0 and n included: optimal partitioning (Jackson et al. 2005)."""
+    """Find the bounds of the best levels, 0 and n included: optimal partitioning (Jackson et al. 2005)."""
     n = len(values)
     sums, squares = np.concatenate([[0], np.cumsum(values)]), np.concatenate([[0], np.cumsum(values**2)])
     best, origin = np.full(n + 1, np.inf), np.zeros(n + 1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Several reports in one call: each with its limits, its baseline and its noise, one verdict over all."""
+"""Check of several reports in one call: each with its limits, baseline and noise, with one verdict over all."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Against:
-    """What reports are compared with.
+    """Data that reports are compared with.
 
     Attributes:
-        baselines: Reports named as such; each is compared with the report of the same target, model and way to measure.
-        history: Older reports; the newest of those that fit is the baseline where none is named.
-        noise: What was calibrated.
-        waived: There is knowingly no baseline yet.
-        sessions: Measurements of the older pruned model in turns with the report's, by the report's path; they count in
-            place of a comparison with another report.
+        baselines: Explicit baselines; each is compared with the report of the same target, model and measuring mode.
+        history: Older reports; the newest that is comparable is the baseline unless one was named.
+        noise: Calibrated noise.
+        waived: Whether a missing baseline is accepted.
+        sessions: Measurements of the older pruned model in turns with the report's, by the report's path; they replace
+            the comparison with another report.
     """
 
     baselines: Sequence[Evidence] = ()
@@ -38,10 +38,10 @@ class Against:
 
 
 def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verdict:
-    """Judge all reports, and find the promises of the budget that none of them is about.
+    """Judge all reports, and find limits in the budget without a report.
 
     Raises:
-        ConfigError: The budget says nothing of a report's target or model, or asks for less than the noise.
+        ConfigError: The budget has no limits for a report's target or model, or a threshold below the noise.
         DataError: A report has too few rounds to compare.
     """
     baselines = [baseline_of(evidence, against, alone=len(reports) == 1) for evidence in reports]
@@ -67,7 +67,7 @@ def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verd
 def _compared(
     reports: Sequence[Evidence], baselines: Sequence[Evidence | None], budget: Budget, against: Against
 ) -> list[Comparison | Incomparable | None]:
-    """What came of comparing each report, with the probability of a false alarm that of all of them together."""
+    """Compare each report, with the probability of a false alarm that holds for all of them together."""
 
     def compare(evidence: Evidence, baseline: Evidence | None, tests: int) -> Comparison | Incomparable | None:
         alpha = budget.limits(evidence.report.target, evidence.model).alpha / tests
@@ -87,9 +87,9 @@ def _compared(
 
 
 def baseline_of(evidence: Evidence, against: Against, alone: bool) -> Evidence | None:
-    """The report to compare with.
+    """Find the report to compare with.
 
-    A single report and a single baseline belong together whatever they are, so that the gate can say what differs.
+    A single report and a single baseline are always paired, so that the gate can say how they differ.
     """
     if alone and len(against.baselines) == 1:
         return against.baselines[0]

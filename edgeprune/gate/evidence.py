@@ -1,4 +1,4 @@
-"""A report as the gate takes it: read, and held against everything that lies beside it."""
+"""Report as input of the gate: read, and verified against all files beside it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ from edgeprune.report.schema.schema import Report
 
 @dataclass(frozen=True)
 class Evidence:
-    """One report and what lies beside it.
+    """Report with the files beside it.
 
     Attributes:
-        report: What report.json holds.
-        source: Its path, as it was given.
-        rounds: Every single time in ms, one array a round, of the models whose samples are there.
-        notes: What could not be verified or means nothing, one sentence each.
+        report: Content of report.json.
+        source: Path as it was given.
+        rounds: Every single time in ms, one array a round, for models whose samples are available.
+        notes: Remarks on what could not be verified or does not apply, one sentence each.
     """
 
     report: Report
@@ -34,17 +34,17 @@ class Evidence:
 
     @property
     def model(self) -> str:
-        """Name of the model; '' when the report has none."""
+        """Name of the model; '' if the report has none."""
         return self.report.baseline.name or ""
 
     @property
     def accuracy(self) -> AccuracySection | None:
-        """Accuracy on the device, with the files that run there; on the host where the device was not asked."""
+        """Accuracy on the device, with the files that run there; on the host if it was not measured on the device."""
         return self.report.device_accuracy or self.report.accuracy
 
     @property
     def label(self) -> str:
-        """What tells this report from others: target, model, precision."""
+        """Label that distinguishes the report from others: target, model, precision."""
         latency = self.report.latency
         parts = [self.report.target, self.model, latency.precision if latency else ""]
         if latency and latency.batch > 1:
@@ -53,10 +53,10 @@ class Evidence:
 
     @cached_property
     def session(self) -> Session | None:
-        """Its latencies for comparing; None when the pruned model was not measured.
+        """Latencies for comparison; None if the pruned model was not measured.
 
         Raises:
-            DataError: Too few rounds to compare.
+            DataError: There are too few rounds to compare.
         """
         latency, artifacts = self.report.latency, self.report.artifacts
         if latency is None or latency.pruned is None:
@@ -75,7 +75,7 @@ class Evidence:
 
 
 def unverified(path: Path) -> Evidence:
-    """Read a report as it is: every field checked, none held against what lies beside it.
+    """Read a report without verification: every field is checked, but nothing is compared with the files beside it.
 
     Raises:
         DataError: Missing, truncated, or of a newer schema.
@@ -87,7 +87,7 @@ def unverified(path: Path) -> Evidence:
 
 
 def beside(evidence: Evidence) -> tuple[Path, ...]:
-    """The report and every file that it is held against, of those that are there."""
+    """List the report and every existing file that it is verified against."""
     path, report = Path(evidence.source), evidence.report
     named = [summary.samples_path for summary in verify.summaries(report).values()]
     named += [artifact.path for _, artifact in report.artifacts if artifact is not None]
@@ -96,10 +96,10 @@ def beside(evidence: Evidence) -> tuple[Path, ...]:
 
 
 def read(path: Path) -> Evidence:
-    """Read a report and verify it: figures against figures, samples, records and files that lie beside it.
+    """Read a report and verify it: figures against figures, samples, records and files beside it.
 
     Raises:
-        DataError: Missing, truncated, of a newer schema, or at odds with itself or with what lies beside it.
+        DataError: Missing, truncated, of a newer schema, or inconsistent with itself or with files beside it.
     """
     report = unverified(path).report
     folder = path.parent

@@ -1,4 +1,4 @@
-"""The figures of a report beside those of its baseline, each with what to think of the difference. Pure."""
+"""Figures of a report beside those of its baseline, with an assessment of each difference. Pure."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ def figures_of(
     compared: tuple[Evidence, Comparison] | None,
     alpha: float,
 ) -> tuple[Figure, ...]:
-    """The figures of a report.
+    """List the figures of a report.
 
     Args:
         evidence: The report.
         intervals: Intervals of its figures, by name.
-        compared: The baseline report and what came of comparing them, if they can be compared.
-        alpha: Probability of calling a difference what is none.
+        compared: Baseline report and the result of the comparison, if they are comparable.
+        alpha: Probability of reporting a difference where there is none.
     """
     was, changes = {}, {}
     if compared is not None:
@@ -37,7 +37,7 @@ def figures_of(
 
 
 def plain(evidence: Evidence) -> dict[str, float]:
-    """What was measured, by name with its unit."""
+    """Measured figures, by name with their unit."""
     found: dict[str, float | None] = {}
     report, accuracy = evidence.report, evidence.accuracy
     latency = report.latency

@@ -1,4 +1,4 @@
-"""Reports over commits: a folder of them, or a branch of the user's checked out as one."""
+"""History of reports over commits: a folder, or a branch of the user's checked out as one."""
 
 import itertools
 import re
@@ -26,7 +26,7 @@ _LINEAR = frozenset({"top1"})
 
 @dataclass(frozen=True)
 class Point:
-    """One report in a trend: its commit or, outside a repository, the day it was made."""
+    """Report in a trend: its commit or, outside a repository, the day it was made."""
 
     commit: str
     created: str
@@ -35,7 +35,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Trend:
-    """One figure of one model on one target, oldest first, and where its level changed."""
+    """History of one figure of one model on one target, oldest first, and where its level changed."""
 
     label: str
     name: str
@@ -45,14 +45,14 @@ class Trend:
 
 @dataclass(frozen=True)
 class Entry:
-    """What of a report a history needs to keep in memory: so much, however long its rounds were.
+    """Part of a report that a history keeps in memory, of bounded size however long its rounds were.
 
     Attributes:
         source: Path of the report.
-        label: What tells it from others: see `Evidence.label`.
-        created: When it was made.
-        commit: What was made, ten letters of it; the day where no commit is known.
-        figures: What was measured, by name with its unit.
+        label: Label that distinguishes it from others: see `Evidence.label`.
+        created: Date of the report.
+        commit: First ten characters of the commit; the day if no commit is known.
+        figures: Measured figures, by name with their unit.
     """
 
     source: Path
@@ -62,7 +62,7 @@ class Entry:
     figures: Mapping[str, float]
 
     def evidence(self) -> Evidence:
-        """The whole report, verified.
+        """Read and verify the whole report.
 
         Raises:
             DataError: It is damaged.
@@ -71,14 +71,14 @@ class Entry:
 
 
 def entry_of(evidence: Evidence) -> Entry:
-    """What a history keeps of a report."""
+    """Reduce a report to what a history keeps."""
     report = evidence.report
     commit = (report.git_commit or report.created)[:10]
     return Entry(Path(evidence.source), evidence.label, report.created, commit, plain(evidence))
 
 
 def read(folder: Path) -> list[Entry]:
-    """Every report in a folder and its subfolders, oldest first, each verified once.
+    """Read every report in a folder and its subfolders, oldest first, each verified once.
 
     Raises:
         ConfigError: There is no such folder.
@@ -100,10 +100,10 @@ def _entry(path: Path, verified: Verified) -> Entry:
 
 
 def keep(evidence: Evidence, folder: Path) -> Path:
-    """Copy a report and its samples into a history; a report that is there already stays as it is.
+    """Copy a report and its samples into a history; an existing report is left unchanged.
 
-    Its samples are copied first, so that a report in a history has all that it came with. What a process that was
-    killed had begun to copy is removed, for no other begins under that name.
+    Its samples are copied first, so that a report in a history is complete. Leftovers of a killed process are
+    removed, since no other process uses their names.
 
     Raises:
         ConfigError: The folder cannot be written.
@@ -129,13 +129,13 @@ def keep(evidence: Evidence, folder: Path) -> Path:
 
 
 def merged(older: Sequence[Entry], judged: Sequence[Evidence]) -> list[Entry]:
-    """A history with the reports of today; one that is in it already counts once."""
+    """Merge today's reports into a history; a report that is already in it counts once."""
     seen = {(each.label, each.created) for each in older}
     return [*older, *(each for each in map(entry_of, judged) if (each.label, each.created) not in seen)]
 
 
 def trends(reports: Sequence[Entry]) -> list[Trend]:
-    """Every figure of every model and target over the reports, with its steps; figures seen once have no trend."""
+    """Compute every figure of every model and target over the reports, with its steps; single values have no trend."""
     points: dict[tuple[str, str], list[Point]] = {}
     for each in sorted(reports, key=lambda one: one.created):
         for name, value in each.figures.items():

@@ -1,8 +1,8 @@
-"""Which reports of a history were verified: hashes in a file beside them, so that each is verified once.
+"""Index of verified reports in a history: hashes in a file beside them, so that each is verified once.
 
-The file is data like the reports. It says of bytes that they were found to agree with one another, and no more: figures
-are always read from the reports themselves, and the report that others are compared with is verified again whatever it
-says. One that is damaged, of another version or cannot be written costs time only.
+The index is data like the reports. It states only that certain bytes were found consistent. Figures are always read
+from the reports themselves, and the baseline is always verified again. An index that is damaged, of another version or
+not writable only costs time.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Verified:
-    """The index of one folder, read when it is made.
+    """Index of one folder, read on creation.
 
     Args:
         folder: Folder of the reports.
@@ -32,12 +32,12 @@ class Verified:
         self._met: set[str] = set()
 
     def knows(self, key: str) -> bool:
-        """Whether files were verified before; from now on they count as met."""
+        """Whether files were verified before; from now on they count as used."""
         self._met.add(key)
         return key in self._known
 
     def close(self) -> None:
-        """Write what was met, if that is not what is there already."""
+        """Write the used entries, if they differ from the file."""
         if self._met == self._known:
             return
         with contextlib.suppress(ConfigError):  # a folder that may only be read
@@ -48,7 +48,7 @@ class Verified:
 
 
 def key_of(files: Iterable[Path], folder: Path) -> str:
-    """What files are known by: their names and content."""
+    """Key of a set of files: a hash of their names and content."""
     return canonical_sha256([[str(file.relative_to(folder)), file_sha256(file)] for file in files])
 
 

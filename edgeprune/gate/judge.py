@@ -1,6 +1,6 @@
-"""From a report and its limits to checks, each with the figures behind it. Pure.
+"""Judging of a report by its limits, into checks with their figures. Pure.
 
-A limit is judged on the conservative end of the 95 % interval. What was not measured is inconclusive, never a pass.
+A limit is judged on the conservative end of the 95 % interval. Anything not measured is inconclusive, never a pass.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,13 +33,13 @@ _RUNNING_ONNX = ("onnxruntime", "onnxruntime-agent")
 
 @dataclass(frozen=True)
 class Unit:
-    """How a number is told: times `scale`, followed by `name`."""
+    """Format of a number: times `scale`, followed by `name`."""
 
     name: str
     scale: float = 1.0
 
     def told(self, limit: float, *values: float) -> list[str]:
-        """Numbers to as many digits as it takes to tell each from the limit."""
+        """Format numbers with as many digits as distinguish each from the limit."""
         digits = max(_digits(self.scale * limit, self.scale * value) for value in values)
         return [n.significant(self.scale * value, digits) for value in values]
 
@@ -58,15 +58,15 @@ def judge(
     """Judge one report.
 
     Args:
-        evidence: The report and its samples.
-        limits: What must hold for its model on its target.
-        baseline: The report to compare with.
-        comparison: What came of that.
-        noise: What calibration found for its target and model.
-        no_baseline: There is knowingly none yet: a regression is not judged.
+        evidence: Report with its samples.
+        limits: Limits for its model on its target.
+        baseline: Report to compare with.
+        comparison: Result of the comparison.
+        noise: Calibrated noise of its target and model.
+        no_baseline: Whether a missing baseline is accepted: a regression is then not judged.
 
     Raises:
-        ConfigError: The limits ask for less than the noise.
+        ConfigError: A threshold is below the noise.
         DataError: A report has too few rounds to compare.
     """
     regression.refuse_below_floor(evidence, limits, noise)
@@ -92,10 +92,10 @@ def judge(
 
 
 def intervals_of(evidence: Evidence) -> dict[str, Interval]:
-    """95 % intervals of the pruned model's figures by name; the 99th percentile's takes every single time.
+    """Compute 95 % intervals of the pruned model's figures by name; that of the 99th percentile uses every single time.
 
-    Where engines were built several times, an interval covers those of every build by itself. A figure whose rounds
-    resemble one another too much for an interval has none.
+    Where engines were built several times, an interval covers those of each build by itself. A figure whose rounds are
+    too strongly correlated for an interval has none.
     """
     latency, accuracy = evidence.report.latency, evidence.accuracy
     builds = latency.builds if latency else None
@@ -111,7 +111,7 @@ def intervals_of(evidence: Evidence) -> dict[str, Interval]:
 
 
 def _latency_intervals(latency: LatencySection, times: Sequence[Values] | None) -> dict[str, Interval | None]:
-    """Intervals of the pruned model's median, 99th percentile and speed-up, None where there is none."""
+    """Compute intervals of the pruned model's median, 99th percentile and speed-up; None where there is none."""
     if latency.pruned is None:
         return {}
     medians, builds, value = np.array(latency.pruned.round_medians_ms), latency.builds, latency.pruned.median_ms
@@ -139,7 +139,7 @@ def _latency_intervals(latency: LatencySection, times: Sequence[Values] | None) 
 def _over_builds(
     rounds: int, builds: Sequence[int] | None, interval: Callable[["Places"], Interval | None]
 ) -> Interval | None:
-    """The interval of all rounds, widened by that of each build by itself; None where one of them has none."""
+    """Compute the interval of all rounds, widened by that of each build; None if one of them has none."""
     everything: Places = np.ones(rounds, np.bool_)
     found = [interval(everything), *(interval(np.array(builds) == one) for one in sorted(set(builds or ())))]
     ends = [each for each in found if each is not None]
@@ -168,7 +168,7 @@ def _latency(evidence: Evidence, limits: Limits, intervals: dict[str, Interval])
 
 
 def _p99(evidence: Evidence, limit: float, interval: Interval | None) -> Check:
-    """The 99th percentile needs samples enough to be claimed, and all of them for its interval."""
+    """Check the 99th percentile: it requires enough samples, and all of them for its interval."""
     latency = evidence.report.latency
     pruned = latency.pruned if latency else None
     if pruned is None:
@@ -204,7 +204,7 @@ def _accuracy(evidence: Evidence, limits: Limits) -> list[Check]:
 
 
 def _engine(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) -> list[Check]:
-    """The size of the engine, the largest where it was built several times, and the energy of one inference."""
+    """Check the size of the engine, the largest of several builds, and the energy of one inference."""
     report, found = evidence.report, []
     if limits.max_engine_mb is not None:
         name, limit, size = "max_engine_mb", limits.max_engine_mb, _engine_bytes(report)
@@ -222,7 +222,7 @@ def _engine(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) 
 
 
 def _engine_bytes(report: Report) -> int | None:
-    """What is loaded on the device: the engine, or the ONNX file where that runs as it is; None before it ran."""
+    """Size of the file loaded on the device: the engine, or the ONNX file if that runs directly; None before a run."""
     if report.latency is not None and report.latency.runtime in _RUNNING_ONNX:
         return report.size.pruned_bytes
     return report.size.pruned_engine_bytes
@@ -240,7 +240,7 @@ def _at_least(name: str, limit: float, value: float, interval: Interval, unit: U
 
 
 def _in_words(check: Check, unit: Unit, value_holds: bool) -> Check:
-    """The check with its figures; a failed one says when the value itself would do and its interval does not."""
+    """Add figures to the check; a failed one says so if the value itself would pass and its interval does not."""
     assert check.limit is not None
     assert check.value is not None
     value, *ends = unit.told(check.limit, check.value, *(check.interval or ()))
@@ -252,7 +252,7 @@ def _in_words(check: Check, unit: Unit, value_holds: bool) -> Check:
 
 
 def _digits(one: float, other: float) -> int:
-    """Significant digits, at least 3 and at most 6, at which two numbers differ."""
+    """Number of significant digits, from 3 to 6, that distinguishes two numbers."""
     return next((d for d in range(3, 6) if one == other or n.significant(one, d) != n.significant(other, d)), 6)
 
 

@@ -1,7 +1,7 @@
-"""The noise floor: how far apart two measurements of the same models lie, so that no budget asks for less.
+"""Noise floor: the difference between repeated measurements of the same models, which no threshold may undercut.
 
-A measurement that is made again differs by more than its rounds tell: another placement in memory, another temperature,
-another day. That is only seen by measuring again.
+A repeated measurement differs by more than its rounds show, because the placement in memory, the temperature and the
+day are different. Only repetition reveals this.
 """
 
 import itertools
@@ -26,14 +26,14 @@ _ALPHA = 0.01  # of a difference between two measurements of the same models abo
 
 @dataclass(frozen=True)
 class Floor:
-    """Noise of one way to compare.
+    """Noise of one comparison method.
 
     Attributes:
-        spread_log: Standard deviation of a measurement's result, in logarithms, that of other days included.
-        floor: The difference that two measurements of the same models stay below in 99 of 100 cases, as a share.
-        freedom: Degrees of freedom of the standard deviation; None in files of older versions, which have one less
-            than there were repetitions.
-        results_log: What each measurement came to, in logarithms.
+        spread_log: Standard deviation of a measurement's result, in logarithms, including that between days.
+        floor: Difference, as a share, below which two measurements of the same models stay in 99 of 100 cases.
+        freedom: Degrees of freedom of the standard deviation; None in files of older versions, where it is the number
+            of repetitions minus one.
+        results_log: Result of each measurement, in logarithms.
     """
 
     spread_log: float
@@ -44,16 +44,16 @@ class Floor:
 
 @dataclass(frozen=True)
 class Noise:
-    """What was found for one model on one target.
+    """Noise of one model on one target.
 
     Attributes:
         target: Name of the target.
         model: Name of the unpruned model.
-        created: When it was last added to.
-        repetitions: How many measurements it rests on.
-        conditions: That all of them share.
-        floors: By way to compare and value a round.
-        days: On which each measurement was made; empty in files of older versions.
+        created: Date of the last addition.
+        repetitions: Number of measurements.
+        conditions: Conditions shared by all of them.
+        floors: Floor of each comparison method and level.
+        days: Day of each measurement; empty in files of older versions.
         sha256: SHA-256 of the unpruned and of the pruned file.
     """
 
@@ -67,7 +67,7 @@ class Noise:
     sha256: tuple[str, str] | None = None
 
     def floor(self, method: Method, level: Level) -> Floor:
-        """Noise of one way to compare; that of the rounds' medians where no other is known."""
+        """Noise of one comparison method; that of the rounds' medians if no other is known."""
         return self.floors.get(_key(method, level)) or self.floors[_key(method, "median")]
 
     def freedom(self, method: Method, level: Level) -> float:
@@ -77,17 +77,17 @@ class Noise:
 
 @dataclass(frozen=True)
 class NoiseFile:
-    """All that was calibrated, one entry a target and model."""
+    """All calibrated noise, one entry for each target and model."""
 
     schema: str
     entries: tuple[Noise, ...] = ()
 
     def of(self, target: str, model: str) -> Noise | None:
-        """The entry of one model on one target."""
+        """Entry of one model on one target."""
         return next((each for each in self.entries if (each.target, each.model) == (target, model)), None)
 
     def with_entry(self, noise: Noise) -> "NoiseFile":
-        """The same with one entry added or replaced."""
+        """Copy with one entry added or replaced."""
         others = [each for each in self.entries if (each.target, each.model) != (noise.target, noise.model)]
         return NoiseFile(self.schema, (*others, noise))
 
@@ -100,23 +100,23 @@ def calibrate(
     days: Sequence[str] = (),
     earlier: Noise | None = None,
 ) -> Noise:
-    """The noise of measurements that should all be the same.
+    """Estimate the noise from measurements that should all be equal.
 
     The floor is t sqrt(2) s, the limit of the difference of two further measurements when s is the standard deviation
-    of those made, or the largest difference seen if more. Where they are of several days, s^2 is the variance within
-    days and that of days together, with Satterthwaite's degrees of freedom.
+    of those made, or the largest observed difference if that is larger. For measurements on several days, s^2 is the
+    sum of the variances within and between days, with Satterthwaite's degrees of freedom.
 
     Args:
         sessions: Sessions of the same models under the same conditions.
         target: Name of the target.
         model: Name of the unpruned model.
         created: Date for the record.
-        days: On which each was made; that of `created` by default.
-        earlier: What earlier measurements of the same found; these are added to them.
+        days: Day of each measurement; that of `created` by default.
+        earlier: Noise from earlier measurements, which are included.
 
     Raises:
-        ConfigError: Fewer than two, or `earlier` is of a version that kept no single results.
-        DataError: Two are of other models, of other conditions, or one and the same.
+        ConfigError: There are fewer than two, or `earlier` is of a version without single results.
+        DataError: Two are of different models or conditions, or identical.
     """
     days = (*(earlier.days if earlier else ()), *(days or [created[:10]] * len(sessions)))
     if earlier is not None and not earlier.days:
@@ -154,7 +154,7 @@ def calibrate(
 
 
 def read(path: Path) -> NoiseFile:
-    """Read the file of noise floors; there need not be one.
+    """Read the file of noise floors, which may be absent.
 
     Raises:
         ConfigError: Not such a file, or of a newer schema.
@@ -168,10 +168,10 @@ def read(path: Path) -> NoiseFile:
 
 
 def add(path: Path, entries: Iterable[Noise]) -> None:
-    """Write noise floors beside those that are in the file, in place of those of the same target and model.
+    """Write noise floors to the file, replacing those of the same target and model.
 
     Raises:
-        ConfigError: The file is of something else, or cannot be written.
+        ConfigError: The file has other content, or cannot be written.
     """
     file = read(path)
     for noise in entries:
@@ -188,8 +188,8 @@ def _floor(results: tuple[float, ...], days: Sequence[str]) -> Floor:
 def _spread(results: Values, days: Sequence[str]) -> tuple[float, float]:
     """Standard deviation of a measurement on any day, and its degrees of freedom.
 
-    The variance of days is what the means of days vary by more than their measurements explain (analysis of variance
-    with one random factor: Searle, Casella and McCulloch 1992, Variance Components, chapter 3).
+    The variance between days is the part of the variance of the days' means that their measurements do not explain
+    (analysis of variance with one random factor: Searle, Casella and McCulloch 1992, Variance Components, chapter 3).
     """
     own = [results[np.array(days) == day] for day in dict.fromkeys(days)]
     n, count = len(results), len(own)

@@ -1,4 +1,4 @@
-"""Whether a model became slower from one report to another: large enough, and more than noise. Pure."""
+"""Regression between two reports: a change that is large enough, and more than noise. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ from edgeprune.text import numerals as n
 
 NAME = "max_regression"
 SESSION_SPREAD = 0.03
-"""Standard deviation of a network's latency from one session to the next where nobody calibrated, as a share: the
-largest of those seen here. The two networks of a session are taken to differ independently."""
+"""Standard deviation of a network's latency between sessions without calibration, as a share: the largest observed
+here. The two networks of a session are assumed to differ independently."""
 _ASSUMED = Estimate(
     0.0, math.sqrt(4) * SESSION_SPREAD, 1e3
 )  # of the difference of two ratios, which holds four of them
@@ -38,16 +38,16 @@ Spread = Literal["calibrated", "assumed", "none"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two measurements that can be compared.
+    """Comparison of two measurements.
 
     Attributes:
-        shift: How much slower the delivered model is.
-        method: By its ratio to the same unpruned model, directly, or against the older one in one session.
-        level: Which value of a round was compared.
+        shift: Slow-down of the delivered model.
+        method: Method: by the ratio to the same unpruned model, directly, or against the older model in one session.
+        level: Value of a round that was compared.
         rounds: Rounds of the two reports.
-        spread: What of the noise between sessions is in the shift: what was calibrated, what is assumed, or none since
-            both were measured in one.
-        tests: How many comparisons there are in the same call, for all of which the p together holds.
+        spread: Source of the noise between sessions in the shift: calibrated, assumed, or none if both were measured in
+            one.
+        tests: Number of comparisons in the same call; p holds for all of them together.
     """
 
     shift: Shift
@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def told(self) -> str:
-        """The comparison in words, with its figures."""
+        """Describe the comparison in words, with its figures."""
         by = {
             "ratio": "as a ratio to the unpruned model",
             "direct": "in milliseconds",
@@ -78,28 +78,28 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Incomparable:
-    """Two reports that cannot be compared, and the field that stands in the way."""
+    """Two reports that cannot be compared, and the field that prevents it."""
 
     reason: str
 
 
 def change(share: float) -> str:
-    """A shift as '+5.2 %'."""
+    """Format a shift as '+5.2 %'."""
     return n.relative(1, 1 + share) or "0.0 %"
 
 
 def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None) -> Comparison | Incomparable:
-    """Compare two reports of a model, if they can be compared.
+    """Compare two reports of a model, if they are comparable.
 
     Args:
         before: The baseline report.
-        after: The report that is judged.
-        alpha: Probability of calling a difference what is none.
-        noise: What calibration found for this target and model.
+        after: The report to judge.
+        alpha: Probability of reporting a difference where there is none.
+        noise: Calibrated noise of this target and model.
 
     Returns:
-        The comparison. Where both measured the same unpruned model, the ratio to it is compared, in which whatever
-        slows the machine cancels. Where they did not, the noise between measurements must be known from calibration.
+        The comparison. If both measured the same unpruned model, the ratios to it are compared, in which anything that
+        slows the machine cancels. Otherwise the noise between measurements must be known from calibration.
 
     Raises:
         DataError: A report has too few rounds.
@@ -115,13 +115,13 @@ def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None
 def check_of(
     found: Comparison | Incomparable | None, limits: Limits, waived: bool = False, older: str = "baseline report"
 ) -> Check | None:
-    """The check of a regression; None when nobody asked for one.
+    """Check for a regression; None if no limit was set.
 
     Args:
-        found: What came of the comparison; None where there is nothing to compare with.
+        found: Result of the comparison; None without a baseline.
         limits: Limits of the model.
-        waived: There is knowingly no baseline yet.
-        older: What there is none of, in words.
+        waived: Whether a missing baseline is accepted.
+        older: Name of the missing baseline, in words.
     """
     limit = limits.max_regression
     if found is None:
@@ -136,7 +136,7 @@ def check_of(
 
 
 def together(found: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons of one call, whose p values hold for all of them together."""
+    """Adjust the comparisons of one call so that their p values hold for all of them together."""
     slower, faster = (holm([getattr(each.shift, name) for each in found]) for name in ("p", "p_faster"))
     return [
         replace(each, shift=replace(each.shift, p=p, p_faster=p_faster), tests=len(found))
@@ -145,7 +145,7 @@ def together(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def refuse_below_floor(evidence: Evidence, limits: Limits, noise: Noise | None) -> None:
-    """Refuse a budget that asks for less than the noise.
+    """Refuse a threshold below the noise.
 
     Raises:
         ConfigError: The threshold of a regression is below the calibrated noise floor.
@@ -164,16 +164,16 @@ def refuse_below_floor(evidence: Evidence, limits: Limits, noise: Noise | None) 
 
 
 def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
-    """Whether a comparison shows a regression.
+    """Judge whether a comparison shows a regression.
 
-    It fails when the shift is above the limit and significant. It passes when the shift is not above the limit and one
-    as large as the limit would have been seen, or lies further below the limit than noise reaches; else nothing can be
-    said.
+    It fails when the shift exceeds the limit and is significant. It passes when the shift does not exceed the limit,
+    and either a shift as large as the limit would have been detected, or the distance to the limit exceeds the noise.
+    Otherwise it is inconclusive.
 
     Args:
         found: The comparison.
         limit: Largest allowed shift, as a share.
-        alpha: Its significance.
+        alpha: Significance level.
     """
     shift = found.shift
     seen = math.expm1(shift.resolution) if math.isfinite(shift.resolution) else math.inf
@@ -217,13 +217,13 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
 
 
 def compare_within(session: Session, alpha: float) -> Comparison:
-    """Compare the two models of one measurement: the older one is its `baseline`."""
+    """Compare the two models of one measurement; the older one is its `baseline`."""
     rounds = (len(session.pruned.medians_ms),) * 2
     return Comparison(shift_within(session, alpha), "one session", level_of(session), rounds, "none")
 
 
 def _obstacle(before: Evidence, after: Evidence, noise: Noise | None) -> str | None:
-    """What stands in the way of comparing two reports, the field first; None when nothing does."""
+    """Describe what prevents the comparison of two reports, the field first; None if nothing does."""
     other = _other_model(before, after)
     if other is not None:
         return other
@@ -237,7 +237,7 @@ def _obstacle(before: Evidence, after: Evidence, noise: Noise | None) -> str | N
 
 
 def _other_model(before: Evidence, after: Evidence) -> str | None:
-    """What shows that two reports are of different models: a retrained one has the same name and the same size."""
+    """Describe the evidence that two reports are of different models: a retrained one has the same name and size."""
     if before.model != after.model:
         return f"baseline.name: {before.model or 'absent'} before, {after.model or 'absent'} now"
     was, now = before.report.baseline, after.report.baseline

@@ -1,4 +1,4 @@
-"""One measurement as the gate compares it: under which conditions it was made, and one value a round."""
+"""Measurement in the form that the gate compares: its conditions, and one value a round."""
 
 import itertools
 from collections.abc import Sequence
@@ -25,19 +25,19 @@ _PASSING = frozenset(
     {"load_average", "ram_bytes", "memory_bytes", "disk_free_bytes", "clock_offset_s", "os", "kernel"}
     | {"python", "numpy", "sudo", "trtexec", "engines"}
 )
-"""Facts of a device that differ from day to day or do not bear on times, and are no conditions of a measurement."""
+"""Facts of a device that vary from day to day or do not affect times, and are no conditions of a measurement."""
 _CLOCKS = "gpu_hz"  # least, current and greatest; the current one moves
 
 
 @dataclass(frozen=True)
 class Timing:
-    """One model's rounds.
+    """Rounds of one model.
 
     Attributes:
         sha256: SHA-256 of the exported model.
         medians_ms: Median of each round.
-        fast_ms: The 5th percentile of each round, when every single time is known: where a machine has two speeds,
-            the median of a round is of either, and its fast end is not.
+        fast_ms: 5th percentile of each round, if every single time is known. On a machine with two speeds, the median
+            of a round can be of either, but its fast end cannot.
     """
 
     sha256: str
@@ -47,14 +47,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Session:
-    """Both models, measured in turns.
+    """Measurement of both models in turns.
 
     Attributes:
-        conditions: What two measurements must share to be compared, by the name it has in a report.
+        conditions: Conditions that comparable measurements must share, by their name in a report.
         baseline: The unpruned model.
-        pruned: The model that is delivered.
-        builds: Which build of their engines both were in, in each round; empty where nothing is built.
-        processes: In which process both were, in each round; empty where all were in one.
+        pruned: The delivered model.
+        builds: Build of their engines for each round; empty if nothing is built.
+        processes: Process of each round; empty if all were in one.
     """
 
     conditions: dict[str, Any]
@@ -65,10 +65,10 @@ class Session:
 
 
 def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | None) -> Timing:
-    """One model's rounds, from their medians and, when they are known, all single times.
+    """Collect one model's rounds from their medians and, if known, all single times.
 
     Raises:
-        DataError: Fewer rounds than a comparison takes.
+        DataError: There are fewer rounds than a comparison needs.
     """
     if len(medians_ms) < MIN_ROUNDS:
         raise DataError(f"a measurement has {len(medians_ms)} rounds", f"A comparison takes at least {MIN_ROUNDS}")
@@ -83,17 +83,17 @@ def session_of(
     after: Sequence[Values],
     sha256: tuple[str, str] = ("", ""),
 ) -> Session:
-    """A measurement that was made just now.
+    """Build the session of a measurement that was just made.
 
     Args:
         target: Name of the target.
-        measured: How, and of which rounds.
+        measured: Report of the measurement.
         before: Every single time of the first model, one array a round.
-        after: The same of the second.
+        after: Every single time of the second model, likewise.
         sha256: SHA-256 of both files.
 
     Raises:
-        DataError: Too few rounds.
+        DataError: There are too few rounds.
     """
     assert measured.pruned is not None
     how = {name: getattr(measured, name) for name in HOW}
@@ -107,10 +107,10 @@ def session_of(
 
 
 def conditions_of(target: str, how: dict[str, Any], device: dict[str, Any]) -> dict[str, Any]:
-    """What a measurement was made under.
+    """Collect the conditions of a measurement.
 
     Args:
-        target: Its name.
+        target: Name of the target.
         how: Runtime, precision, batch, threads and mode.
         device: Facts of the device.
     """
@@ -122,7 +122,7 @@ def conditions_of(target: str, how: dict[str, Any], device: dict[str, Any]) -> d
 
 
 def first_difference(before: dict[str, Any], after: dict[str, Any]) -> str | None:
-    """The first condition that two measurements do not share, with both its values; None when they share all."""
+    """Find the first condition that two measurements do not share, with both values; None if they share all."""
     for key in [*before, *(key for key in after if key not in before)]:
         if before.get(key) != after.get(key):
             return f"{key}: {_said(before, key)} before, {_said(after, key)} now"
@@ -130,18 +130,18 @@ def first_difference(before: dict[str, Any], after: dict[str, Any]) -> str | Non
 
 
 def level_of(*sessions: Session) -> Level:
-    """The finest value a round that all of them have."""
+    """Finest level of value a round that all of them have."""
     timings = [timing for session in sessions for timing in (session.baseline, session.pruned)]
     return "median" if any(timing.fast_ms is None for timing in timings) else "fast end"
 
 
 def method_of(before: Session, after: Session) -> Method:
-    """By the ratio to the unpruned model where it is the same in both, for then the machine's drift cancels."""
+    """Choose the ratio to the unpruned model if it is the same in both, because the machine's drift then cancels."""
     return "ratio" if before.baseline.sha256 == after.baseline.sha256 else "direct"
 
 
 def series(session: Session, method: Method, level: Level) -> Values:
-    """Logarithms of one value a round: of the pruned model, or of its ratio to the unpruned one, (rounds,)."""
+    """Logarithms of one value a round: that of the pruned model, or its ratio to the unpruned one, (rounds,)."""
     after = _values(session.pruned, level)
     if method == "direct":
         return np.log(after)
@@ -149,21 +149,21 @@ def series(session: Session, method: Method, level: Level) -> Values:
 
 
 def result(session: Session, method: Method, level: Level) -> Estimate:
-    """What a measurement comes to, in logarithms."""
+    """Result of a measurement, in logarithms."""
     return mean_of(series(session, method, level), session.processes)
 
 
 def shift_between(
     before: Session, after: Session, method: Method, alpha: float, spread: Estimate | None = None
 ) -> Shift:
-    """How much slower the pruned model is in the second measurement, whichever builds of the engines are compared.
+    """Slow-down of the pruned model in the second measurement, over all pairs of builds of the engines.
 
     Args:
         before: The first measurement.
         after: The second.
-        method: What is compared.
+        method: Method of comparison.
         alpha: Significance level of the shift's resolution.
-        spread: What two sessions differ by when nothing changed; None where nothing is added for that.
+        spread: Difference between sessions when nothing changed; None to add nothing for it.
     """
     level = level_of(before, after)
     was, now = series(before, method, level), series(after, method, level)
@@ -180,9 +180,9 @@ def shift_between(
 
 
 def shift_within(session: Session, alpha: float) -> Shift:
-    """How much slower the second model of one measurement is than the first, whichever builds are compared.
+    """Slow-down of the second model of one measurement relative to the first, over all pairs of builds.
 
-    The rounds of two builds are paired in their order, so that what slows the machine cancels.
+    The rounds of two builds are paired in order, so that whatever slows the machine cancels.
     """
     level = level_of(session)
     before, after = np.log(_values(session.baseline, level)), np.log(_values(session.pruned, level))
@@ -203,7 +203,7 @@ def _values(timing: Timing, level: Level) -> Values:
 
 
 def _places(session: Session) -> "list[npt.NDArray[np.int64]]":
-    """The rounds of each build; all of them where nothing is built."""
+    """Rounds of each build; all of them if nothing is built."""
     builds = np.array(session.builds)
     return [np.flatnonzero(builds == number) for number in sorted(set(session.builds))] or [
         np.arange(len(session.pruned.medians_ms))

@@ -1,7 +1,7 @@
-"""What the rounds of a measurement prove: intervals of quantiles, and shifts between two measurements. Pure.
+"""Statistics of rounds: intervals of quantiles, and shifts between two measurements. Pure.
 
-Rounds follow one another on a machine whose clock drifts, and every process places a network elsewhere in memory. All
-that is said here rests on `bench.estimate`, which counts both.
+Successive rounds run on a machine whose clock drifts, and every process places a network elsewhere in memory. All
+results here rest on `bench.estimate`, which accounts for both.
 """
 
 import math
@@ -16,19 +16,19 @@ from edgeprune.bench.stats import Values as Values
 from edgeprune.bench.stats import quantile, round_medians
 
 MOST_CARRIED = 0.5
-"""First autocorrelation of rounds up to which they tell of a percentile; simulated in benchmarks/gate.py."""
+"""Largest lag-1 autocorrelation of rounds at which they support a percentile; simulated in benchmarks/gate.py."""
 _TAIL = 0.1
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How much larger one series is than another, in logarithms; 0.05 is about 5 %.
+    """Shift of one series relative to another, in logarithms; 0.05 is about 5 %.
 
     Attributes:
-        log: The difference of their means.
-        resolution: The smallest shift that this comparison could have shown to be above 0.
-        p: Probability of a shift so far up when nothing changed.
-        p_faster: Probability of one so far down.
+        log: Difference of their means.
+        resolution: Smallest shift that this comparison could have shown to be above 0.
+        p: Probability of a shift at least as far up when nothing changed.
+        p_faster: Probability of a shift at least as far down when nothing changed.
     """
 
     log: float
@@ -38,16 +38,16 @@ class Shift:
 
     @property
     def share(self) -> float:
-        """The shift as a share: 0.05 for 5 % more."""
+        """Shift as a share: 0.05 for 5 % more."""
         return float(np.expm1(self.log))
 
 
 def shift_of(difference: Estimate, alpha: float) -> Shift:
-    """The shift that a difference of means shows, by Student's t.
+    """Compute the shift that a difference of means shows, by Student's t.
 
     Args:
-        difference: After less before, in logarithms.
-        alpha: Probability of a false alarm that `resolution` is for.
+        difference: After minus before, in logarithms.
+        alpha: Probability of a false alarm, for `resolution`.
     """
     if difference.error == 0:
         p = 0.5 if difference.mean == 0 else float(difference.mean < 0)
@@ -57,9 +57,9 @@ def shift_of(difference: Estimate, alpha: float) -> Shift:
 
 
 def across(whole: Shift, pairs: Sequence[Shift]) -> Shift:
-    """A shift that also lies between every two builds, since two builds of one model can be two engines.
+    """Extend a shift to every pair of builds, since two builds of one model can be two engines.
 
-    More rounds do not narrow what one build proves, so that what is significant must be so whichever two are compared
+    More rounds of one build do not narrow the result, so a significant shift must be significant for every pair
     (Berger 1982, Technometrics 24:4: the largest p of all tests keeps the level).
 
     Args:
@@ -75,7 +75,7 @@ def across(whole: Shift, pairs: Sequence[Shift]) -> Shift:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p values of several tests, adjusted so that the level holds for all of them together.
+    """Adjust the p values of several tests so that the level holds for all of them together.
 
     Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6:2.
     """
@@ -87,20 +87,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_interval(values: Values) -> tuple[float, float]:
-    """The 95 % interval of the mean of one value a round.
+    """Compute the 95 % interval of the mean of one value a round.
 
     Args:
-        values: In the order of the rounds, (rounds,) with at least two.
+        values: Values in the order of the rounds, (rounds,) with at least two.
     """
     return mean_of(values, centre=_mean).interval()
 
 
 def median_interval(medians_ms: Values, processes: Sequence[int] = ()) -> tuple[float, float]:
-    """The 95 % interval of the median where single times are missing: Student's on the medians of the processes.
+    """Compute the 95 % interval of the median without single times: Student's on the medians of the processes.
 
     Args:
         medians_ms: Median of each round, (rounds,).
-        processes: In which process each was; empty where all were in one.
+        processes: Process of each round; empty if all were in one.
     """
     low, high = mean_of(np.log(medians_ms), processes).interval()
     return math.exp(low), math.exp(high)
@@ -109,18 +109,18 @@ def median_interval(medians_ms: Values, processes: Sequence[int] = ()) -> tuple[
 def quantile_interval(
     rounds: Sequence[Values], share: float, processes: Sequence[int] = ()
 ) -> tuple[float, float] | None:
-    """The 95 % interval of a quantile over all times of all rounds, or None where the rounds do not hold one.
+    """Compute the 95 % interval of a quantile over all times of all rounds, or None if they do not support one.
 
-    The share of times below the quantile has an interval of its own, which counts that rounds and processes differ,
-    taken of its logit, since it lies within 0..1; the interval's ends are looked up among the times (Woodruff 1952,
-    Confidence Intervals for Medians and Other Position Measures, Journal of the American Statistical Association 47).
-    There is none where an end lies beyond all times, nor for a percentile of rounds that resemble their neighbours so
-    much that too few of them are unlike (`MOST_CARRIED`).
+    The share of times below the quantile has an interval of its own, which accounts for differences between rounds and
+    processes. It is computed on the logit, since the share lies within 0..1. The interval's ends are looked up among
+    the times (Woodruff 1952, Confidence Intervals for Medians and Other Position Measures, Journal of the American
+    Statistical Association 47). There is none if an end lies beyond all times, or for a percentile if the
+    autocorrelation of the rounds exceeds `MOST_CARRIED`.
 
     Args:
         rounds: Milliseconds of each inference, one array a round.
-        share: Which quantile, 0.99 for the 99th percentile.
-        processes: In which process each round was; empty where all were in one.
+        share: Level of the quantile, 0.99 for the 99th percentile.
+        processes: Process of each round; empty if all were in one.
     """
     times = np.concatenate(rounds)
     found = quantile(times, share)
@@ -134,7 +134,7 @@ def quantile_interval(
 
 
 def _carried(rounds: Sequence[Values], processes: Sequence[int]) -> float:
-    """How much of a round's median is that of the one before."""
+    """Lag-1 autocorrelation of round medians."""
     return mean_of(np.log(round_medians(rounds)), processes).carried
 
 

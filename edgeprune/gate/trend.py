@@ -1,4 +1,4 @@
-"""The trend page: one plot a figure over the commits, its steps marked. One file, nothing from the network."""
+"""Trend page: one plot a figure over the commits, with its steps. One file, without network access."""
 
 import itertools
 import re
@@ -30,7 +30,7 @@ _MOST_TICKS = 12
 
 
 def render(trends: Sequence[Trend]) -> str:
-    """The whole page."""
+    """Render the whole page."""
     labels = list(dict.fromkeys(trend.label for trend in trends))
     groups = [(label, [_plot(trend, number) for number, trend in _of(trends, label)]) for label in labels]
     loader = PackageLoader("edgeprune.gate", "templates")
@@ -39,7 +39,7 @@ def render(trends: Sequence[Trend]) -> str:
 
 
 def told(trend: Trend) -> list[str]:
-    """Each step of a trend in a sentence."""
+    """Describe each step of a trend in a sentence."""
     title, _, unit = TITLES[trend.name].partition(",")
     return [
         f"{title} of {trend.label} changed by {relative(step.before, step.after)} at {trend.points[step.at].commit}: "
@@ -53,7 +53,7 @@ def _of(trends: Sequence[Trend], label: str) -> list[tuple[int, Trend]]:
 
 
 def _ticks(points: int, steps: Sequence[int]) -> list[int]:
-    """The points whose commits are named: those where a level begins, and others evenly where there is room."""
+    """Points whose commits are named: the first of each level, and others evenly where there is room."""
     every = -(-points // _MOST_TICKS)
     even = (place for place in range(0, points, every) if all(abs(place - step) >= every for step in steps))
     return sorted({*steps, *even})

@@ -1,4 +1,4 @@
-"""What the gate decides: named checks, each pass, fail or inconclusive, with the figures behind it."""
+"""Decision of the gate: named checks, each pass, fail or inconclusive, with the figures behind it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _WORST_FIRST: tuple[Outcome, ...] = ("fail", "inconclusive")
 
 @dataclass(frozen=True)
 class Check:
-    """One limit of the budget, judged.
+    """Limit of the budget, judged.
 
     Attributes:
         name: Name of the limit, as in the budget file.
-        outcome: What came of it.
-        text: Why, with the figures, one line.
-        limit: What was allowed, when that is one number.
-        value: What was measured.
+        outcome: Outcome of the check.
+        text: Reason with the figures, one line.
+        limit: Allowed value, if it is one number.
+        value: Measured value.
         interval: Interval of the value; its conservative end was judged.
     """
 
@@ -35,14 +35,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number as other tools take it, beside that of the baseline report.
+    """Measured number for other tools, beside that of the baseline report.
 
     Attributes:
-        name: With its unit at the end: 'median_ms'.
-        value: Now.
+        name: Name with its unit at the end: 'median_ms'.
+        value: Current value.
         interval: 95 % interval of the value.
-        before: In the baseline report, when there is one that can be compared.
-        change: What to think of the difference: 'slower', 'within noise', ...
+        before: Value in the baseline report, if there is a comparable one.
+        change: Assessment of the difference: 'slower', 'within noise', ...
     """
 
     name: str
@@ -54,7 +54,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Judgement:
-    """One report, judged: `label` tells it from the others in a matrix."""
+    """Judged report; `label` distinguishes it from the others in a matrix."""
 
     label: str
     target: str
@@ -66,34 +66,34 @@ class Judgement:
 
     @property
     def outcome(self) -> Outcome:
-        """Fail before inconclusive before pass."""
+        """Worst outcome: fail before inconclusive before pass."""
         return worst(check.outcome for check in self.checks)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All reports of one call; `uncovered` are the promises of the budget that no report is about."""
+    """Verdict on all reports of one call; `uncovered` are limits in the budget without a report."""
 
     judgements: tuple[Judgement, ...]
     uncovered: tuple[Check, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
-        """Fail before inconclusive before pass."""
+        """Worst outcome: fail before inconclusive before pass."""
         return worst([*(each.outcome for each in self.judgements), *(check.outcome for check in self.uncovered)])
 
     @property
     def exit_code(self) -> int:
-        """How the program ends."""
+        """Exit code of the program."""
         return EXIT_CODES[self.outcome]
 
     def all_checks(self) -> list[tuple[str, Check]]:
-        """Every check with the label of what it is about."""
+        """Every check with the label of its report."""
         own = [(each.label, check) for each in self.judgements for check in each.checks]
         return [*own, *(("budget", check) for check in self.uncovered)]
 
     def headline(self) -> str:
-        """The verdict in one line."""
+        """Verdict in one line."""
         counts: dict[Outcome, int] = {"fail": 0, "inconclusive": 0, "pass": 0}
         for _, check in self.all_checks():
             counts[check.outcome] += 1
@@ -104,7 +104,7 @@ class Verdict:
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
-    """Fail before inconclusive before pass; nothing at all is inconclusive."""
+    """Worst of some outcomes: fail before inconclusive before pass; without any, inconclusive."""
     found = set(outcomes)
     for outcome in _WORST_FIRST:
         if outcome in found:
@@ -113,7 +113,7 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 def plain(verdict: Verdict) -> dict[str, Any]:
-    """The verdict as plain JSON values; what is not known is absent."""
+    """Convert the verdict to plain JSON values; unknown ones are absent."""
     return {
         "schema": SCHEMA,
         "outcome": verdict.outcome,

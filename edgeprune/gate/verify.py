@@ -1,8 +1,8 @@
-"""Whether a report tells what was measured: its figures are computed again, its hashes taken again.
+"""Verification of a report: its figures and hashes are computed again.
 
-A report carries the hashes of the raw samples and the files it tells of, and none of itself. What it claims is held
-against its own figures, the samples, the records of the stages and the files beside it; whoever changes one of them by
-hand would have to change them all.
+A report carries the hashes of the raw samples and the files it refers to, but none of itself. Its claims are compared
+with its own figures, the samples, the records of the stages and the files beside it; tampering with one of them would
+require changing them all.
 """
 
 import math
@@ -30,7 +30,7 @@ _HINT = "It was changed after it was written, or is of another run: measure agai
 
 
 def summaries(report: Report) -> dict[Role, LatencyOf]:
-    """The latencies of a report, of one model or two."""
+    """Latencies of a report, for one model or two."""
     latency = report.latency
     if latency is None:
         return {}
@@ -38,10 +38,10 @@ def summaries(report: Report) -> dict[Role, LatencyOf]:
 
 
 def figures(report: Report, source: str) -> None:
-    """Compute again what follows from other figures of the report.
+    """Recompute figures that follow from others in the report.
 
     Raises:
-        DataError: A figure is not what follows; it is named.
+        DataError: A figure differs; the message names it.
     """
     for role, summary in summaries(report).items():
         assert report.latency is not None
@@ -69,10 +69,10 @@ def _processes(report: Report, source: str) -> None:
 
 
 def samples_file(summary: LatencyOf, path: Path) -> None:
-    """Take the hash of a file of samples, where the report tells of one: reports of older versions do not.
+    """Verify the hash of a file of samples, if the report has one: reports of older versions do not.
 
     Raises:
-        DataError: It is another file than the report was made with.
+        DataError: It is another file than that of the report.
     """
     if summary.samples_sha256 is not None:
         _same_file(path, summary.samples_sha256)
@@ -81,10 +81,10 @@ def samples_file(summary: LatencyOf, path: Path) -> None:
 def samples_of(
     report: Report, role: Role, times: Sequence[Values], description: Mapping[str, Any], source: str
 ) -> None:
-    """Compute one model's latencies again from all single times, and compare what both say of how it was measured.
+    """Recompute one model's latencies from all single times, and compare the conditions in both files.
 
     Raises:
-        DataError: A figure or a condition differs; it is named.
+        DataError: A figure or a condition differs; the message names it.
     """
     assert report.latency is not None
     claimed = summaries(report)[role]
@@ -107,10 +107,10 @@ def samples_of(
 
 
 def artifacts(report: Report, folder: Path) -> None:
-    """Take the hash of every file the report names that is there.
+    """Verify the hash of every existing file that the report names.
 
     Raises:
-        DataError: One is another file than the report tells of.
+        DataError: One is another file than that of the report.
     """
     for _, artifact in report.artifacts:
         if artifact is not None:
@@ -118,7 +118,7 @@ def artifacts(report: Report, folder: Path) -> None:
 
 
 def stages(report: Report, folder: Path) -> None:
-    """Compare the report with the records of the stages it was made of, where they lie beside it.
+    """Compare the report with the records of its stages, if they lie beside it.
 
     Raises:
         DataError: A record names other files or figures.
@@ -139,17 +139,17 @@ def stages(report: Report, folder: Path) -> None:
 
 
 def stage_files(folder: Path) -> set[Path]:
-    """The records of stages in a folder, and the files that they name beside themselves.
+    """List the records of stages in a folder, and the files that they name in it.
 
     Raises:
-        DataError: A record is no JSON file.
+        DataError: A record is not a JSON file.
     """
     records = sorted(folder.glob(_RECORDS))
     return {*records, *(folder / name for file in records for name in _stage(file)[0] if Path(name).name == name)}
 
 
 def _stage(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The files and the record that a stage left; both empty where the file is of something else."""
+    """Read the files and the record that a stage left; both empty if the file is of another kind."""
     try:
         envelope = read_json(file)
     except ConfigError as error:
@@ -212,7 +212,7 @@ def _numbers(value: Any) -> list[float | None]:
 
 
 def _number(value: Any) -> float | None:
-    """A value of a record as a number; NaN, which equals nothing, for what is none."""
+    """Convert a value of a record to a number; NaN, which equals nothing, if it is none."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, bool) or not isinstance(value, int):

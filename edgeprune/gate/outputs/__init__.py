@@ -1,1 +1,1 @@
-"""A verdict in the forms that CI systems read, one form a file. Pure: each returns text."""
+"""Output of a verdict in the formats of CI systems, one in each file. Pure: each returns text."""

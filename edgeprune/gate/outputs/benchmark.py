@@ -1,4 +1,4 @@
-"""The `customSmallerIsBetter` JSON of github-action-benchmark: a list of named values of which less is better."""
+"""JSON in the format `customSmallerIsBetter` of github-action-benchmark: named values of which less is better."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _SPELLED = {"mj": "mJ"}
 
 
 def plain(verdict: Verdict) -> list[dict[str, Any]]:
-    """One entry a figure; figures of which more is better are left out, for that tool knows one direction."""
+    """Build one entry a figure, without those of which more is better: the tool knows one direction only."""
     return [
         _entry(judgement.label, figure)
         for judgement in verdict.judgements

@@ -7,7 +7,7 @@ _LEVELS = {"fail": "error", "inconclusive": "warning"}
 
 
 def annotations(verdict: Verdict, file: str) -> list[str]:
-    """One line for each check that did not pass, tied to the budget file."""
+    """Build one line for each check that did not pass, tied to the budget file."""
     return [_line(label, check, file) for label, check in verdict.all_checks() if check.outcome != "pass"]
 
 
@@ -17,7 +17,7 @@ def _line(label: str, check: Check, file: str) -> str:
 
 
 def _message(text: str) -> str:
-    """A value in which nothing begins another command: https://github.com/actions/toolkit, core/src/command.ts."""
+    """Escape a value so that nothing in it begins another command (github.com/actions/toolkit, core/src/command.ts)."""
     return printable(text).replace("%", "%25")
 
 

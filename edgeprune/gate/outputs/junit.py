@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite a report, a test case a check. An inconclusive check is an error, a failed one a failure."""
+"""JUnit XML: one test suite a report, one test case a check. Inconclusive checks are errors, failed ones failures."""
 
 from collections.abc import Sequence
 from xml.etree import ElementTree
@@ -10,7 +10,7 @@ _ELEMENTS = {"fail": "failure", "inconclusive": "error"}
 
 
 def text(verdict: Verdict) -> str:
-    """The whole file."""
+    """Build the whole file."""
     root = ElementTree.Element("testsuites", name="edgeprune check")
     for judgement in verdict.judgements:
         _suite(root, judgement.label, judgement.checks)

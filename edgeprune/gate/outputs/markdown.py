@@ -1,4 +1,4 @@
-"""Markdown for a pull request: the verdict, every check, and what changed by how much and whether it is noise."""
+"""Markdown for a pull request: the verdict, every check, and every change with whether it is noise."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,7 @@ from edgeprune.report.pages.markdown import escape
 from edgeprune.text import numerals as n
 
 MARK = "<!-- edgeprune check -->"
-"""The first line, by which a comment is found again and replaced."""
+"""First line, by which a comment is found again and replaced."""
 _SIGNS: dict[Outcome, str] = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ inconclusive"}
 _NAMES = {
     "median_ms": "median",
@@ -21,7 +21,7 @@ _NAMES = {
 
 
 def text(verdict: Verdict) -> str:
-    """The whole comment."""
+    """Build the whole comment."""
     parts = [MARK, f"### {_SIGNS[verdict.outcome].split()[0]} {_shown(verdict.headline())}"]
     if len(verdict.judgements) > 1:
         rows = [(_shown(each.label), _SIGNS[each.outcome]) for each in verdict.judgements]
@@ -71,7 +71,7 @@ def _value(name: str, value: float) -> str:
 
 
 def _shown(text: str) -> str:
-    """Text as it is: names come from files that nobody has vetted, and must not call people either."""
+    """Escape text: names in files are not vetted, and must not mention people either."""
     return escape(text).replace("@", "@\u200b")
 
 
