@@ -92,7 +92,7 @@ def test_a_network_with_nothing_to_drop_is_refused_with_the_reasons(world, tmp_p
     torch.save(sys.modules["brought_networks"].alone().state_dict(), file)
     place = ("--data", world / "frames.npz", "--out", tmp_path / "plan.json")
     done = run("plan", file, "--factory", "brought_networks:alone", *DESCRIBED, *place)
-    assert one_error(done, 2, "none of the network's 1 units can be dropped", "it takes the signal in")
+    assert one_error(done, 2, "none of the network's 1 units can be dropped", "it reads the network input")
     assert not (tmp_path / "plan.json").exists()
 
 

@@ -285,7 +285,7 @@ class TestAccuracyBound:
         report = load(tmp_path / "report.json")
         assert report.accuracy_bound.drop == pytest.approx(0.4)
         assert report.accuracy_bound.trials == ()
-        broken = "The pruned network is less accurate than was asked for: it loses 40 percentage points"
+        broken = "The pruned network is less accurate than required: it loses 40 percentage points"
         assert (broken in outcome.out) == (code == 1)
 
 

@@ -200,7 +200,7 @@ def test_the_page_has_a_plot_a_figure_and_needs_no_network(folder):
 
 
 def test_a_page_without_history_says_so():
-    assert "A trend takes at least two reports" in trend.render([])
+    assert "A trend needs at least two reports" in trend.render([])
 
 
 def test_the_commit_of_a_step_is_named_on_the_axis_and_crowds_nobody():

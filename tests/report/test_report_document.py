@@ -123,6 +123,6 @@ def test_what_networks_ran_on_is_kept_and_shown(schema):
     plain = build(evidence(), origin(compute=compute))
     assert plain["compute"] == compute
     jsonschema.validate(plain, schema)
-    said = dict(tables.origin(parse(plain, "it")))["Networks computed on"]
+    said = dict(tables.origin(parse(plain, "it")))["Networks ran on"]
     assert said == "NVIDIA H200, compute capability 9.0, 150 GB, driver 580.1, training in bf16"
     assert "compute" not in document()

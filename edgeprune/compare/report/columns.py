@@ -23,12 +23,12 @@ HEADER = (
 )
 COSTS = ("#", "Method", "Parameters", "MACs", "FLOPs (paper)")
 NOTES = (
-    "Mean ± sample standard deviation over seeds; without ± there was one seed, or no difference between them.",
-    "Original and pruned: top-1 on the test split. PR: share that was removed.",
+    "Mean ± sample standard deviation over seeds; no ± means one seed, or no difference between seeds.",
+    "Original and pruned: top-1 accuracy on the test split. PR: pruning ratio, the share that was removed.",
     "FLOPs as the paper counts them: multiply-accumulates and two operations for each output of batch norm (thop, "
-    "evaluation mode). MACs: multiply-accumulates alone.",
-    "Latency: of the unpruned network the median of all its measurements, of the others that divided by the speed-up, "
-    "which is measured in turns, after all training had ended; so a machine that drifts between cells does not count.",
+    "evaluation mode). MACs: multiply-accumulates only.",
+    "Latency of the unpruned network: the median of all its measurements. Latency of the others: that median divided "
+    "by the speed-up. The speed-up is measured in turns after all training: machine drift between cells cancels.",
 )
 _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
@@ -92,7 +92,7 @@ def findings(comparison: Comparison) -> list[str]:
             accurate = f"{_who(right, rows)} ({percent(right[0].top1)} %)"
             said.append(f"{group.title}: {accurate}, {quick} ({latency(fast.latency_ms)} ms)")
     front = [name(row) for row in sorted(comparison.rows, key=lambda row: row.latency_ms.mean) if row.on_front]
-    said.append(f"Nothing is both as accurate and as fast as: {'; '.join(front)}")
+    said.append(f"Pareto-optimal: {'; '.join(front)}")
     return said
 
 

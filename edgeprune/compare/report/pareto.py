@@ -28,7 +28,7 @@ _KINDS = {
     "layers": "layers dropped",
     "channels": "channels dropped",
     "network": "trained from scratch",
-    "none": "nothing dropped, trained on",
+    "none": "nothing dropped, fine-tuned",
     "unpruned": "unpruned",
 }
 _MARKERS = "osD^vPX"
@@ -69,7 +69,7 @@ def plot(comparison: Comparison) -> Plot:
         "pareto",
         "Accuracy against measured latency",
         "Left and up is better. Numbers are the rows of the table; bars are one standard deviation over the seeds. "
-        "The line joins what nothing else beats; a triangle stands for an accuracy below the plot.",
+        "The line joins the Pareto-optimal rows; a triangle marks an accuracy below the plot.",
         f"Top-1 accuracy against latency of {len(comparison.rows)} rows. On the front: {front}.",
         Drawing("pareto", (12.0, 5.6 * len(found)), paint),
         wide=True,

@@ -63,8 +63,8 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
     return Plot(
         "methods",
         "Accuracy of each method",
-        "Diamonds are means with one standard deviation, dots above them single seeds; the dotted line is the unpruned "
-        "network. What is far below the best is a number at the left.",
+        "Diamonds are means with one standard deviation, and dots above them are single seeds. The dotted line is "
+        "the unpruned network. A value far below the best is a number at the left.",
         f"Accuracy of each method. {told}.",
         Drawing("methods", (12.0, sum(1.2 + 0.34 * rows for rows in most)), paint),
         wide=True,
@@ -102,8 +102,8 @@ def curves(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
 
     return Plot(
         "curves",
-        "How training went",
-        "Lines are means over the seeds, the shade around them reaches from the lowest to the highest.",
+        "Training curves",
+        "Lines are means over the seeds; the shade around them spans the lowest to the highest.",
         f"Accuracy on the validation split over the epochs, for {len(comparison.rows)} rows of the table.",
         Drawing("curves", (12.0, 4.4 * lines), paint),
         wide=True,
@@ -146,10 +146,10 @@ def kept(comparison: Comparison) -> Plot:
     told = ". ".join(f"{name} keeps {', '.join(map(str, units))}" for name, units in strips)
     return Plot(
         "kept",
-        "Which units stay",
-        "Dark units cannot be dropped; a lighter blue stays with some of the seeds only. Ticks under a strip part its "
-        "segments.",
-        f"Units that stay. {told}.",
+        "Which units are kept",
+        "Dark units cannot be dropped; units in lighter blue are kept with some seeds only. Ticks under a strip "
+        "separate its segments.",
+        f"Units that are kept. {told}.",
         Drawing("kept", (12.0, 0.9 + 0.36 * sum(heights)), paint),
         wide=True,
     )

@@ -41,9 +41,9 @@ def markdown(comparison: Comparison) -> str:
         ),
         _bullets(columns.NOTES),
         _section("Failed cells", _table(("cell", "reason"), _failures(comparison))) if comparison.failed else "",
-        _section("What each network takes", _table(columns.COSTS, _escaped(columns.costs(comparison)))),
+        _section("Cost of each network", _table(columns.COSTS, _escaped(columns.costs(comparison)))),
         _section("How it was measured", _bullets(measurement(comparison))),
-        _section("To run it again", _commands(comparison.commands), _bullets(origin(comparison))),
+        _section("How to run it again", _commands(comparison.commands), _bullets(origin(comparison))),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

@@ -88,7 +88,7 @@ class Dropper:
 
     def _proposal(self, core: Core) -> _Proposal:
         if core.shared_with is not None:
-            return _Proposal((), f"shares its weights with {core.shared_with}: one cannot go without the other")
+            return _Proposal((), f"shares its weights with {core.shared_with}: neither can be dropped alone")
         if core.residual and core.covered and len(core.paths) == 1:
             return self._residual(core)
         if core.residual:
@@ -101,7 +101,7 @@ class Dropper:
         try:
             passes_on = skip_is_input(self.code, path)
             if same and passes_on:
-                edit = (self._whole([path], "identity"), "its shortcut is its input: nothing takes its place")
+                edit = (self._whole([path], "identity"), "identity shortcut: removable")
                 return _Proposal((edit,))
             left = _made(shortcut_of(self.code, path, None), core.in_shape)
         except ModelError as error:
@@ -123,7 +123,7 @@ class Dropper:
             return _Proposal((), f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}")
         where = f"its body is cut out of the code of {holder or 'the network'}"
         if passes_on and core.in_shape == core.out_shape:
-            return _Proposal(((Edit(holder, "identity", None, span), f"its shortcut is its input; {where}"),))
+            return _Proposal(((Edit(holder, "identity", None, span), f"identity shortcut; {where}"),))
         shapes = (None, (-1, *core.out_shape[1:]), core.out_shape)
         whole, same_width, spread = (Edit(holder, "shortcut", expand, span) for expand in shapes)
         if self._alike(whole, spread):
@@ -143,7 +143,7 @@ class Dropper:
         """Propose the removal of a unit with the same shape in and out."""
         same = "same shape in and out"
         modules = self._whole(core.paths, "identity")
-        ways = [(modules, f"{same}: nothing takes its place")] if core.covered else []
+        ways = [(modules, f"{same}: removable")] if core.covered else []
         problem = ""
         try:
             holder, span = self.places.of(core)
@@ -152,16 +152,16 @@ class Dropper:
         except ModelError as error:
             problem = error.message
         if not core.covered and core.paths and not core.branched:
-            ways.append((modules, f"{same}: its modules go, the code around them stays"))
+            ways.append((modules, f"{same}: its modules are removed, the code around them stays"))
         return _Proposal(tuple(ways), "" if ways else problem)
 
     def _adapter(self, core: Core, otherwise: str = "") -> _Proposal:
         """Propose the removal of a unit that changes the shape: the layers after it are rebuilt."""
         change = f"changes the shape from {_text(core.in_shape)} to {_text(core.out_shape)}"
         if core.position == "first":
-            return _Proposal((), otherwise or f"{change} and has no shortcut; it takes the signal in")
+            return _Proposal((), otherwise or f"{change} and has no shortcut; it reads the network input")
         if core.position == "last":
-            return _Proposal((), otherwise or f"{change} and has no shortcut; it gives the answer")
+            return _Proposal((), otherwise or f"{change} and has no shortcut; it gives the network output")
         edits = []
         if core.paths and (not core.branched or (core.covered and len(core.paths) == 1)):
             edits.append(self._whole(core.paths, "adapter"))

@@ -79,7 +79,7 @@ def _comparison(report: Report) -> str:
         accuracy = report.accuracy
         frames = f"{n.count(accuracy.frames)} frames of the {accuracy.split} split"
         parts.append(
-            f"Accuracy on {frames}; in brackets 95 % Wilson intervals, and of the paired difference. "
+            f"Accuracy on {frames}. Brackets hold 95 % Wilson intervals, and that of the paired difference. "
             f"McNemar's test of the difference: {n.p_value(accuracy.mcnemar_p)}. {tables.intervals(accuracy)}"
         )
     return _section("Before and after", *parts)
@@ -99,13 +99,13 @@ def _plan(report: Report) -> str:
     kept = [decision for decision in decisions if decision.kept]
     return _section(
         "What was dropped",
-        f"{len(kept)} of {len(decisions)} units stay. Similarity {code(plan.metric)} on "
-        f"{n.count(plan.similarity.frames)} frames cut the chain into {len(plan.segments)} segments "
-        f"(units {segments}); criterion {code(plan.criterion)} chose within each.",
+        f"{len(kept)} of {len(decisions)} units are kept. Similarity {code(plan.metric)}, computed on "
+        f"{n.count(plan.similarity.frames)} frames, divides the chain into {len(plan.segments)} segments "
+        f"(units {segments}). Criterion {code(plan.criterion)} chooses the units of each segment.",
         "### Kept",
         _decisions(kept),
         "### Dropped",
-        _decisions(dropped) if dropped else "Nothing.",
+        _decisions(dropped) if dropped else "None.",
     )
 
 
@@ -169,4 +169,4 @@ def _again(report: Report) -> str:
     lines = "\n".join(map(printable, report.commands))
     fence = "`" * max(3, _longest_run(lines) + 1)
     commands = f"{fence}sh\n{lines}\n{fence}" if report.commands else ""
-    return _section("To run it again", commands, _pairs(tables.origin(report)))
+    return _section("How to run it again", commands, _pairs(tables.origin(report)))

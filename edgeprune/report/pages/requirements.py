@@ -27,7 +27,7 @@ def broken(report: Report) -> list[str]:
     if bound and bound.drop > bound.max_drop:
         lost, allowed = n.told_apart(100 * bound.drop, 100 * bound.max_drop, 2)
         found.append(
-            f"The pruned network is less accurate than was asked for: it loses {lost} percentage points on the "
+            f"The pruned network is less accurate than required: it loses {lost} percentage points on the "
             f"validation split, more than {allowed}"
         )
     return found
@@ -52,15 +52,15 @@ def _latency(report: Report) -> Section | None:
     if plan.costs_ms:
         each = [cost for cost in plan.costs_ms.values() if cost > 0] or [0.0]
         text += (
-            f" By the costs that were fitted, {n.milliseconds(plan.fixed_ms)} are spent on what always stays, and "
-            f"{n.significant(min(each))} to {n.milliseconds(max(each))} on a unit."
+            f" By the fitted costs, the units that are always kept take {n.milliseconds(plan.fixed_ms)}, and each "
+            f"droppable unit takes {n.significant(min(each))} to {n.milliseconds(max(each))}."
         )
     else:
-        text += " The unpruned network is within it: nothing was dropped."
-    text += f" The unpruned network took {n.milliseconds(plan.baseline_ms)} meanwhile."
+        text += " The unpruned network is within the budget: nothing was dropped."
+    text += f" The unpruned network, measured in turns, took {n.milliseconds(plan.baseline_ms)}."
     timed = [("probe", each) for each in plan.probes] + [("candidate", each) for each in plan.candidates]
     rows = tuple(_timed(role, each, plan.baseline_ms) for role, each in timed)
-    return Section("Latency budget", text, ("network", "units", "predicted", "measured", "of the unpruned"), rows)
+    return Section("Latency budget", text, ("network", "units", "predicted", "measured", "relative to unpruned"), rows)
 
 
 def _timed(role: str, network: TimedNetwork, baseline_ms: float) -> tuple[str, ...]:
@@ -75,11 +75,11 @@ def _accuracy(report: Report) -> Section | None:
         return None
     lost, allowed = n.told_apart(100 * bound.drop, 100 * bound.max_drop, 2)
     text = (
-        f"At most {allowed} percentage points of top-1 were to be lost on the validation split; {lost} were, from "
-        f"{n.percent(bound.baseline_top1)} to {n.percent(bound.pruned_top1)}."
+        f"Allowed is a loss of at most {allowed} percentage points of top-1 accuracy on the validation split. The loss "
+        f"is {lost}, from {n.percent(bound.baseline_top1)} to {n.percent(bound.pruned_top1)}."
     )
     if bound.trials:
-        text += " The number of units was found by fine-tuning networks of these."
+        text += " The number of units was found by fine-tuning these networks."
     rows = tuple(
         (n.count(trial.units), n.percent(trial.validation_top1), n.points(trial.drop)) for trial in bound.trials
     )
@@ -92,8 +92,8 @@ def _width(report: Report) -> Section | None:
         return None
     share = report.pruned.macs / width.macs_before if width.macs_before else 1.0
     text = (
-        f"After the layers, {n.count(width.channels)} output channels were removed by {width.method}; "
-        f"{n.percent(share)} of the MACs were left."
+        f"After layer pruning, {width.method} removed {n.count(width.channels)} output channels; "
+        f"{n.percent(share)} of the MACs are left."
     )
     rows = tuple(
         (module.path, f"{module.before[0]} → {module.before[1]}", f"{module.after[0]} → {module.after[1]}")
@@ -108,12 +108,12 @@ def _precision(report: Report) -> Section | None:
         return None
     text = (
         f"The pruned network was measured in each precision of the target; {choice.chosen} is the fastest that loses "
-        f"at most {n.points(choice.max_drop)} percentage points on the validation split to the file in float32."
+        f"at most {n.points(choice.max_drop)} percentage points on the validation split, compared with float32."
     )
     if all(each.validation_drop > choice.max_drop for each in choice.candidates):
         text = (
             f"No precision of the target loses at most {n.points(choice.max_drop)} percentage points on the validation "
-            f"split to the file in float32; {choice.chosen} loses least."
+            f"split, compared with float32; {choice.chosen} loses the least."
         )
     rows = tuple(
         (each.precision, n.milliseconds(each.median_ms), n.points(each.validation_drop), n.count(each.size_bytes))

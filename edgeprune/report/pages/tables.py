@@ -74,16 +74,16 @@ def intervals(accuracy: AccuracySection) -> str:
     """What the intervals of accuracy take for independent, in a sentence."""
     if accuracy.groups is None:
         return (
-            "Nothing says which frames belong together: the intervals take them for independent, and those of the "
-            "accuracy are too narrow if they are not."
+            "It is not known which frames belong together. The intervals assume that frames are independent; if they "
+            "are not, those of the accuracy are too narrow."
         )
     if accuracy.groups == accuracy.frames:
-        return "Every frame is from a stream of its own."
+        return "Every frame comes from a separate stream."
     effects = [each.design_effect for each in (accuracy.baseline, accuracy.pruned) if each.design_effect is not None]
     grown = " and ".join(n.significant(effect) for effect in effects)
     return (
-        f"The frames are in {n.count(accuracy.groups)} groups, whose frames are not independent; the intervals allow "
-        f"for that" + (f" (design effects {grown})." if effects else ".")
+        f"The frames come in {n.count(accuracy.groups)} groups, and frames of a group are not independent. The "
+        f"intervals account for this" + (f" (design effects {grown})." if effects else ".")
     )
 
 
@@ -113,7 +113,7 @@ def _energy_rows(energy: EnergySection | None) -> list[Row]:
         return []
     pairs = [
         ("Energy per inference", energy.baseline.energy_mj, energy.pruned.energy_mj),
-        ("Of it above idle", energy.baseline.net_energy_mj, energy.pruned.net_energy_mj),
+        ("Energy above idle", energy.baseline.net_energy_mj, energy.pruned.net_energy_mj),
     ]
     return [
         Row(label, f"{n.significant(was)} mJ", f"{n.significant(now)} mJ", n.relative(was, now) if was else "")
@@ -172,7 +172,7 @@ def measurement(report: Report) -> list[tuple[str, str]]:
         ("Threads", n.count(latency.threads)),
         ("Mode", latency.mode),
         ("Rounds", n.count(latency.rounds)),
-        ("Single times", samples),
+        ("Samples", samples),
         *_processes(latency),
         *_agreement(report.device_accuracy),
     ]
@@ -183,7 +183,7 @@ def _processes(latency: LatencySection) -> list[tuple[str, str]]:
     if latency.processes is None or latency.process_of_round is None:
         return []
     if latency.processes == latency.rounds:
-        return [("Processes", f"{n.count(latency.processes)}, one a round")]
+        return [("Processes", f"{n.count(latency.processes)}, one per round")]
     rows = [("Processes", f"{n.count(latency.processes)}, each with the networks loaded anew")]
     for number in dict.fromkeys(latency.process_of_round):
         before, after = (
@@ -250,7 +250,7 @@ def files(report: Report) -> list[tuple[str, Artifact]]:
         ("Pruned network, ONNX", artifacts.pruned_onnx),
         ("Pruned network, checkpoint", artifacts.pruned_checkpoint),
     ]
-    others = [("Measurement for the device", artifacts.bundle), ("Engine for the target", artifacts.engine)]
+    others = [("Bundle for the device", artifacts.bundle), ("Engine for the target", artifacts.engine)]
     return [*listed, *((what, file) for what, file in others if file)]
 
 
@@ -258,7 +258,7 @@ def origin(report: Report) -> list[tuple[str, str]]:
     """Versions, seed and data, as (what, value)."""
     data = report.data
     rows = [
-        ("Made", report.created),
+        ("Created", report.created),
         ("edgeprune", report.edgeprune_version),
         *report.packages.items(),
         ("Seed", str(report.seed)),
@@ -273,7 +273,7 @@ def origin(report: Report) -> list[tuple[str, str]]:
     if data is not None and data.split_sha256:
         rows.append(("Split, sha256", data.split_sha256))
     if report.compute is not None:
-        rows.append(("Networks computed on", _computed_on(report.compute)))
+        rows.append(("Networks ran on", _computed_on(report.compute)))
     return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows
 
 
@@ -297,7 +297,7 @@ def exports(report: Report) -> list[Row]:
         Row("Simplified by", before.simplifier, after.simplifier, ""),
         Row("Largest |Δlogit| to PyTorch", _difference(before), _difference(after), ""),
         Row("Frames checked", n.count(before.checked_frames), n.count(after.checked_frames), ""),
-        Row("Of them ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
+        Row("Ties in PyTorch", n.count(before.tied_frames), n.count(after.tied_frames), ""),
     ]
     said = [
         Row("Same class at other gains", _gains(before), _gains(after), ""),
@@ -351,7 +351,7 @@ def _section(when: str, found: Sequence[LayerOf]) -> Section:
     shown, others = found[:_SHOWN], found[_SHOWN:]
     text = (
         f"Timed one by one, the {n.count(len(found))} layers of the engine take {n.milliseconds(_total_ms(found))} in "
-        "all; the latencies above are of the whole engine."
+        "total; the latencies above are those of the whole engine."
     )
     rows = [(_clipped(layer.name), n.percent(layer.share), n.milliseconds(layer.mean_ms)) for layer in shown]
     if others:

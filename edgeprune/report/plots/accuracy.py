@@ -36,7 +36,7 @@ def against_snr(accuracy: AccuracySection) -> Plot:
     return Plot(
         "snr",
         "Accuracy against SNR",
-        "Bars are 95 % intervals. The two networks saw the same frames.",
+        "Bars are 95 % intervals. Both networks were tested on the same frames.",
         f"Top-1 accuracy of both networks against SNR. {told}.",
         Drawing("snr", (6.4, 4.0), paint),
     )
@@ -54,7 +54,7 @@ def paint_by_snr(axes: "Axes", series: Sequence[tuple[dict[str, Rate], str, str,
     for place, (rates, colour, marker, label) in enumerate(series):
         aside = 0.08 * step * (place - (len(series) - 1) / 2)
         _with_intervals(axes, levels + aside, rates, colour, marker, label)
-    axes.set_xlabel("labelled SNR, dB")
+    axes.set_xlabel("labeled SNR, dB")
     axes.set_ylabel("top-1 accuracy, %")
     ends = np.array([rate.ci95 for rates, _, _, _ in series for rate in rates.values()])
     axes.set_ylim(max(0.0, 100 * ends[:, 0].min() - 2), min(100.5, 100 * ends[:, 1].max() + 1))
@@ -105,7 +105,7 @@ def confusion(
 
     off_diagonal = shares - np.diag(np.diag(shares))
     worst = np.unravel_index(int(off_diagonal.argmax()), shares.shape)
-    told = f"{names[worst[0]]} called {names[worst[1]]}, {n.percent(float(shares[worst]))} of its frames"
+    told = f"{names[worst[0]]} classified as {names[worst[1]]}, {n.percent(float(shares[worst]))} of its frames"
     return Plot(
         name,
         f"Confusion, {which}" if which else "Confusion",

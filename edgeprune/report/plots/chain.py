@@ -41,11 +41,11 @@ def strip(plan: Plan) -> Plot:
         axes.spines[["left", "bottom"]].set_visible(False)
         _legend(axes)
 
-    told = f"Units {', '.join(map(str, kept))} of {len(units)} stay"
+    told = f"Units {', '.join(map(str, kept))} of {len(units)} are kept"
     return Plot(
         "strip",
-        "Which units stayed",
-        f"{told}; what a dropped unit leaves is its shortcut, or nothing.",
+        "Which units are kept",
+        f"{told}. A dropped unit leaves only its shortcut, or nothing.",
         f"The chain of units before and after pruning. {told}.",
         Drawing("strip", (12.0, 2.5), paint),
         wide=True,
@@ -79,7 +79,7 @@ def _legend(axes: "Axes") -> None:
     dashed: dict[str, Any] = {"facecolor": canvas.PAPER, "edgecolor": canvas.MUTED, "linestyle": (0, (2, 2))}
     handles = [
         Patch(color=canvas.PRUNED, label="kept"),
-        Patch(color=canvas.INK, label="has to stay"),
+        Patch(color=canvas.INK, label="cannot be dropped"),
         Patch(label="dropped", **dashed),
     ]
     axes.legend(handles=handles, loc="upper right", ncols=3, borderaxespad=0)
@@ -117,9 +117,9 @@ def similarity(plan: Plan) -> Plot:
     bounds = ", ".join(f"{first} to {last}" for first, last in plan.segments)
     return Plot(
         "similarity",
-        "How alike the units are",
-        "Deep colour: the two units make nearly the same of a frame. Boxes are segments, dots are the units that stay.",
-        f"Similarity of every two of {len(matrix)} units. Segments: units {bounds}.",
+        "How similar the units are",
+        "Dark color: the two units have nearly the same output. Boxes are segments, and dots are the units kept.",
+        f"Pairwise similarity of {len(matrix)} units. Segments: units {bounds}.",
         Drawing("similarity", (6.4, 5.4), paint),
     )
 
@@ -145,11 +145,11 @@ def segment_losses(plan: Plan) -> Plot:
         axes.set_ylim(bottom=0)
         canvas.only_grid(axes, "y")
 
-    how = "the default: seven, or as many as units stay" if plan.segmentation.chosen == "auto" else "given"
+    how = "the default: seven, or one per kept unit if fewer" if plan.segmentation.chosen == "auto" else "given"
     shown = "; ".join(f"{number}: {n.significant(loss)}" for number, loss in enumerate(losses, start=1))
     return Plot(
         "segments",
-        "How many segments",
+        "Number of segments",
         f"The ring marks the {chosen} segments of this run ({how}).",
         f"Loss of the best segmentation for each number of segments. {shown}. {chosen} were used.",
         Drawing("segments", (6.4, 5.4), paint),

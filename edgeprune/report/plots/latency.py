@@ -51,7 +51,7 @@ def distribution(
         _plain_numbers(axes.xaxis, logarithmic)
         axes.set_xlim(low, high)
         axes.set_xlabel("latency of one inference, ms" + (" (logarithmic)" if logarithmic else ""))
-        axes.set_ylabel("share of runs in a bin, %")
+        axes.set_ylabel("share of inferences per bin, %")
         canvas.only_grid(axes, "y")
         columns = 2 if max(map(len, names)) <= canvas.LONGEST_NAME else 1
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
@@ -60,8 +60,8 @@ def distribution(
     longest = ", ".join(f"{n.milliseconds(float(times_ms.max()))} {label}" for _, times_ms, _, label in samples)
     return Plot(
         "latency",
-        "Latency, every single run",
-        f"Vertical lines are medians. The slowest half per cent is out of the picture, not out of the figures; "
+        "Latency of every inference",
+        f"Vertical lines are medians. The slowest 0.5 % are outside the plot, but count in the figures; "
         f"longest: {longest}.",
         f"Histograms of latency. {told}.",
         Drawing("latency", (6.4, 4.0), paint),
@@ -100,9 +100,9 @@ def rounds(latency: LatencySection) -> Plot:
     )
     return Plot(
         "rounds",
-        "Latency, round by round",
-        f"The networks took turns ({latency.rounds} rounds); level lines mean that the device did not drift."
-        + (" At the dotted lines another process began." if begins else ""),
+        "Latency of each round",
+        f"The networks took turns ({latency.rounds} rounds). Flat lines mean that the device did not drift."
+        + (" Dotted lines mark the start of another process." if begins else ""),
         f"Median latency of each round. {told}.",
         Drawing("rounds", (6.4, 4.0), paint),
     )

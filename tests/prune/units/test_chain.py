@@ -141,9 +141,9 @@ class TestPlainChains:
         assert [unit.drop for unit in chain.units] == [None, "adapter", "adapter", None]
         assert [unit.edit for unit in chain.units[1:3]] == [Edit("4+5", "adapter"), Edit("7+8", "adapter")]
         assert all("changes the shape" in unit.reason for unit in chain.units)
-        assert chain.units[0].reason.endswith("it takes the signal in")
+        assert chain.units[0].reason.endswith("it reads the network input")
         assert chain.units[1].reason.endswith("the layers after it are rebuilt for 4×8")
-        assert chain.units[3].reason.endswith("it gives the answer")
+        assert chain.units[3].reason.endswith("it gives the network output")
 
     def test_a_module_of_the_same_shape_in_and_out_can_go(self):
         def layer():
@@ -214,7 +214,7 @@ class TestPlainChains:
         second.weight = first.weight
         chain = chain_of(nn.Sequential(conv(2, 4), first, second, nn.Flatten(), nn.Linear(64, 3)))
         assert chain.droppable == ()
-        assert chain.units[1].reason == "shares its weights with unit 2 (2): one cannot go without the other"
+        assert chain.units[1].reason == "shares its weights with unit 2 (2): neither can be dropped alone"
 
     def test_branches_that_are_joined_are_one_unit(self):
         branched = Doing(lambda self, x: torch.cat([self.a(x), self.b(x)], 1), a=conv(4, 2), b=nn.Conv1d(4, 2, 1))

@@ -64,7 +64,7 @@ class TestModules:
     def test_one_module_of_the_same_shape(self):
         (unit,) = middle(lambda self, x: self.block(x), block=nn.Sequential(conv(), nn.BatchNorm1d(4), nn.ReLU()))
         assert unit.edit == Edit("block", "identity")
-        assert unit.reason == "same shape in and out: nothing takes its place"
+        assert unit.reason == "same shape in and out: removable"
 
     def test_one_that_is_asked_for_its_attributes_is_cut_out_in_code(self):
         def code(self, x):
@@ -162,7 +162,10 @@ class TestAdapters:
         units = layers_of(
             nn.Sequential(conv(2, 4), nn.Flatten(), nn.Linear(64, 3)).eval(), InputSpec(2, LENGTH), ""
         ).units
-        assert [unit.reason.rpartition("; ")[2] for unit in units] == ["it takes the signal in", "it gives the answer"]
+        assert [unit.reason.rpartition("; ")[2] for unit in units] == [
+            "it reads the network input",
+            "it gives the network output",
+        ]
 
     def test_a_first_layer_of_the_same_shape_can_go(self):
         units = layers_of(nn.Sequential(conv(2, 2), conv(2, 3)).eval(), InputSpec(2, LENGTH), "").units

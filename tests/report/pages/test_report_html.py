@@ -223,5 +223,5 @@ def test_one_model_alone_is_drawn_alone():
 def test_groups_of_frames_are_told():
     plain = document()
     plain["accuracy"]["groups"] = 110
-    assert "The frames are in 110 groups" in html.render(parse(plain, "test"), None)
-    assert "Nothing says which frames belong together" in html.render(parse(document(), "test"), None)
+    assert "The frames come in 110 groups" in html.render(parse(plain, "test"), None)
+    assert "It is not known which frames belong together" in html.render(parse(document(), "test"), None)

@@ -129,13 +129,13 @@ def test_hostile_names_leave_the_page_whole():
 
 
 def test_whether_frames_are_taken_for_independent_is_said(page: str):
-    assert "Nothing says which frames belong together: the intervals take them for independent" in page
+    assert "It is not known which frames belong together. The intervals assume that frames are independent" in page
     plain = document()
     plain["accuracy"]["groups"] = 110
     plain["accuracy"]["baseline"]["design_effect"] = 2.517
     plain["accuracy"]["pruned"]["design_effect"] = 3.0
     grouped = markdown.render(parse(plain, "test"))
-    assert "The frames are in 110 groups" in grouped
+    assert "The frames come in 110 groups" in grouped
     assert "design effects 2.52 and 3" in grouped
     plain["accuracy"]["groups"] = plain["accuracy"]["frames"]
-    assert "Every frame is from a stream of its own." in markdown.render(parse(plain, "test"))
+    assert "Every frame comes from a separate stream." in markdown.render(parse(plain, "test"))

@@ -73,7 +73,7 @@ def test_a_median_over_the_budget_is_in_the_verdict_and_the_warnings():
 def test_a_loss_above_the_bound_is_in_the_verdict_and_the_warnings():
     plain = document(bound=bound(drop=0.0125))
     said = (
-        "The pruned network is less accurate than was asked for: "
+        "The pruned network is less accurate than required: "
         "it loses 1.2 percentage points on the validation split, more than 0.50"
     )
     assert broken(parse(plain, "test")) == [said]
@@ -104,7 +104,7 @@ def test_both_pages_say_all_of_it():
     assert "| candidate | 8 | 0.500 ms | 0.504 ms | 36.0 % |" in text
     assert "| probe | 2 |  | 0.140 ms | 10.0 % |" in text
     assert "| 15 | 90.9 % | 0.1 |" in text
-    assert "12 output channels were removed by l1" in text
+    assert "l1 removed 12 output channels" in text
     assert "| blocks.0.conv1 | 16 → 16 | 12 → 8 |" in text
     for title in ("Latency budget", "Accuracy bound", "Width"):
         assert f"## {title}\n" in text
@@ -115,9 +115,9 @@ def test_both_pages_say_all_of_it():
 def test_the_share_of_macs_after_the_width_is_that_of_the_network_before_it():
     left = narrowing()
     report = parse(document(narrowing=left, after=left.chain), "test")
-    assert "50.0 % of the MACs were left" in sections(report)[0].text
+    assert "50.0 % of the MACs are left" in sections(report)[0].text
 
 
 def test_a_budget_under_which_nothing_had_to_go_says_so():
     report = parse(document(latency_plan=dataclasses.replace(plan(candidates=False), budget_ms=2.0)), "test")
-    assert "The unpruned network is within it: nothing was dropped." in sections(report)[0].text
+    assert "The unpruned network is within the budget: nothing was dropped." in sections(report)[0].text
