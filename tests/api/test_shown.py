@@ -81,7 +81,7 @@ def test_a_plot_is_a_figure_that_a_notebook_shows(model, frames, what):
     assert picture.shape[:2] == tuple(round(110 * inches) for inches in figure.get_size_inches()[::-1])
     assert picture.std() > 0.02
     axes = [each.get_xlabel() for each in figure.findobj(lambda artist: hasattr(artist, "get_xlabel"))]
-    assert {"plan": "unit", "accuracy": "labelled SNR, dB"}[what] in axes
+    assert {"plan": "unit", "accuracy": "labeled SNR, dB"}[what] in axes
 
 
 def test_results_are_frozen(model, frames):
