@@ -367,7 +367,7 @@ def whole_job(name: str, folder: Path, frames: Path, options: list[str]) -> dict
     source = ["--arch", "ulcnn"] if name == "ulcnn" else ["--factory", f"foreign:{name}"]
     command = [
         sys.executable, "-m", "edgeprune", "-q", "prune-and-export", str(weights), *source, "--class-names", NAMES,
-        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "target.toml"), "--epochs", "1",
+        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "few-rounds.toml"), "--epochs", "1",
         "--out", str(folder / name), *options,
     ]  # fmt: skip
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
@@ -402,7 +402,7 @@ def main() -> None:
         folder, frames = Path(where), Path(where) / "frames.npz"
         made = ["data", "synth", "--recipe", "2016", "--snr", "10", "--frames-per", "60", "--out", str(frames)]
         subprocess.run([sys.executable, "-m", "edgeprune", "-q", *made], check=True)
-        (folder / "target.toml").write_text(TARGET, encoding="utf-8")
+        (folder / "few-rounds.toml").write_text(TARGET, encoding="utf-8")
         for name in arguments.names:
             found.append(whole_job(name, folder, frames, ["--frames", "500"]))
             print(json.dumps(found[-1]), flush=True)

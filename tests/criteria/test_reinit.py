@@ -10,6 +10,7 @@ from edgeprune.criteria._dropping import lost_state
 from edgeprune.criteria._fresh import fresh
 from edgeprune.criteria.reinit import REPEATS, criterion
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.tracing import Code
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.pruning import InputSpec
 
@@ -48,7 +49,7 @@ def test_the_shortcut_that_stays_is_not_touched():
     model = ResNet(1, 1, 3).eval()
     units = layers_of(model, InputSpec(2, 16), "sha").units
     assert units[2].edit.drop == "shortcut"
-    names = lost_state(model, units[2])
+    names = lost_state(Code(model, (2, 16)), units[2])
     assert {name.split(".")[2] for name in names} == {"conv1", "bn1", "conv2", "bn2"}
     assert {"blocks.1.bn1.running_mean", "blocks.1.bn2.running_var"} <= set(names)
 

@@ -11,6 +11,7 @@ from edgeprune.criteria._dropping import lost_names
 from edgeprune.criteria.synflow import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.tracing import Code
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.pruning import InputSpec
 
@@ -82,7 +83,7 @@ def test_the_score_is_how_fast_the_flow_grows_with_the_body():
 def test_a_unit_is_judged_without_the_shortcut_that_stays():
     model = ResNet(1, 1, 3)
     chain = layers_of(model, InputSpec(2, 16), "sha")
-    assert set(lost_names(model, chain.units[2])) == {
+    assert set(lost_names(Code(model, (2, 16)), chain.units[2])) == {
         f"blocks.1.{part}.{kind}" for part in ("bn1", "bn2") for kind in ("weight", "bias")
     } | {"blocks.1.conv1.weight", "blocks.1.conv2.weight"}
 
