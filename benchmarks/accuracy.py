@@ -24,7 +24,7 @@ CORRELATIONS = (0.0, 0.02, 0.05, 0.2)
 def answers(
     generator: np.random.Generator, shares: np.ndarray, groups: int, size: int, correlation: float
 ) -> np.ndarray:
-    """Whether each frame is named rightly, bool (cells * groups * size,)."""
+    """Whether each frame is classified correctly, bool (cells * groups * size,)."""
     each = np.repeat(shares, groups)
     if correlation:
         strength = (1 - correlation) / correlation

@@ -40,7 +40,7 @@ BLOCKS = 1  # a stage
 
 
 def answers(frames: Frames, method: str, most: int, recipe: Recipe) -> np.ndarray:
-    """Which frames a network names rightly that was trained on the train part of a split, bool (N,)."""
+    """Frames that a network trained on the train part of a split classifies correctly, bool (N,)."""
     parts = at_most(splits_of(frames, SPLIT_SEED, method), most)
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
     torch.manual_seed(recipe.seed)

@@ -133,3 +133,13 @@ def test_no_docstring_and_no_field_begins_with_of(file):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
     assert [found[0] for text in docstrings for found in begins_with_of.finditer(text)] == []
+
+
+def test_no_page_and_no_module_speaks_a_private_dialect():
+    dialect = re.compile(
+        "asking the unpruned|small and right enough|measuring_there|met an nvidia|named rightly|of everything random",
+        re.I,
+    )
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    others = [file for file in SOURCES if file != Path(__file__)]
+    assert {file: found for file in (*pages, *others) if (found := dialect.findall(file.read_text("utf-8")))} == {}

@@ -154,7 +154,7 @@ class Row:
         latency_ms: Latency of one inference over the seeds: the unpruned network's median over all cells, divided by
             the speed-up, so that a machine that drifts does not count. For a network measured alone, its own median.
         speedup: Against the unpruned network measured in turns; absent where there is none.
-        on_front: No other row of the same panel is both as accurate and as fast.
+        on_front: Whether the row is Pareto-optimal in its panel, by accuracy and speed.
         cells: Ids of its cells.
     """
 

@@ -32,7 +32,7 @@ def fewest(least: int, most: int, holds: Callable[[int], bool]) -> int | None:
 
 
 def top1(model: Checkpoint, frames: Frames, progress: Progress, compute: Compute = CPU) -> float:
-    """Share of the frames of the validation split that a model names rightly."""
+    """Compute the share of validation frames that a model classifies correctly."""
     with compute.lent(model.model):
         logits = predict(model.model, frames.iq, model.input, progress, f"{frames.source}: validation")
     return accuracy(logits, frames, "validation").top1

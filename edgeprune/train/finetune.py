@@ -344,7 +344,7 @@ def _validate(model: nn.Module, feed: Feed, processes: Processes, mixed: Mixed |
     """Mean loss and top-1 on the validation frames; waits for the device once."""
     model.eval()
     device = device_of(model)
-    sums = torch.zeros(3, dtype=torch.float64, device=device)  # of losses, frames named rightly, frames
+    sums = torch.zeros(3, dtype=torch.float64, device=device)  # of losses, correctly classified frames, frames
     for iq, expected in feed.validation(processes.rank, processes.count):
         with precision.autocast(device, mixed):
             logits = model(iq).float()

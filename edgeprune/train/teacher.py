@@ -30,7 +30,7 @@ def table_of(teacher: nn.Module, iq: Tensor, turns: int, progress: Progress, mix
         mixed: Precision of the forward pass; None for the fastest on the frames' device.
     """
     rows = []
-    with progress.track("asking the unpruned model", turns * len(iq)) as advance:
+    with progress.track("computing teacher outputs", turns * len(iq)) as advance:
         for turn in range(turns):
             parts = []
             for batch in torch.split(iq, INFERENCE_BATCH):

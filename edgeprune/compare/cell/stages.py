@@ -32,7 +32,7 @@ from edgeprune.records.pruning import OnnxModel, TrainingResult
 MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
 REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"
 RIGHT = "right.npy"
-"""Which frames of the test split were named rightly, bool (N,)."""
+"""Test frames that were classified correctly, bool (N,)."""
 _STATE = "training.state"
 
 Record = TypeVar("Record")

@@ -197,7 +197,7 @@ class Workshop:
         return parts
 
     def test(self, source: Path) -> tuple[Tested, npt.NDArray[np.bool_]]:
-        """The network in a file on the test split, and which frames it named rightly.
+        """Evaluate the network in a file on the test split, and mark the frames it classified correctly.
 
         Raises:
             ModelError: Its answers are not finite.

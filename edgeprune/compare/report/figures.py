@@ -1,4 +1,4 @@
-"""From the records of the cells to the content of compare.json. Reads which frames were named rightly, nothing else."""
+"""Content of compare.json from the records of the cells; besides them it reads which frames were correct."""
 
 import re
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _kind(job: Job) -> Kind:
 
 
 def answers(job: Job) -> Answers:
-    """Which frames of the test split a finished cell named rightly, (N,)."""
+    """Test frames that a finished cell classified correctly, (N,)."""
     right: Answers = np.load(job.folder / RIGHT)
     return right
 

@@ -40,7 +40,7 @@ def rows_of(
 
 
 def with_front(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows, those marked that no row of their data set beats: as accurate and as fast, and better in one."""
+    """Mark the rows that are Pareto-optimal in their data set, by accuracy and speed."""
     return tuple(replace(row, on_front=not any(_beats(other, row) for other in rows)) for row in rows)
 
 

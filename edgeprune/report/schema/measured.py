@@ -52,7 +52,7 @@ def _joined(
 
 
 class AccuracyOf(Part):
-    """One network's share of frames named rightly; intervals are Wilson's, at the effective number of frames."""
+    """One network's share of correctly classified frames; intervals are Wilson's, at the effective number of frames."""
 
     top1: Share
     ci95: Interval
