@@ -58,7 +58,7 @@ def _compared(agenda: Agenda, grid: Grid, out: Path, crew: Crew, command: str, p
     everything = [*agenda.baselines.values(), *agenda.jobs]
     found = {job.folder: finished_of(job) for job in everything}
     pending = [job for job in everything if found[job.folder] is None]
-    progress.note(f"{len(everything) - len(pending)} of {len(everything)} pieces of work are finished already")
+    progress.note(f"{len(everything) - len(pending)} of {len(everything)} work items are already finished")
     if crew.in_process:
         progress.note(choose(crew.compute).sentence)
     pieces = [Piece(job.cell.id, attempt, replace(job, compute=crew.compute)) for job in pending]

@@ -142,7 +142,7 @@ class _Hands:
                 if reason is None:
                     continue
                 if tries[piece.name] < MOST_TRIES:
-                    self._progress.note(f"{piece.name}: {reason}; it is tried again")
+                    self._progress.note(f"{piece.name}: {reason}; trying again")
                     waiting.insert(0, piece)
                 else:
                     lost[piece.name] = f"{reason}, {MOST_TRIES} times in a row"

@@ -16,7 +16,7 @@ BATCH = 64
 
 def not_finite(what: str) -> ModelError:
     """Error for a network whose activations, outputs or gradients are not finite."""
-    return ModelError(f"{what} are not finite", "Look at the weights, and at the frames and their normalisation")
+    return ModelError(f"{what} are not finite", "Check the weights, the frames and their normalization")
 
 
 def spread(frames: Labelled, count: int, seed: int) -> Labelled:

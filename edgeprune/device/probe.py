@@ -147,7 +147,7 @@ def refuse(facts: DeviceFacts, needs: Needs) -> None:
     if needs.architecture is not None and facts.architecture != needs.architecture:
         processor = facts.architecture or "an unknown processor"
         raise DeviceError(
-            f"{name} has {processor}; {needs.target} needs {needs.architecture}", "Choose the target that it is"
+            f"{name} has {processor}; {needs.target} needs {needs.architecture}", "Choose the target that fits it"
         )
     if needs.compute_capability is not None and facts.compute_capability != needs.compute_capability:
         has = facts.compute_capability

@@ -216,5 +216,5 @@ class RemoteRun:
                 pause = min(2 * pause, 30.0)
             else:
                 if lost:
-                    self.progress.note(f"{self.transport.name} is back")
+                    self.progress.note(f"{self.transport.name} is reachable again")
                 return answer

@@ -112,7 +112,7 @@ def _give_up(remote: RemoteRun, state: State, deaths: int) -> None:
     if state.word == "refused":
         raise DeviceError(f"{name}: {state.rest}")
     if state.word == "busy":
-        raise DeviceError(f"{name}: {state.rest}", "Wait for its end")
+        raise DeviceError(f"{name}: {state.rest}", "Wait until it ends")
     said = remote.script(
         f"cd {quote(remote.folder)} || exit 0\n"
         "printf '%s\\n' \"$(tail -n 1 run.log)\"; df -Pk . | awk 'END { print $4 }'"

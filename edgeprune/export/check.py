@@ -105,7 +105,7 @@ def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) 
     for logits, owner in ((reference, "the network itself gives"), (other, "it gives")):
         broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
         if len(broken):
-            raise ModelError(f"{owner} NaN or infinity on {_some(broken, len(logits))}", "Look at its weights")
+            raise ModelError(f"{owner} NaN or infinity on {_some(broken, len(logits))}", "Check its weights")
     difference = float(np.abs(other - reference).max())
     scale = float(np.abs(reference).max())
     rows, first, second = np.arange(len(reference)), reference.argmax(axis=1), other.argmax(axis=1)

@@ -46,7 +46,7 @@ def cards() -> tuple[Card, ...]:
     try:
         found = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     except RuntimeError as error:
-        raise DeviceError(f"a GPU cannot be used: {reason_of(error)}", "See what nvidia-smi says of it") from error
+        raise DeviceError(f"a GPU cannot be used: {reason_of(error)}", "Check its state with nvidia-smi") from error
     return tuple(
         Card(index, each.name, f"{each.major}.{each.minor}", each.total_memory) for index, each in enumerate(found)
     )

@@ -298,7 +298,7 @@ def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) ->
     )
     if options != allowed:
         raise ConfigError(
-            f"{path} says itself what network it is",
+            f"{path} already says which network it holds",
             "Leave out `arch`, `factory`, `classes`, `input_shape` and `normalisation`",
         )
 

@@ -85,7 +85,7 @@ def _require_finite(products: Tensor, chain: LayerChain) -> None:
         if not finite:
             raise ModelError(
                 f"unit {unit.index} ({unit.path}) gives values that are not finite",
-                "Look at the weights, and at the frames and their normalisation",
+                "Check the weights, the frames and their normalization",
             )
 
 

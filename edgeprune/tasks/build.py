@@ -40,7 +40,7 @@ def build_engine(
         )
     runtime = registry.get("runtimes", target.runtime)
     if not isinstance(runtime, EngineBuilder):
-        raise ConfigError(f"{target.name} runs ONNX files as they are", "There is nothing to build for it")
+        raise ConfigError(f"{target.name} runs ONNX files as they are", "It needs no engine")
     writable(out)
     progress.stage(f"build {model.name} for {target.name}")
     return runtime.build(model, target, out, progress, timing_cache, largest_batch)

@@ -82,7 +82,7 @@ def export_lowered(
 ) -> OnnxModel:
     """Export a model whose frames are split already, after training it for int8 where that was asked for."""
     if lowered.qat_epochs is not None:
-        progress.stage(f"fine-tune {model.name} for int8")
+        progress.stage(f"quantization-aware training of {model.name}")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")
         trained, _ = train_for_int8(model, parts, lowered.qat_epochs, SPLIT_SEED, state, progress, compute)
         model = checkpoints.save(place, trained)

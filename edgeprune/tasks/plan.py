@@ -204,7 +204,7 @@ def decide(
         ModelError: The network has no chain of layers.
     """
     settings.check()
-    progress.stage(f"find and compare the layers of {model.name}")
+    progress.stage(f"compare the layers of {model.name}")
     chain = layers_of(model.model, model.input, model.sha256)
     kept_units(chain, settings)
     similar = judged(
@@ -213,7 +213,7 @@ def decide(
         lambda: similarity(model, chain, parts["train"], settings, progress, compute),
     )
     cut = segmentation(similar, chain, settings)
-    progress.stage(f"score them by {settings.criterion}")
+    progress.stage(f"score the units with {settings.criterion}")
     given = subject(model, chain, parts, settings, progress)
     scored = judged(f"scores-{settings.criterion}-s{settings.seed}", Scores, lambda: scores(given, settings, compute))
     return Planned(chain, similar, cut, scored, choose(given, cut, scored, settings, compute))

@@ -36,7 +36,9 @@ def predict(
         for raw in ahead(reads):
             logits, fitting = halved(answered, torch.from_numpy(raw), size)
             if fitting < size == _BATCH:
-                progress.note(f"the card's memory does not hold {len(raw)} frames at once: {fitting} at a time")
+                progress.note(
+                    f"{len(raw)} frames at once do not fit in the memory of the GPU; continuing with {fitting} at a time"
+                )
             size = fitting
             parts.append(logits.numpy())
             advance(len(raw), "")

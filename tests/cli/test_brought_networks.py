@@ -62,7 +62,7 @@ def test_from_weights_and_a_function_to_a_pruned_network(world, brought, tmp_pat
         assert done.code == 0, done.err
     assert run("eval", pruned, *data, *FACTORY, "--json").json["frames"] == 30
     assert one_error(run("eval", pruned, *data), 2, "brought_networks:build", "--factory brought_networks:build")
-    assert one_error(run("eval", pruned, *data, *described), 2, "says itself what network it is")
+    assert one_error(run("eval", pruned, *data, *described), 2, "already says which network it holds")
 
 
 def test_a_whole_module_is_read_with_trust_alone(tmp_path, run):

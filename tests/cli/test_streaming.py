@@ -138,5 +138,5 @@ def test_what_is_left_out_is_listed_by_every_command(recordings, tmp_path, run):
     for command in (train, ("eval", model), ("finetune", model, "--out", tmp_path / "tuned.pt", "--epochs", "1")):
         ended = run(*command, "--skip-bad-files")
         assert ended.code == 0, ended.err
-        assert "left out: " in ended.err
+        assert "skipped: " in ended.err
         assert "broken.cf32 is short: 3 bytes are not whole samples of 8 bytes" in ended.err

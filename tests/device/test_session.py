@@ -126,7 +126,7 @@ def test_a_link_that_drops_at_any_moment_loses_nothing(board, link, told, out, c
     result = run_bundle(link, tar, out, told, QUICK, sleep=lambda s: threading.Event().wait(min(s, 0.1)))
     assert ran(tar, result, out) == "done"
     assert len(board.calls()) == 1
-    assert told.notes == ["the link to board was lost; trying again", "board is back"]
+    assert told.notes == ["the link to board was lost; trying again", "board is reachable again"]
     assert not left_over(board)
 
 

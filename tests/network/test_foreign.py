@@ -138,7 +138,7 @@ class TestFactory:
     def test_options_that_the_file_answers_itself_are_refused(self, tmp_path):
         checkpoints.save(tmp_path / "model.pt", checkpoint())
         message = caught(ConfigError, checkpoints.load, tmp_path / "model.pt", replace_options(DESCRIBED))
-        assert "says itself what network it is" in message
+        assert "already says which network it holds" in message
 
 
 def replace_options(described):

@@ -209,7 +209,7 @@ def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train
 def tell_skipped(frames: Frames, progress: Progress) -> None:
     """Say which files were left out in reading, and why."""
     for line in frames.skipped:
-        progress.note(f"left out: {line}")
+        progress.note(f"skipped: {line}")
 
 
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:

@@ -65,7 +65,7 @@ def synthesise(order: Order, out: Path, progress: Progress) -> dict[str, Any]:
         "frames_per_cell": order.frames_per_cell,
         "snrs_db": list(snrs),
     }
-    progress.stage(f"make {len(table)} frames by recipe {order.recipe}")
+    progress.stage(f"generate {len(table)} frames by recipe {order.recipe}")
     pieces = pieces_of(made_by, snrs, order.frames_per_cell)
     workers = order.workers or os.cpu_count() or 1
     with _writing(out, table, origin) as append, progress.track("frames", len(table)) as advance:

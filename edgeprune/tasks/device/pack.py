@@ -212,7 +212,7 @@ def _host_answers(
     """Logits of both models on this machine: `known_ROLE` and, for accuracy, `answers_ROLE`."""
     runtime = registry.get("runtimes", "onnxruntime")
     found: dict[str, npt.NDArray[np.float32]] = {}
-    with progress.track("what the host answers", len(models) * len(chunks)) as advance:
+    with progress.track("reference outputs on the host", len(models) * len(chunks)) as advance:
         for role, files in models.items():
             with runtime.open(files.timed, 1) as session:
                 found[f"known_{role}"] = session.run(known)

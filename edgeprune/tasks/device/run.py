@@ -131,7 +131,7 @@ def build_there(host: Host, model: Path, target: Target, out: Path, progress: Pr
         )
         engine = next((step.engine for plan in plans for step in plan.steps), None)
         if engine is None:
-            raise ConfigError(f"{target.name} runs ONNX files as they are", "There is nothing to build for it")
+            raise ConfigError(f"{target.name} runs ONNX files as they are", "It needs no engine")
         writable(out)
         content: dict[str, Path | str | bytes] = {model_file("baseline"): model}
         manifest = pack(folder / BUNDLE, needs_of(target), work, target.runtime, plans, content)
