@@ -162,6 +162,7 @@ def test_int8_is_for_gpus_that_compute_it(file, capability, allowed):
 def test_the_host_is_a_target():
     assert "host-cpu" in targets.names()
     assert targets.get("host-cpu").runtime == "onnxruntime"
+    assert targets.get("host-cpu").precisions == ("fp32", "int8")
 
 
 def test_a_users_file_is_read_by_its_path_with_defaults(file):
