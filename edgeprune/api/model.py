@@ -18,15 +18,13 @@ from edgeprune.network.checkpoint import Checkpoint, weights_sha256
 from edgeprune.network.model_file import ModelOptions
 from edgeprune.network.normalisation import normalise
 from edgeprune.records.frames import Frames
-from edgeprune.records.names import Split
+from edgeprune.records.names import NORMALISATIONS, Normalisation, Split
 from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
 from edgeprune.tasks.data.frames import frames_for, own_frames
 from edgeprune.tasks.data.reading import handling_of
 
 Data = Frames | str | Path
-Normalisation = Literal["rms", "none"]
 FrameKind = Literal["normalised", "raw"]
-NORMALISATIONS: tuple[Normalisation, ...] = ("rms", "none")
 RADIOML_SHAPE = (2, 128)
 
 
@@ -67,7 +65,7 @@ class Model:
 
     @property
     def normalisation(self) -> Normalisation:
-        """How a frame is scaled before `module` sees it: 'rms' (divided by its root mean square) or 'none'."""
+        """How a frame is scaled before `module` sees it, one of `network.normalisation.FORMULAS`."""
         return self.record.input.normalisation
 
     @property
@@ -188,7 +186,7 @@ def load(
         factory: 'package.module:callable' that builds the network; it is called.
         classes: Names of the outputs, in their order.
         input_shape: Channels and samples of a frame.
-        normalisation: What was done to each frame in training, 'rms' or 'none'.
+        normalisation: How each frame was scaled in training: 'none', 'rms', 'rms-rows' or 'peak'.
         trust_pickle: Read a pickled module or exported program too, which can run code.
 
     Raises:

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from edgeprune.errors import DataError, ModelError
 from edgeprune.network.compute import host_copy
 from edgeprune.network.normalisation import normalise
+from edgeprune.records.names import Normalisation
 from edgeprune.records.pruning import InputSpec
 
 BATCH_SIZE = 256
@@ -31,10 +31,10 @@ class RawSampleNetwork(nn.Module):
         normalisation: Normalisation of raw frames.
     """
 
-    def __init__(self, network: nn.Module, normalisation: Literal["rms", "none"]) -> None:
+    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.network = network
-        self.normalisation: Literal["rms", "none"] = normalisation
+        self.normalisation: Normalisation = normalisation
 
     def forward(self, iq: Tensor) -> Tensor:
         """Compute logits (N, classes) of raw frames (N, C, L)."""

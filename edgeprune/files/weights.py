@@ -2,7 +2,7 @@
 
 The steps of its pickle are run with stand-ins for tensors and storages, which only count. A storage beyond the file's
 bytes, a tensor of stride 0 that is a thousand times its storage, or a `bytearray` of 8 GB is thus found before torch
-allocates it. Unknown names are left to torch, which loads none that could run code.
+allocates it. Other names are stood in for too; torch decides whether they are read.
 """
 
 import math
@@ -25,10 +25,6 @@ _ITEM_BYTES = {
     "ComplexDouble": 16,
 }
 _UNREAD = ("sparse", "nested", "qtensor", "wrapper", "meta_tensor", "from_numpy", "from_type")
-
-
-class _UnknownNameError(Exception):
-    """Name in the pickle that torch will judge."""
 
 
 def check(path: Path) -> None:
@@ -60,24 +56,46 @@ def _check_legacy(file: Bounded) -> None:
     """Check the format before torch 1.6: pickles one after another, then the storages."""
     tensors = _Tensors(file.size, None)
     for _ in range(_LEGACY_PICKLES):
-        if not _run(file, tensors):
+        _run(file, tensors)
+        if file.tell() >= file.size:  # it is one pickle, which torch will judge
             return
     if tensors.stored_bytes > file.size:
         raise MalformedError(f"its tensors have {tensors.stored_bytes} bytes, and it has {file.size}")
 
 
-def _run(file: Bounded, tensors: "_Tensors") -> bool:
-    """Run one pickle with the stand-ins; returns False if it contains something that torch will judge."""
+def _run(file: Bounded, tensors: "_Tensors") -> None:
+    """Run one pickle with the stand-ins."""
     begin = file.tell()
     pickles.check(file)
     end = file.tell()
     file.seek(begin)
-    try:
-        _Stand(cast(IO[bytes], file), tensors).load()
-    except _UnknownNameError:
-        return False
+    _Stand(cast(IO[bytes], file), tensors).load()
     file.seek(end)
-    return True
+
+
+class _Other:
+    """Whatever is neither tensor nor plain value: takes anything, keeps nothing."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+    def __setitem__(self, _: Any, __: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any) -> "_Other":
+        return self
+
+    def append(self, _: Any) -> None:
+        """Take an item of a list."""
+
+    def extend(self, _: Any) -> None:
+        """Take items of a list."""
+
+    def add(self, _: Any) -> None:
+        """Take an item of a set."""
 
 
 class _Storage:
@@ -137,7 +155,9 @@ class _Stand(pickle.Unpickler):
         super().__init__(file, encoding="utf-8")
         self._tensors = tensors
 
-    def persistent_load(self, told: Any) -> _Storage:
+    def persistent_load(self, told: Any) -> Any:
+        if told[0] in ("module", b"module"):  # a class with its source, before torch 1.6
+            return _Other
         return self._tensors.storage(told)
 
     def find_class(self, module: str, name: str) -> Any:
@@ -169,7 +189,7 @@ class _Stand(pickle.Unpickler):
             return name
         if module == "torch._utils" and any(part in name for part in _UNREAD):
             raise MalformedError(f"it holds a tensor made by {name}, and plain ones only are read")
-        raise _UnknownNameError(full)
+        return _Other
 
 
 def _ignored(*_: Any) -> None:

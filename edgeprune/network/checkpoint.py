@@ -24,10 +24,15 @@ from edgeprune.files.store import file_sha256, from_plain, to_plain
 from edgeprune.files.whole import replacing
 from edgeprune.frames.labelled import refuse_class_name
 from edgeprune.network import foreign
+from edgeprune.network.consent import remembered
 from edgeprune.network.edits import apply_edits
-from edgeprune.network.model_file import FORMAT, ModelOptions, described, is_state, read
+from edgeprune.network.factory import from_factory, portable, same_factory
+from edgeprune.network.model_file import FORMAT, ModelOptions, described, read
+from edgeprune.network.outputs import LogitsOf
+from edgeprune.network.weights import fitted, is_state
 from edgeprune.network.widths import Size, resize
 from edgeprune.records.frames import DataRef
+from edgeprune.records.names import NORMALISATIONS
 from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
 
 _EMBEDDED = ("pickle", "exported")
@@ -54,6 +59,7 @@ class Checkpoint:
         embedded: Pickled module or exported program that it is built from, or empty.
         name: Short name for reports: the file's stem.
         sha256: SHA-256 of the file; empty for a checkpoint that was not saved.
+        notes: What of its file was passed over, in words.
     """
 
     model: nn.Module
@@ -67,6 +73,7 @@ class Checkpoint:
     embedded: bytes = b""
     name: str = ""
     sha256: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def trusted(self) -> ModelOptions:
@@ -82,14 +89,20 @@ class Checkpoint:
 def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
     """Build the network as it was before any unit was dropped; untrained, unless built from a pickle or program.
 
-    It runs the user's code for a factory or a pickle: callers need the user's consent.
+    It answers with logits: for a network that returns probabilities, with their logarithm. It runs the user's code for
+    a factory or a pickle: callers need the user's consent.
 
     Raises:
         ConfigError: No family builds that name, or there is no such factory.
         ModelError: The arguments do not fit the family, or the user's code fails.
     """
+    network = _built(arch, embedded)
+    return LogitsOf(network) if arch.outputs == "probabilities" else network
+
+
+def _built(arch: Arch, embedded: bytes) -> nn.Module:
     if arch.source == "factory":
-        return foreign.from_factory(arch.name)
+        return from_factory(arch.name, arch.arguments)
     if arch.source == "pickle":
         return foreign.from_pickle(embedded, arch.name)
     if arch.source == "exported":
@@ -128,11 +141,16 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Write the model file atomically; returns the checkpoint with its name and SHA-256.
 
     Raises:
-        ConfigError: The place cannot be written.
+        ConfigError: The place cannot be written, or nobody said how the network's frames are scaled.
     """
+    if checkpoint.input.normalisation == "unknown":
+        raise ConfigError(
+            f"nobody said how the frames of {checkpoint.name} were scaled in its training",
+            f"Give `normalisation` ({', '.join(NORMALISATIONS)}), or `data` to find it with",
+        )
     content = {
         "format": FORMAT,
-        "arch": to_plain(checkpoint.arch),
+        "arch": to_plain(_portable(checkpoint.arch)),
         "state_dict": checkpoint.model.state_dict(),
         "classes": list(checkpoint.classes),
         "input": to_plain(checkpoint.input),
@@ -146,6 +164,11 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     }
     write_tensors(path, content)
     return replace(checkpoint, name=path.stem, sha256=file_sha256(path))
+
+
+def _portable(arch: Arch) -> Arch:
+    """How a network is built, without where on this machine."""
+    return replace(arch, name=portable(arch.name)) if arch.source == "factory" else arch
 
 
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
@@ -196,7 +219,7 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
     except ConfigError as error:
         raise ModelError(error.message) from error
     _check_sizes(path, arch, shape, classes, plan)
-    _require_trust(path, arch, options, bare)
+    arch = _trusted(path, arch, options, bare)
     embedded = content.get("embedded")
     blob = bytes(embedded.numpy().tobytes()) if isinstance(embedded, Tensor) else b""
     if options.embedded_sha256 not in (None, hashlib.sha256(blob).hexdigest()):
@@ -211,10 +234,11 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
         _check_widths(path, widths, state)
     model = rebuilt(build(arch, blob), plan, widths, shape)
     outputs = arch.arguments.get("classes", len(classes))
-    if outputs != len(classes):
+    if arch.source == "registered" and outputs != len(classes):
         raise ModelError(f"{path} names {len(classes)} classes for a network of {outputs} outputs")
+    notes = tuple(content.get("passed_over", ())) if bare else ()
     if state is not None or not bare:
-        _fill(model, state, path, arch.name)
+        notes += _fill(model, state, path, arch.name, bare)
     return Checkpoint(
         model=model.eval(),
         arch=arch,
@@ -227,6 +251,7 @@ def load(path: Path, options: ModelOptions | None = None, sha256: str | None = N
         embedded=blob,
         name=path.stem,
         sha256=file_sha256(path),
+        notes=notes,
     )
 
 
@@ -277,44 +302,61 @@ def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor])
             raise ModelError(f"{path} makes {module!r:.80} {size[0]} by {size[1]} wide, and has {most} weights for it")
 
 
-def _require_trust(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> None:
-    """Refuse code that the user did not allow, and options that contradict the file."""
-    if arch.source == "factory" and options.factory != arch.name:
-        raise ConfigError(
-            f"{path} is built by {arch.name}, code that is not run without being asked for",
-            f"If you trust it, add `factory={arch.name}`",
-        )
+def _trusted(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> Arch:
+    """How to build the network, if the user asked for the code that it takes to be run.
+
+    Raises:
+        ConfigError: Code that the user did not ask for, or options that contradict the file.
+    """
+    if arch.source == "factory" and not bare:
+        arch = replace(arch, name=_trusted_factory(path, arch, options))
     if arch.source in _EMBEDDED and not options.trust_pickle:
         raise ConfigError(
             f"{path} holds a network as a pickle, which can run code; nothing was run",
             "If you trust it, add `trust_pickle=True`",
         )
-    if bare:
-        return
+    if bare or options.shared:
+        return arch
     allowed = ModelOptions(
         factory=options.factory if arch.source == "factory" else None,
         trust_pickle=options.trust_pickle,
         embedded_sha256=options.embedded_sha256,
+        arguments=options.arguments if arch.source == "factory" else (),
     )
     if options != allowed:
         raise ConfigError(
             f"{path} already says which network it holds",
             "Leave out `arch`, `factory`, `classes`, `input_shape` and `normalisation`",
         )
+    return arch
 
 
-def _fill(model: nn.Module, state: Any, path: Path, name: str) -> None:
+def _trusted_factory(path: Path, arch: Arch, options: ModelOptions) -> str:
+    """The factory of a model file as the user names it, now or when the network was imported.
+
+    Raises:
+        ConfigError: The user names another, other arguments, or none.
+    """
+    if options.factory is not None and same_factory(options.factory, arch.name):
+        if options.arguments and dict(options.arguments) != arch.arguments:
+            raise ConfigError(
+                f"{path} is built by {arch.name} with {arch.arguments}, not with {dict(options.arguments)}",
+                "Leave out `factory_arg`",
+            )
+        return options.factory
+    known = remembered(arch.name, arch.arguments) if options.factory is None else None
+    if known is None:
+        raise ConfigError(
+            f"{path} is built by {arch.name}, code that is not run without being asked for",
+            f"If you trust it, add `factory={arch.name}`",
+        )
+    return known
+
+
+def _fill(model: nn.Module, state: Any, path: Path, name: str, bare: bool) -> tuple[str, ...]:
+    """Load weights; returns what of them was passed over, in words: nothing of those in a model file."""
     if not is_state(state):
         raise ModelError(f"the weights in {path} are no dict of tensors but a {type(state).__name__}")
-    expected = model.state_dict()
-    problems = [f"{key} is missing" for key in expected if key not in state]
-    problems += [f"{key} is not in the network" for key in state if key not in expected]
-    problems += [
-        f"{key} has shape {tuple(state[key].shape)}, not {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ModelError(f"the weights in {path} do not fit {name}: {problems[0]}{more}")
-    model.load_state_dict(state)
+    found = fitted(state, model, str(path), name, lenient=bare)
+    model.load_state_dict(found.state)
+    return found.passed_over

@@ -1,48 +1,17 @@
-"""Networks without code in edgeprune: built by a user's function, unpickled, or exported by torch.
+"""Networks without code in edgeprune: unpickled, or exported by torch.
 
-All three run code that the user, not the file, must request: a function is called only if its name was given, and a
-pickle is read only if it was declared trusted. An exported program (`.pt2`) can hold pickles too.
+Both run code that the user, not the file, must request: a pickle is read only if it was declared trusted. An exported
+program (`.pt2`) can hold pickles too.
 """
 
-import importlib
 import io
-import operator
 import warnings
 
 import torch
 from torch import nn
 
-from edgeprune.errors import ConfigError, ModelError, reason_of
+from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.exported import with_modules
-
-
-def from_factory(name: str) -> nn.Module:
-    """Call a user's function without arguments to build the network.
-
-    Args:
-        name: 'package.module:callable'.
-
-    Raises:
-        ConfigError: There is no such function.
-        ModelError: It raised, or did not return a network.
-    """
-    module_name, colon, attribute = name.partition(":")
-    if not (colon and module_name and attribute):
-        raise ConfigError(f"`factory={name!r}` is not of the form package.module:callable")
-    try:
-        function = operator.attrgetter(attribute)(importlib.import_module(module_name))
-    except (ImportError, AttributeError) as error:
-        hint = "It must be importable: install the package, or run with PYTHONPATH set to its folder"
-        raise ConfigError(f"`factory={name}` was not found: {reason_of(error)}", hint) from error
-    except Exception as error:  # importing runs the user's code
-        raise ModelError(f"importing {module_name} for `factory` failed: {reason_of(error)}") from error
-    try:
-        built = function()
-    except Exception as error:  # the user's code
-        raise ModelError(f"the factory {name} failed: {reason_of(error)}", "It is called without arguments") from error
-    if not isinstance(built, nn.Module):
-        raise ModelError(f"the factory {name} returned a {type(built).__name__}, not a torch.nn.Module")
-    return built
 
 
 def from_pickle(content: bytes, source: str) -> nn.Module:
@@ -59,7 +28,8 @@ def from_pickle(content: bytes, source: str) -> nn.Module:
         hint = "Its classes must be importable, under the names they had when it was saved"
         raise ModelError(f"{source} cannot be unpickled: {reason_of(error)}", hint) from error
     if not isinstance(found, nn.Module):
-        raise ModelError(f"{source} holds a {type(found).__name__}, not a network")
+        hint = "Leave out `trust_pickle` for a checkpoint: its weights are read without it, with `factory` or `arch`"
+        raise ModelError(f"{source} holds a {type(found).__name__}, not a network", hint)
     return found
 
 

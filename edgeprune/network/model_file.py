@@ -5,7 +5,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,12 @@ from torch import Tensor
 from edgeprune.errors import ConfigError, ModelError, reason_of
 from edgeprune.files import weights, zips
 from edgeprune.files.bounds import claimed, refuse_special
+from edgeprune.network.inert import load_with_stand_ins, refused_name
+from edgeprune.network.other_formats import refuse_folder, refuse_other_formats
+from edgeprune.network.weights import find_weights
+from edgeprune.records.names import Normalisation, Outputs
 
 FORMAT = "edgeprune-checkpoint/1"
-_GLOBAL = "GLOBAL "
 _SOURCE_PLACE = re.compile(r"\[enforce fail at [^\]]*\]\s*\.?")
 
 
@@ -24,17 +27,25 @@ class ModelOptions:
     """User's options for a model: what its file does not contain, and what in it may run code.
 
     Attributes:
+        arguments: Arguments of the factory, by name.
+        weights_key: Where the weights are in a checkpoint that holds several dicts of tensors.
         trust_pickle: Whether a pickle or exported program may be run.
         embedded_sha256: Hash of the only one that may; None for whichever is in the named file.
+        outputs: Kind of the network's outputs, if it was found before.
+        shared: Options given for several models; a model file that describes itself ignores them.
     """
 
     arch: str | None = None
     class_names: tuple[str, ...] | None = None
     input_shape: tuple[int, int] | None = None
-    normalisation: Literal["rms", "none"] | None = None
+    normalisation: Normalisation | None = None
     factory: str | None = None
     trust_pickle: bool = False
     embedded_sha256: str | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+    weights_key: str | None = None
+    shared: bool = False
+    outputs: Outputs | None = None
 
 
 def read(path: Path, options: ModelOptions) -> dict[str, Any]:
@@ -44,16 +55,7 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
         ConfigError: No such file.
         ModelError: Unreadable, or it would run code that the user did not allow.
     """
-    refuse_special(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(512).lstrip()
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}") from error
-    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
-        raise ModelError(f"cannot read {path}: {reason_of(error)}") from error
-    if head.startswith(b"<"):
-        raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
+    _refuse_others(path)
     with claimed(path, "a readable model file", ModelError, "Fetch it again"):
         if path.suffix == ".pt2":
             zips.check(path)
@@ -64,14 +66,52 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if options.trust_pickle and _GLOBAL in str(error):
+        content = _beside_objects(path)
+        if content is None and options.trust_pickle and refused_name(error) is not None:
             return {"source": "pickle", "embedded": path.read_bytes()}
-        raise _refused(path, error) from error
+        if content is None:
+            raise _refused(path, error) from error
     except Exception as error:  # a damaged archive fails in whatever reads it first
         raise ModelError(f"{path} is not a readable model file: {_told(error)}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not a model file or state dict")
     return content
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse what is no model file of PyTorch.
+
+    Raises:
+        ConfigError: No such file.
+        ModelError: It cannot be read, or is of another format that is known.
+    """
+    refuse_special(path)
+    refuse_folder(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}") from error
+    except (OSError, ValueError) as error:  # a zero byte in a name is a ValueError
+        raise ModelError(f"cannot read {path}: {reason_of(error)}") from error
+    if head.lstrip().startswith(b"<"):
+        raise ModelError(f"{path} is a web page, not a model", "The download failed: fetch it again")
+    if path.suffix != ".pt2":
+        refuse_other_formats(path, head)
+
+
+def _beside_objects(path: Path) -> dict[str, Any] | None:
+    """A checkpoint that holds weights beside objects, which are not made; None where that cannot be read."""
+    try:
+        content = load_with_stand_ins(path)
+    except Exception:  # the first error, without stand-ins, says more
+        return None
+    if not isinstance(content, dict) or content.get("format") == FORMAT:
+        return None
+    try:
+        return None if find_weights(content, None, str(path)) is None else content
+    except ConfigError:  # there are several
+        return content
 
 
 def _told(error: Exception) -> str:
@@ -80,9 +120,8 @@ def _told(error: Exception) -> str:
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> ModelError:
-    text = str(error)
-    if _GLOBAL in text:
-        name = text.split(_GLOBAL, 1)[1].split(" ", 1)[0]
+    name = refused_name(error)
+    if name is not None:
         return ModelError(
             f"{path} wants to load {name}, which could run code; nothing was run",
             "Save the state_dict instead of the module, or say `trust_pickle=True` if you trust the file",
@@ -102,21 +141,20 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
         raise ConfigError(
             f"{path} may hold pickles, which can run code; nothing was run", "If you trust it, add `trust_pickle=True`"
         )
-    state = None if source else content.get("state_dict", content)
-    if not source and (not is_state(state) or not state):
+    found = None if source else find_weights(content, options.weights_key, str(path))
+    if not source and found is None:
         raise ModelError(
             f"{path} is not a model file; it holds {', '.join(map(str, list(content)[:5])) or 'nothing'}",
             f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
         )
-    if not source and (options.arch is None) == (options.factory is None):
-        raise ConfigError(f"{path} holds weights only", "Say what network it is with `arch` or `factory`")
-    if options.class_names is None or options.input_shape is None:
-        raise ConfigError(f"{path} holds no description of its network", "Add `classes` and `input_shape`")
+    _require_description(path, options, weights_only=source is None)
+    assert options.class_names is not None
+    assert options.input_shape is not None
     channels, length = options.input_shape
     classes = tuple(options.class_names)
     if len(set(classes)) != len(classes):
         raise ConfigError(f"`classes` names a class twice: {', '.join(classes)}")
-    arch: dict[str, Any] = {"name": options.factory, "source": "factory"}
+    arch: dict[str, Any] = {"name": options.factory, "source": "factory", "arguments": dict(options.arguments)}
     if source:
         arch = {"name": path.name, "source": source}
     elif options.arch is not None:
@@ -125,10 +163,11 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
             "arguments": {"channels": channels, "length": length, "classes": len(classes)},
         }
     return {
-        "arch": arch,
-        "state_dict": state,
+        "arch": {**arch, "outputs": options.outputs},
+        "state_dict": None if found is None else found.state,
+        "passed_over": () if found is None else found.passed_over,
         "classes": list(classes),
-        "input": {"channels": channels, "length": length, "normalisation": options.normalisation or "rms"},
+        "input": {"channels": channels, "length": length, "normalisation": options.normalisation or "unknown"},
         "data": None,
         "plan": None,
         "metrics": {},
@@ -136,9 +175,25 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
     }
 
 
-def is_state(state: Any) -> bool:
-    """Whether a value is a dict of tensors."""
-    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+def _require_description(path: Path, options: ModelOptions, weights_only: bool) -> None:
+    """Ask for all that is missing of what the file does not say, in one message.
+
+    Raises:
+        ConfigError: Something is.
+    """
+    missing = []
+    if weights_only and options.arch is None and options.factory is None:
+        missing.append("`factory=FILE.py:FUNCTION` (or `arch=NAME`)")
+    missing += ["`classes=a,b,c`"] if options.class_names is None else []
+    missing += ["`input_shape=C,L`"] if options.input_shape is None else []
+    if missing:
+        raise ConfigError(
+            f"{path} holds {'weights only' if weights_only else 'no description of its network'}",
+            f"Add {', '.join(missing)}; or bring it in once, with its data: edgeprune import {path} --factory "
+            "FILE.py:FUNCTION --data FRAMES --out MODEL.pt",
+        )
+    if weights_only and options.arch is not None and options.factory is not None:
+        raise ConfigError(f"{path} holds weights only", "Say what network it is with `arch` or `factory`, not both")
 
 
 def as_tensor(content: bytes) -> Tensor | None:

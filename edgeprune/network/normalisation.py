@@ -1,30 +1,54 @@
 """Scaling of raw frames before the network: written once in torch, and traced into every exported graph."""
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-_SILENCE = 1e-18  # root mean square below which a frame counts as silent
+from edgeprune.errors import ModelError
+from edgeprune.records.names import Normalisation
+
+FORMULAS: dict[Normalisation, str] = {
+    "none": "x",
+    "rms": "x / sqrt(mean over n of I[n]² + Q[n]²)",
+    "rms-rows": "each row x_c / sqrt(mean over n of x_c[n]²)",
+    "peak": "x / max over n of sqrt(I[n]² + Q[n]²)",
+}
+"""What each does to a frame x of rows I and Q."""
+
+_SILENCE = 1e-18  # magnitude below which a frame counts as silent
 
 
-def normalise(x: Tensor, how: Literal["rms", "none"]) -> Tensor:
-    """Scale every frame to unit mean power, so that the receiver's gain has no influence.
+def normalise(x: Tensor, how: Normalisation) -> Tensor:
+    """Scale every frame, so that the receiver's gain has no influence.
 
     `rms` divides a frame by its root mean square over time, y[n] = x[n] / sqrt(mean over n of I[n]² + Q[n]²), in as few
     operations as possible: the latency of a small network on a device grows with the number of its operators.
+    `rms-rows` does so for each row alone, and `peak` divides by the largest magnitude.
 
     Args:
         x: Raw samples, float32 (N, C, L): N frames, C channels (I and Q), L samples in time; magnitudes 1e-18 to 1e17,
             so that the squares neither underflow nor overflow.
-        how: `rms`, or `none` to leave the samples as they are.
+        how: One of `FORMULAS`; `none` leaves the samples as they are.
 
     Returns:
-        Frames of unit mean power, (N, C, L); a frame of zeros stays zero.
+        Scaled frames, (N, C, L); a frame of zeros stays zero.
+
+    Raises:
+        ModelError: Nobody said how the network's frames were scaled.
     """
     if how == "none":
         return x
-    amplitude: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
-    root_mean_square = amplitude / math.sqrt(x.shape[2])
-    return x / root_mean_square.clamp(min=_SILENCE)
+    if how == "rms":
+        amplitude: Tensor = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True)
+        scale = amplitude / math.sqrt(x.shape[2])
+    elif how == "rms-rows":
+        scale = torch.linalg.vector_norm(x, dim=2, keepdim=True) / math.sqrt(x.shape[2])
+    elif how == "peak":
+        scale = torch.linalg.vector_norm(x, dim=1, keepdim=True).amax(dim=2, keepdim=True)
+    else:
+        raise ModelError(
+            "nobody said how this network's frames were scaled in its training",
+            "Give `normalisation`, or bring it in once with its data: edgeprune import",
+        )
+    return x / scale.clamp(min=_SILENCE)

@@ -8,6 +8,10 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Role = Literal["baseline", "pruned"]
 Drop = Literal["identity", "shortcut", "adapter"]
+Normalisation = Literal["none", "rms", "rms-rows", "peak", "unknown"]
+NORMALISATIONS: tuple[Normalisation, ...] = ("none", "rms", "rms-rows", "peak")
+"""How a raw frame may be scaled; the formulas are in normalisation.py. Nothing computes with `unknown`."""
+Outputs = Literal["logits", "probabilities", "log-probabilities"]
 CRITERION = "block-influence"
 """Default criterion: the best found, see docs/method.md."""
 CHANNEL_METHODS = ("rfp", "fpgm", "l1", "sfp", "bnp")

@@ -7,16 +7,19 @@ inputs. Shapes exclude the batch. Ratios are 0..1, times are milliseconds, sizes
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from edgeprune.records.names import Drop
+from edgeprune.records.names import Drop, Normalisation, Outputs
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """Input of a network: `channels` x `length` samples, after `normalisation` of each frame."""
+    """Input of a network: `channels` x `length` samples, after `normalisation` of each frame.
+
+    The normalisation of a network from elsewhere is `unknown` until it is named or found; nothing computes with that.
+    """
 
     channels: int
     length: int
-    normalisation: Literal["rms", "none"] = "rms"
+    normalisation: Normalisation = "rms"
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,16 @@ class Arch:
 
     Attributes:
         name: Registered name; with a factory, 'package.module:callable'; otherwise the name of the file it came from.
-        arguments: Arguments of the registered network.
+        arguments: Arguments of the registered network, or of the factory.
         source: Source of the network: a registered family, a user's factory, a pickled module or an exported program.
+        outputs: Kind of its outputs, None until they were looked at. The logarithm is taken of probabilities, so that
+            the model answers with logits.
     """
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
     source: Literal["registered", "factory", "pickle", "exported"] = "registered"
+    outputs: Outputs | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from torch import Tensor
 from edgeprune.files.prefetch import ahead
 from edgeprune.network.compute import free_bytes
 from edgeprune.network.normalisation import normalise
+from edgeprune.records.names import Normalisation
 
 INFERENCE_BATCH = 1024
 BLOCK_BYTES = 1 << 18
@@ -147,7 +148,7 @@ class StreamedData:
 
     train: Stored
     to_validate: Stored
-    normalisation: Literal["rms", "none"]
+    normalisation: Normalisation
     device: torch.device = field(default=torch.device("cpu"))
     block_bytes: int = BLOCK_BYTES
     window_bytes: int = WINDOW_BYTES

@@ -151,16 +151,21 @@ class TestBareWeights:
         state = synthetic.checkpoint().model.state_dict()
         loaded = checkpoints.load(file({"state_dict": state, "epoch": 3} if wrapped else state), self.OPTIONS)
         assert loaded.arch == Arch("resnet56-1d", {"channels": 2, "length": 32, "classes": 3})
-        assert (loaded.classes, loaded.input) == (("AM", "FM", "CW"), InputSpec(2, 32, "rms"))
+        assert (loaded.classes, loaded.input) == (("AM", "FM", "CW"), InputSpec(2, 32, "unknown"))
         assert torch.equal(loaded.model(synthetic.signals()), synthetic.checkpoint().model(synthetic.signals()))
 
     @pytest.mark.parametrize(
         ("changes", "found", "options"),
         [
-            ({"arch": None}, "holds weights only", ("`arch`", "`factory`")),
-            ({"factory": "package.module:build"}, "holds weights only", ("`arch`", "`factory`")),
-            ({"class_names": None}, "holds no description", ("`classes`", "`input_shape`")),
-            ({"input_shape": None}, "holds no description", ("`classes`", "`input_shape`")),
+            ({"arch": None}, "holds weights only", ("`arch", "`factory")),
+            ({"factory": "package.module:build"}, "holds weights only", ("`arch", "`factory")),
+            ({"class_names": None}, "holds weights only", ("Add `classes=a,b,c`; or", "edgeprune import")),
+            ({"input_shape": None}, "holds weights only", ("Add `input_shape=C,L`; or",)),
+            (
+                {"arch": None, "class_names": None, "input_shape": None},
+                "holds weights only",
+                ("`factory=FILE.py:FUNCTION` (or `arch=NAME`), `classes=a,b,c`, `input_shape=C,L`",),
+            ),
         ],
     )
     def test_without_a_description_are_a_config_error_with_the_options(self, file, changes, found, options):
@@ -186,7 +191,7 @@ class TestBareWeights:
     def test_of_other_classes_do_not_fit_and_the_shapes_are_named(self, file):
         options = dataclasses.replace(self.OPTIONS, class_names=("AM", "FM"))
         message = refused(file(synthetic.checkpoint().model.state_dict()), options=options)
-        assert "fc.weight has shape (3, 64), not (2, 64) (and 1 more)" in message
+        assert "fc.weight has shape (3, 64), not (2, 64); fc.bias has shape (3,), not (2,)" in message
 
     def test_with_weights_that_are_too_many_do_not_fit(self, file):
         state = {**synthetic.checkpoint().model.state_dict(), "extra.weight": torch.zeros(1)}
@@ -277,8 +282,8 @@ class TestDamage:
     def test_a_missing_file_is_a_config_error(self, tmp_path):
         assert refused(tmp_path / "gone.pt", ConfigError) == f"no such file: {tmp_path / 'gone.pt'}"
 
-    def test_a_folder_cannot_be_read(self, tmp_path):
-        assert "cannot read" in refused(tmp_path)
+    def test_a_folder_is_no_model_file(self, tmp_path):
+        assert "is a folder, not a model file" in refused(tmp_path)
 
     @pytest.mark.parametrize(("content", "found"), [(torch.zeros(3), "Tensor"), ([1], "list"), (3, "int")])
     def test_what_is_not_a_dict_is_named(self, file, content, found):
@@ -305,7 +310,7 @@ class TestFields:
             ({"state_dict": {}}, "stem.0.weight is missing"),
             ({"classes": 3}, "tuple"),
             ({"input": {"channels": 2}}, "length: Field required"),
-            ({"input": {"channels": 2, "length": 32, "normalisation": "z-score"}}, "'rms' or 'none'"),
+            ({"input": {"channels": 2, "length": 32, "normalisation": "z-score"}}, "'none', 'rms', 'rms-rows', 'peak'"),
             ({"data": {"source": "x"}}, "sha256: Field required"),
             ({"plan": {"metric": "cka"}}, "model_sha256: Field required"),
             ({"metrics": 3}, "dict"),

@@ -17,14 +17,15 @@ from torch.nn import functional
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.edits import apply_edits
-from edgeprune.network.foreign import from_exported, from_factory, from_pickle
+from edgeprune.network.factory import from_factory
+from edgeprune.network.foreign import from_exported, from_pickle
 from edgeprune.network.model_file import ModelOptions
 from edgeprune.prune.surgery import apply
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
 
 LENGTH, CLASSES = 16, ("AM", "FM", "CW")
-DESCRIBED = {"class_names": CLASSES, "input_shape": (2, LENGTH)}
+DESCRIBED = {"class_names": CLASSES, "input_shape": (2, LENGTH), "normalisation": "rms"}
 
 
 class Small(nn.Module):
@@ -85,7 +86,8 @@ class TestFactory:
 
     @pytest.mark.parametrize("name", ["users_networks", "users_networks:", ":build", "", "users_networks.build"])
     def test_a_name_of_another_form(self, name):
-        assert "is not of the form package.module:callable" in caught(ConfigError, from_factory, name)
+        message = caught(ConfigError, from_factory, name)
+        assert "is not of the form FILE.py:CALLABLE or package.module:callable" in message
 
     @pytest.mark.parametrize("name", ["users_networks:gone", "no.such.module:build", "users_networks:build.more"])
     def test_one_that_is_not_there(self, name):
@@ -97,9 +99,7 @@ class TestFactory:
         ("name", "reason"),
         [
             ("users_networks:broken", "failed: division by zero. It is called without arguments"),
-            ("users_networks:picky", "missing 1 required positional argument"),
             ("users_networks:nothing", "returned a NoneType, not a torch.nn.Module"),
-            ("users_networks:calls", "'list' object is not callable"),
         ],
     )
     def test_one_that_fails(self, name, reason):
@@ -207,7 +207,7 @@ class TestPickle:
 
     def test_what_says_nothing_of_itself_must_be_described(self, file):
         message = caught(ConfigError, checkpoints.load, file, ModelOptions(trust_pickle=True))
-        assert "Add `classes` and `input_shape`" in message
+        assert "Add `classes=a,b,c`, `input_shape=C,L`" in message
 
     @pytest.mark.parametrize("options", [None, ModelOptions(**DESCRIBED), ModelOptions(arch="vgg16", **DESCRIBED)])
     def test_without_trust_nothing_in_it_is_run(self, tmp_path, options):

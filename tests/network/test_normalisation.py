@@ -5,7 +5,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from edgeprune.network.normalisation import normalise
+from edgeprune.errors import ModelError
+from edgeprune.network.normalisation import FORMULAS, normalise
+from edgeprune.records.names import NORMALISATIONS
 
 
 def frames(scale: float) -> npt.NDArray[np.float32]:
@@ -28,6 +30,25 @@ def test_two_samples_by_hand():
     x = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]])
     expected = torch.tensor([[[3.0, 0.0], [4.0, 0.0]]]) / 12.5**0.5
     torch.testing.assert_close(normalise(x, "rms"), expected)
+
+
+def test_other_scalings_by_hand():
+    # rows 3, 4 and 0, 12: their mean squares are 12.5 and 72; the largest magnitude is sqrt(4² + 12²).
+    x = torch.tensor([[[3.0, 4.0], [0.0, 12.0]]])
+    by_rows = torch.tensor([[[3 / 12.5**0.5, 4 / 12.5**0.5], [0.0, 12 / 72**0.5]]])
+    torch.testing.assert_close(normalise(x, "rms-rows"), by_rows)
+    torch.testing.assert_close(normalise(x, "peak"), x / 160**0.5)
+
+
+@pytest.mark.parametrize("how", NORMALISATIONS)
+def test_silence_stays_silence_and_every_formula_is_told(how):
+    assert torch.equal(normalise(torch.zeros(2, 2, 8), how), torch.zeros(2, 2, 8))
+    assert FORMULAS[how]
+
+
+def test_nothing_is_computed_with_a_scaling_that_nobody_said():
+    with pytest.raises(ModelError, match="nobody said how this network's frames were scaled"):
+        normalise(torch.ones(1, 2, 8), "unknown")
 
 
 def test_every_frame_is_scaled_by_itself():

@@ -1,0 +1,39 @@
+"""What a network answers with: logits, probabilities or their logarithms, told by the answers themselves."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from edgeprune.records.names import Outputs
+
+_TOLERANCE = 1e-3
+_LEAST = torch.finfo(torch.float32).tiny
+
+
+class LogitsOf(nn.Module):
+    """A network that answers with probabilities, as one that answers with their logarithms: softmax gives them back.
+
+    Args:
+        network: Takes frames (N, C, L), answers with probabilities (N, classes).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Log-probabilities (N, classes) of frames (N, C, L)."""
+        logits: Tensor = torch.log(self.network(x).clamp(min=_LEAST))
+        return logits
+
+
+def outputs_of(answers: npt.NDArray[np.float32]) -> Outputs:
+    """What answers to some frames, (N, classes), are: probabilities or log-probabilities add up to one in every row."""
+    if answers.shape[1] < 2 or not np.isfinite(answers).all():
+        return "logits"
+    if answers.min() >= 0 and np.abs(answers.sum(axis=1) - 1).max() <= _TOLERANCE:
+        return "probabilities"
+    if answers.max() <= _TOLERANCE and np.abs(np.exp(answers).sum(axis=1) - 1).max() <= _TOLERANCE:
+        return "log-probabilities"
+    return "logits"
