@@ -7,9 +7,10 @@ conversion. The result is accepted only after checks: its operators, opset and s
 it was not traced with.
 """
 
+import contextlib
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.attention import decomposed_attention
 from edgeprune.export.check import compare, onnx_logits
+from edgeprune.export.culprit import culprit_of
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, quietly, torch_logits
 from edgeprune.files.room import blame_disk
 from edgeprune.network.running import copies_traced
@@ -127,10 +129,22 @@ def export_onnx(
             return route.describe(opset)
     (cause, first), *others = failures
     also = "".join(f"; {text}" for _, text in others)
+    where = next(filter(None, (culprit_of(error, network, traced) for error, _ in failures)), "")
+    how = " for any number of frames" if batch_size is None and _fixed(network, wanted, path) else ""
     raise ModelError(
-        f"the network cannot be exported to ONNX opset {opset}: {first}{also}",
+        f"the network cannot be exported to ONNX opset {opset}{how}{f' ({where})' if where else ''}: {first}{also}",
         "Set another opset in the target, or rewrite the layer it names",
     ) from cause
+
+
+def _fixed(network: RawSampleNetwork, wanted: Wanted, path: Path) -> bool:
+    """Whether the network could be exported for one frame at a time, where it cannot be for any number."""
+    for route in routes(wanted.opset):
+        with contextlib.suppress(Exception):  # it is tried for a message only
+            _export(network, torch.zeros(1, *wanted.frame), path, route, dynamic=False)
+            _finish(onnx.load(path), replace(wanted, batch_size=1))
+            return True
+    return False
 
 
 def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route: Route, *, dynamic: bool) -> None:
