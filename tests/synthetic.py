@@ -149,6 +149,22 @@ def checkpoint(name: str = "resnet56-1d", length: int = LENGTH, classes: int = l
     )
 
 
+def taught(network: nn.Module, frames: Frames) -> nn.Module:
+    """A copy of a residual network whose last layer is fitted to frames by least squares, which takes no training."""
+    network, features = copy.deepcopy(network).eval(), []
+    hook = network.fc.register_forward_hook(lambda _module, inputs, _output: features.append(inputs[0]))
+    iq = torch.from_numpy(frames.iq)
+    with torch.no_grad():
+        network(iq / iq.square().sum(1, keepdim=True).mean(2, keepdim=True).sqrt())
+        hook.remove()
+        known = torch.cat([features[0], torch.ones(len(iq), 1)], dim=1)
+        wanted = 8 * functional.one_hot(torch.from_numpy(frames.labels), len(frames.classes)).float()
+        found = torch.linalg.lstsq(known, wanted, driver="gelsd").solution
+        network.fc.weight.copy_(found[:-1].T)
+        network.fc.bias.copy_(found[-1])
+    return network
+
+
 class Doing(nn.Module):
     """A module that does what a function says with its submodules."""
 

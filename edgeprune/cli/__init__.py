@@ -1,10 +1,11 @@
 """The command line: one file a command, and the one place that turns an error into a message and an exit code.
 
-The file's stem is the command's name; files with a leading underscore are shared. Commands import what they call when
-they are called, so that `--help` needs nothing but click.
+The file's stem is the command's name, with an underscore after a keyword; files with a leading one are shared. Commands
+import what they call when they are called, so that `--help` needs nothing but click.
 """
 
 import contextlib
+import keyword
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from edgeprune.text.printable import line
 
 _ORDER = (
     "prune-and-export",
+    "import",
     "inspect",
     "plan",
     "prune",
@@ -42,13 +44,14 @@ class _Commands(click.Group):
     """Finds commands by file name and imports only the one that is run."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        found = {file.stem.replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py")}
+        found = {file.stem.rstrip("_").replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py")}
         return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = __import__(f"edgeprune.cli.{cmd_name.replace('-', '_')}", fromlist=["command"])
+        stem = cmd_name.replace("-", "_") + "_" * keyword.iskeyword(cmd_name)
+        module = __import__(f"edgeprune.cli.{stem}", fromlist=["command"])
         command: click.Command = module.command
         return command
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, update_wrapper, wraps
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from edgeprune.cli._completion import model_names, target_names
+from edgeprune.cli._completion import target_names
 from edgeprune.cli._console import Verbosity
 from edgeprune.errors import EdgepruneError
 
@@ -29,7 +29,7 @@ data_option = click.option(
     "--data",
     type=DATA,
     help="Labeled frames: a file or folder that `edgeprune data info` can read.  [default: the data named in the model "
-    "file, else the shipped set]",
+    "file]",
 )
 target_option = click.option(
     "--target",
@@ -218,63 +218,3 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
         return call
 
     return add
-
-
-def model_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that describe a model whose file holds weights only; the function takes them as `options`."""
-
-    @wraps(function)
-    def call(
-        *args: Any,
-        arch: str | None,
-        factory: str | None,
-        trust_pickle: bool,
-        class_names: str | None,
-        input_shape: str | None,
-        normalisation: Literal["rms", "none"] | None,
-        **kwargs: Any,
-    ) -> None:
-        from edgeprune.network.model_file import ModelOptions
-
-        names = None if class_names is None else tuple(name.strip() for name in class_names.split(","))
-        options = ModelOptions(arch, names, _shape(input_shape), normalisation, factory, trust_pickle)
-        function(*args, options=options, **kwargs)
-
-    for decorate in (
-        click.option("--arch", shell_complete=model_names, help="Name of the network, for a file with only weights."),
-        click.option(
-            "--factory",
-            metavar="PKG.MOD:CALLABLE",
-            help="Your function that returns the network, called without arguments; for a file with only weights.",
-        ),
-        click.option(
-            "--trust-pickle", is_flag=True, help="Load a pickled network or exported program; loading it can run code."
-        ),
-        click.option("--class-names", help="Class names a,b,c in the order of the network's outputs."),
-        click.option("--input-shape", help="Input shape C,L: channels and samples, for example 2,128."),
-        click.option(
-            "--normalisation",
-            type=click.Choice(["rms", "none"]),
-            help="How each frame was normalized in training, for a file with only weights.  [default: rms]",
-        ),
-    ):
-        call = decorate(call)
-    return call
-
-
-def _shape(text: str | None) -> tuple[int, int] | None:
-    """The input shape as the library takes it.
-
-    Raises:
-        ConfigError: --input-shape is not two whole numbers.
-    """
-    from edgeprune.errors import ConfigError
-
-    if text is None:
-        return None
-    try:
-        channels, length = (int(part) for part in text.split(","))
-    except ValueError as error:
-        hint = "Give channels and samples, for example 2,128"
-        raise ConfigError(f"--input-shape {text!r} is not two whole numbers", hint) from error
-    return channels, length

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeprune.cli._compute import compute_option
-from edgeprune.cli._options import DATA, FILE, FOLDER, model_options, subcommand
+from edgeprune.cli._model import MODEL, model_options
+from edgeprune.cli._options import DATA, FILE, FOLDER, asked_options, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.compare.document import Comparison
     from edgeprune.compare.grid.grid import Grid
     from edgeprune.network.model_file import ModelOptions
+    from edgeprune.tasks.data.reading import Asked
 
 
 @subcommand("compare")
-@click.argument("model", type=FILE, required=False)
+@click.argument("model", type=MODEL, required=False)
 @click.option("--grid", type=FILE, help="Grid file: what to compare, in TOML.")
 @click.option("--study", help="Study of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
-@click.option(
-    "--data", type=DATA, help="Data of a study.  [default: the data named in the model file, else the shipped set]"
-)
+@click.option("--data", type=DATA, help="Data of a study.  [default: the data named in the model file]")
 @click.option("--epochs", type=click.IntRange(0), help="Override the epochs of the grid or study.")
 @click.option("--frames", type=click.IntRange(2), help="Override the largest number of frames to train on.")
 @click.option("--seeds", help="Override the seeds, for example 0,1,2.")
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @compute_option
 @click.option("--ray-address", help="Ray cluster whose machines see the same files.  [default: this machine]")
 @click.option("--out", type=FOLDER, help="Run folder.  [default: runs/compare-NAME]")
+@asked_options("--split", "--split-method")
 @click.option("--dry-run", is_flag=True, help="Only show which cells are finished and which would run.")
 @model_options
 def command(
@@ -61,6 +62,7 @@ def command(
     ray_address: str | None,
     out: Path | None,
     dry_run: bool,
+    asked: "Asked",
     options: "ModelOptions",
 ) -> None:
     """Compare methods on the same models and data: one table, and one plot of accuracy against measured latency.
@@ -70,9 +72,12 @@ def command(
     from edgeprune.compare.run import compare, outlook
     from edgeprune.compare.workers import Crew
 
-    overrides = _overrides(
-        {"epochs": epochs, "frames": frames}, {"rounds": rounds, "round_ms": round_ms}, seeds, ratios
-    )
+    tables: dict[str, dict[str, Any]] = {
+        "training": {"epochs": epochs, "frames": frames},
+        "bench": {"rounds": rounds, "round_ms": round_ms},
+        "data": {"split": asked.split, "stream": asked.stream, **asked.reading},
+    }
+    overrides = _overrides(tables, seeds, ratios)
     chosen, name = _grid(grid, study, model, data, overrides)
     folder = out or Path("runs") / f"compare-{name}"
     if dry_run:
@@ -114,15 +119,12 @@ def _grid(
     return study_of(study, model, data, overrides), f"{study}-{model.stem}"
 
 
-def _overrides(
-    training: dict[str, Any], bench: dict[str, Any], seeds: str | None, ratios: str | None
-) -> dict[str, Any]:
+def _overrides(tables: dict[str, dict[str, Any]], seeds: str | None, ratios: str | None) -> dict[str, Any]:
     """What the command line puts in place of the file's values.
 
     Raises:
         ConfigError: A list that is not one of numbers.
     """
-    tables = {"training": training, "bench": bench}
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
     found: dict[str, Any] = {name: table for name, table in given.items() if table}
     for option, text, kind in (("--seeds", seeds, int), ("--ratios", ratios, float)):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._compute import chosen, compute_option
-from edgeprune.cli._options import FILE, asked_options, data_option, model_options, subcommand
+from edgeprune.cli._model import MODEL, model_options
+from edgeprune.cli._options import asked_options, data_option, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @subcommand("eval")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @data_option
 @click.option(
     "--split",

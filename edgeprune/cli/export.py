@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeprune.cli._compute import chosen, compute_option
-from edgeprune.cli._options import FILE, data_option, model_options, subcommand, target_option
+from edgeprune.cli._model import MODEL, load_model, model_options
+from edgeprune.cli._options import FILE, data_option, subcommand, target_option
 from edgeprune.cli._precision import lowering_options
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @subcommand("export")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @target_option
 @click.option("--out", type=FILE, required=True, help="ONNX file to write.")
 @click.option(
@@ -58,7 +59,6 @@ def command(
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain
-    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.network.compute import CPU
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.export import export_model, precision_of
@@ -67,7 +67,7 @@ def command(
     goal = targets.get(target)
     wanted = Lowered(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
     wanted.check()
-    loaded = checkpoints.load(model, options)
+    loaded = load_model(console, model, options)
     where = CPU if qat is None else chosen(console, compute)  # what is exported is traced and checked on the CPU
     written = export_model(loaded, find_data(loaded, data), goal, out, wanted, batch, console, where)
     if console.as_json:

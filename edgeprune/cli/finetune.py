@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._compute import chosen, compute_option
+from edgeprune.cli._model import MODEL, load_model, model_options, options_of_teacher
 from edgeprune.cli._options import (
     FILE,
     asked_options,
     data_option,
     mix_option,
-    model_options,
     seed_option,
     subcommand,
     training_frames_option,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @subcommand("finetune")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @data_option
 @click.option("--out", type=FILE, required=True, help="Model file to write.")
 @click.option("--teacher", type=FILE, help="Distill from this model file, usually the unpruned one.")
@@ -63,15 +63,16 @@ def command(
 
     If interrupted, the same command continues after the last finished epoch.
     """
+    from dataclasses import replace
+
     from edgeprune.files.store import to_plain
-    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.train import finetune_model, require_teacher
     from edgeprune.train.finetune import Recipe
 
     require_teacher(mix, teacher is not None)
-    loaded = checkpoints.load(model, options)
-    tutor = checkpoints.load(teacher) if teacher else None
+    loaded = load_model(console, model, replace(options, shared=teacher is not None))
+    tutor = load_model(console, teacher, options_of_teacher(options, loaded)) if teacher else None
     recipe = Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mix=mix, seed=seed)
     where = chosen(console, compute)
     saved, result = finetune_model(loaded, find_data(loaded, data), out, recipe, tutor, asked, frames, console, where)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._options import FILE, model_options, subcommand
+from edgeprune.cli._model import MODEL, load_model, model_options
+from edgeprune.cli._options import subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -13,16 +14,15 @@ if TYPE_CHECKING:
 
 
 @subcommand("inspect")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @model_options
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
     """Show the units of MODEL, and how each can be dropped or why it cannot."""
     from edgeprune.api.tables import of_units
     from edgeprune.files.store import to_plain
-    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.prune.units.chain import layers_of
 
-    loaded = checkpoints.load(model, options)
+    loaded = load_model(console, model, options)
     chain = layers_of(loaded.model, loaded.input, loaded.sha256)
     if console.as_json:
         units = [{**to_plain(unit), "droppable": unit.droppable, "drop": unit.drop} for unit in chain.units]

@@ -7,7 +7,8 @@ import click
 
 from edgeprune.cli._completion import target_names
 from edgeprune.cli._compute import chosen, compute_option
-from edgeprune.cli._options import FILE, data_option, model_options, subcommand
+from edgeprune.cli._model import MODEL, load_model, model_options
+from edgeprune.cli._options import FILE, data_option, subcommand
 from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @subcommand("plan")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @data_option
 @plan_options
 @click.option("--target", shell_complete=target_names, help="Target of --latency-budget.")
@@ -39,13 +40,12 @@ def command(
     """Decide which units of MODEL to keep, with the reason for each; writes no weights."""
     from edgeprune.api.tables import of_plan
     from edgeprune.files.store import to_plain
-    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.latency.budget import write_plan_within
     from edgeprune.tasks.plan import write_plan
 
     budget = _budget(latency_budget, target)
-    loaded = checkpoints.load(model, options)
+    loaded = load_model(console, model, options)
     frames = find_data(loaded, data)
     where = chosen(console, compute)
     if budget is None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._compute import chosen, compute_option
-from edgeprune.cli._options import FILE, model_options, subcommand
+from edgeprune.cli._model import MODEL, load_model, model_options
+from edgeprune.cli._options import FILE, subcommand
 from edgeprune.cli._planning import bridge_option
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @subcommand("prune")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @click.option("--plan", "plan_path", type=FILE, required=True, help="Plan that `edgeprune plan` wrote for this model.")
 @click.option("--data", type=FILE, help="Labeled frames; bridges and batch norm are fitted on their train split.")
 @bridge_option
@@ -34,12 +35,11 @@ def command(
     options: "ModelOptions",
 ) -> None:
     """Apply a plan to MODEL: remove the dropped units and keep all other weights."""
-    from edgeprune.network import checkpoint as checkpoints
     from edgeprune.tasks.plan import PlanSettings, prune
 
-    loaded = checkpoints.load(model, options)
+    loaded = load_model(console, model, options)
     where = chosen(console, compute)
-    saved = prune(loaded, plan_path, out, data, PlanSettings(bridge=bridge), where)
+    saved = prune(loaded, plan_path, out, data, PlanSettings(bridge=bridge), console, where)
     before, after = (sum(p.numel() for p in each.model.parameters()) for each in (loaded, saved))
     if console.as_json:
         console.json({"model": str(out), "sha256": saved.sha256, "params_before": before, "params": after})

@@ -9,12 +9,12 @@ import click
 
 from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._device import device_options
+from edgeprune.cli._model import MODEL, load_model, model_options
 from edgeprune.cli._options import (
-    FILE,
     FOLDER,
+    asked_options,
     data_option,
     mix_option,
-    model_options,
     subcommand,
     target_option,
     training_frames_option,
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
     from edgeprune.targets import Precision
+    from edgeprune.tasks.data.reading import Asked
     from edgeprune.tasks.device.connect import Host
     from edgeprune.tasks.plan import PlanSettings
 
 
 @subcommand("prune-and-export")
-@click.argument("model", type=FILE)
+@click.argument("model", type=MODEL)
 @target_option
 @data_option
 @plan_options
@@ -71,6 +72,12 @@ if TYPE_CHECKING:
 @mix_option
 @training_frames_option
 @compute_option
+@asked_options("--split", "--split-method")
+@click.option(
+    "--accept-baseline",
+    is_flag=True,
+    help="Go on with a MODEL that names less than three times chance of the validation frames rightly, unpruned.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
@@ -98,6 +105,8 @@ def command(
     mix: float,
     frames: int | None,
     compute: str,
+    asked: "Asked",
+    accept_baseline: bool,
     precision: "Precision | Literal['auto'] | None",
     calibration: dict[str, Any],
     qat: int | None,
@@ -116,12 +125,13 @@ def command(
     For a target that is a device, both are measured on --device HOST. Without --device, the run folder holds
     bundle.tar: run it on the device by hand, then add its result to the report with `edgeprune device collect`.
 
+    First, the unpruned MODEL is measured on the validation split and exported: if either fails, the job ends there.
+
     Run again, the command continues where it stopped. Exit code 1 means that the latency budget or the bound on
     accuracy does not hold.
     """
     from edgeprune import targets
     from edgeprune.cli._job import work
-    from edgeprune.network import checkpoint
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.train import require_teacher
@@ -129,7 +139,7 @@ def command(
 
     require_teacher(mix, distill)
     goal = targets.get(target)
-    loaded = checkpoint.load(model, options)
+    loaded = load_model(console, model, options)
     settings = Settings.of(
         goal,
         find_data(loaded, data),
@@ -149,5 +159,7 @@ def command(
         power=power,
         frames=frames,
         compute=chosen(console, compute),
+        overrides=asked,
+        accept_baseline=accept_baseline,
     )
     work(console, loaded, settings, out or Path("runs", f"{loaded.name}-{goal.name}"), fresh, dry_run)

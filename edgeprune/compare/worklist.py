@@ -1,6 +1,6 @@
 """What there is to do: models and data looked at, the cells listed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeprune import datasets
@@ -14,9 +14,11 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.model_file import ModelOptions
+from edgeprune.protocols import NullProgress
 from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of
 from edgeprune.tasks.data.reading import SPLIT_SEED, Asked, handling_of, reading_of
+from edgeprune.tasks.identify import settled
 
 _Fit = tuple[Path, Source]
 """A model file, and frames."""
@@ -47,11 +49,14 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
         ModelError: A model cannot be read.
         DataError: Frames cannot be read, or a model fits none of the data.
     """
+    if len(grid.models) > 1:
+        options = replace(options, shared=True)
     models = {path: checkpoints.load(path, options) for path in grid.models}
     asked = asked_of(grid.data)
     given = [_source(path, reading_of(None, Reading.length, asked)) for path in grid.data.path or ()]
     own = {path: given or [_own_source(model, asked)] for path, model in models.items()}
     checked, problems = _looked_at(models, own, asked)
+    told = {path: _options_of(model, options) for path, model in models.items()}
     pairs = {
         (Source(model.name, path, model.sha256), data): split_seed_of(model)
         for path, model in models.items()
@@ -68,11 +73,21 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
     cells = expand(grid, tuple(pairs), data)
     return Agenda(
         baselines={
-            (model, frames): baseline_job((model, frames), grid, out, seed, options, checked[model.path, frames])
+            (model, frames): baseline_job(
+                (model, frames), grid, out, seed, told[model.path], checked[model.path, frames]
+            )
             for (model, frames), seed in pairs.items()
         },
         jobs=tuple(
-            job_of(cell, grid, out, _seed_of(cell, pairs, seeds), options, checked.get(_fit_of(cell))) for cell in cells
+            job_of(
+                cell,
+                grid,
+                out,
+                _seed_of(cell, pairs, seeds),
+                options if cell.model is None else told[cell.model.path],
+                checked.get(_fit_of(cell)),
+            )
+            for cell in cells
         ),
         data=tuple(DataFacts(each.name, each.path.name, each.sha256, seeds[each]) for each in data),
         warnings=tuple(
@@ -87,6 +102,8 @@ def _looked_at(
 ) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
     """The hash of the split of each model and data set that fit, and why others do not; each set is read once.
 
+    Of a model from elsewhere the first set that fits says how its frames are scaled; it is put in its place.
+
     Raises:
         DataError: Frames cannot be read, or a model fits none of its data.
     """
@@ -97,7 +114,9 @@ def _looked_at(
             model, handling = models[path], handling_of(models[path], asked)
             frames = frames_of(data, handling.reading, handling.stream)
             try:
-                checked[path, data] = fitted(model, frames, handling)["train"].split_sha256
+                parts = fitted(model, frames, handling)
+                checked[path, data] = parts["train"].split_sha256
+                models[path] = settled(model, parts["validation"], NullProgress(), strict=True)
             except DataError as error:
                 found[path, data] = error
     frames_of.cache_clear()
@@ -105,6 +124,13 @@ def _looked_at(
         if all((path, data) in found for data in sources):
             raise found[path, sources[0]]
     return checked, found
+
+
+def _options_of(model: Checkpoint, options: ModelOptions) -> ModelOptions:
+    """What the command line says of a model's file, with what was found of it where that was not said."""
+    if model.arch.outputs is None or model.data is not None:
+        return options
+    return replace(options, normalisation=model.input.normalisation, outputs=model.arch.outputs)
 
 
 def _own_source(model: Checkpoint, asked: Asked) -> Source:

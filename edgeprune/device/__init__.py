@@ -1,1 +1,1 @@
-"""Devices: connection, facts, bundles and results."""
+"""Devices: how one is reached, what it is, what it is sent, and what comes back."""

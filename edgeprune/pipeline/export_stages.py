@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from edgeprune.files.store import file_sha256, record_sha256, to_plain
-from edgeprune.files.whole import remove
+from edgeprune.files.whole import remove, replacing
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.prune_stages import PRUNED, Branch, Grown
@@ -39,10 +39,12 @@ class Delivery:
     Attributes:
         branch: What is exported.
         grown: What it came to.
+        unpruned: The unpruned network as it was exported before anything else, in float32.
     """
 
     branch: Branch
     grown: Grown
+    unpruned: OnnxModel
 
     @property
     def checkpoint(self) -> str:
@@ -121,13 +123,19 @@ class Delivery:
         def make() -> ExportPair:
             most = self._lowered.max_drop
             allowed = None if most is None or self._lowered.precision == "fp32" else self._allowed(most)
-            pair = [
-                self._exported(checkpoint, ledger.path / f"{name}.onnx", replace(self._lowered, max_drop=drop))
-                for name, checkpoint, drop in (("baseline", work.model, most), ("pruned", self.pruned, allowed))
-            ]
-            return ExportPair(*pair)
+            pruned = self._exported(self.pruned, ledger.path / "pruned.onnx", replace(self._lowered, max_drop=allowed))
+            return ExportPair(self._baseline(most), pruned)
 
         return ledger.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
+
+    def _baseline(self, most: float | None) -> OnnxModel:
+        """The unpruned network in the precision; in float32 the file that was exported first."""
+        work, out = self.branch.work, self.branch.ledger.path / "baseline.onnx"
+        if self._lowered.precision != "fp32":
+            return self._exported(work.model, out, replace(self._lowered, max_drop=most))
+        with replacing(out) as file:
+            file.write((out.parent / self.unpruned.path).read_bytes())
+        return replace(self.unpruned, path=out.name)
 
     @property
     def _lowered(self) -> Lowered:

@@ -15,10 +15,11 @@ from edgeprune.files.store import RunFolder, file_sha256, now, record_sha256, to
 from edgeprune.files.whole import append_text
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.device_stages import STAGE
+from edgeprune.pipeline.first_stages import BASELINE, FirstStages, identity_of
 from edgeprune.pipeline.folder import TRIALS, computed_on, open_folder
 from edgeprune.pipeline.measure_stages import Proof, Proven
 from edgeprune.pipeline.prune_stages import Branch, Grown, Judged, Work
-from edgeprune.pipeline.settings import Settings
+from edgeprune.pipeline.settings import TITLES, Settings
 from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
 from edgeprune.prune.units.chain import layers_of
@@ -33,6 +34,7 @@ from edgeprune.tasks import bounded, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
 from edgeprune.tasks.device.run import check_there
+from edgeprune.tasks.identify import Baseline, is_settled
 from edgeprune.text.printable import line
 
 
@@ -75,11 +77,14 @@ class Job:
     folder: RunFolder
     progress: Progress
     ledger: Ledger = field(init=False)
+    _first: FirstStages = field(init=False)
+    _measured: Baseline | None = field(default=None, init=False)
     _scored: Scores | None = field(default=None, init=False)
     _continued: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.folder, self.model.sha256, self.progress)
+        self.ledger = Ledger(self.folder, identity_of(self.model), self.progress)
+        self._first = FirstStages(self.model, self.settings, lambda: self.parts, self.progress)
 
     def prepare(self) -> None:
         """Find out what cannot be done before anything is written: the settings, the data, the device.
@@ -88,11 +93,20 @@ class Job:
             ConfigError: What was asked for is not possible.
             DataError: The frames cannot be read or do not fit the model.
             DeviceError: The device cannot be reached, or will not do.
+            ModelError: The unpruned network is near chance.
         """
         self.settings.check()
+        sources.tell_frames(self.parts, self.progress)
         self._check_device()
+        if is_settled(self.model):
+            plan.kept_units(self._found_chain, self.settings.planning)
+        found = self.ledger.found(BASELINE, Baseline, self._first.inputs)
+        if found is None:
+            self.progress.stage(TITLES[BASELINE])
+            self.model, self._measured = self._first.measure()
+        else:
+            self.model = self._first.known(found)
         plan.kept_units(self._found_chain, self.settings.planning)
-        assert self.parts
 
     def run(self) -> dict[str, Any]:
         """Do every stage that is not done yet; returns the content of report.json.
@@ -102,6 +116,8 @@ class Job:
         """
         self.settings.check()
         self._note_compute()
+        self._settle()
+        unpruned = self._first.export(self.model, self.ledger)
         chain = self._chain()
         plan.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
@@ -113,13 +129,26 @@ class Job:
             self.ledger.source = self._trial_folder(trials.keep)
         branch = Branch(self._work, self.ledger, planned)
         grown = branch.grow(judged)
-        proven = Proof(branch, grown, trials.trials if trials else ()).prove()
+        proven = Proof(branch, grown, unpruned, trials.trials if trials else ()).prove()
         self.ledger.begin("12-report", reused=False)
         document = build(self._evidence(judged, grown, proven), self._origin(proven))
         if proven.outcome is not None:
             document = with_outcome(document, proven.outcome)
         write(self.path, document)
         return document
+
+    def _settle(self) -> None:
+        """Measure the unpruned network, unless that was done, and say what it is worth."""
+
+        def make() -> Baseline:
+            if self._measured is None:
+                self.model, self._measured = self._first.measure()
+            return self._measured
+
+        baseline = self.ledger.stage(BASELINE, Baseline, self._first.inputs, make)
+        if self._measured is None:
+            self.model = self._first.known(baseline)
+        self.ledger.note(f"top-1 {baseline.top1:.2%} of {baseline.frames} validation frames, unpruned")
 
     def _check_device(self) -> None:
         """Ask the device before long work whether it will do, unless it was measured on already."""
@@ -157,7 +186,8 @@ class Job:
     @cached_property
     def parts(self) -> dict[Split, Frames]:
         """The frames of each split."""
-        return sources.frames_for(self.model, self.settings.data)
+        handling = handling_of(self.model, self.settings.overrides)
+        return sources.frames_for(self.model, self.settings.data, handling)
 
     @cached_property
     def _work(self) -> Work:
@@ -227,7 +257,7 @@ class Job:
         tried: dict[int, Trial] = {}
 
         def holds(keep: int) -> bool:
-            ledger = Ledger(self._trial_folder(keep), self.model.sha256, self.progress)
+            ledger = Ledger(self._trial_folder(keep), self.ledger.model_sha256, self.progress)
             branch = Branch(self._work, ledger, replace(self.settings.planning, keep=keep))
             branch.grow(judged)
             top1 = bounded.top1(branch.tuned(), validation, self.progress, self.settings.compute)
@@ -291,4 +321,4 @@ class Job:
 
     def _data_ref(self) -> DataRef:
         test = self.parts["test"]
-        return data_ref(test.source, test, handling_of(self.model))
+        return data_ref(test.source, test, handling_of(self.model, self.settings.overrides))

@@ -17,6 +17,7 @@ from edgeprune.records.constraints import AccuracyBound, PrecisionChoice, Trial
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import Frames
+from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import AccuracyComparison, BenchReport
 from edgeprune.tasks import bounded, export
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
@@ -58,16 +59,18 @@ class Proof:
     Attributes:
         branch: What is measured.
         grown: What it came to.
+        unpruned: The unpruned network as it was exported before anything else, in float32.
         trials: The networks that were tried to find its number of units.
     """
 
     branch: Branch
     grown: Grown
+    unpruned: OnnxModel
     trials: tuple[Trial, ...] = ()
 
     def prove(self) -> Proven:
         """Do every stage that is not done yet."""
-        delivery = Delivery(self.branch, self.grown)
+        delivery = Delivery(self.branch, self.grown, self.unpruned)
         delivery.train()
         if not self.branch.work.settings.choose_precision:
             return self._proven(delivery)
@@ -76,7 +79,7 @@ class Proof:
         chosen = export.precision_of(work.settings.target, choice.chosen)
         settings = replace(work.settings, lowered=work.settings.lowered.of(chosen))
         branch = replace(self.branch, work=replace(work, settings=settings))
-        proven = replace(self, branch=branch)._proven(Delivery(branch, self.grown))
+        proven = replace(self, branch=branch)._proven(Delivery(branch, self.grown, self.unpruned))
         return replace(proven, choice=choice)
 
     def _proven(self, delivery: Delivery) -> Proven:

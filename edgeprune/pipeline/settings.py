@@ -10,6 +10,7 @@ from edgeprune.network.cards import cards
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.records.frames import Frames
 from edgeprune.targets import Precision, Target
+from edgeprune.tasks.data.reading import Asked
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import Wishes, require_rounds
 from edgeprune.tasks.export import precision_of
@@ -21,6 +22,8 @@ from edgeprune.tasks.width import Width
 from edgeprune.train.finetune import Recipe
 
 TITLES = {
+    "00-baseline": "measure the unpruned network on the validation split",
+    "00-export": "export the unpruned network",
     "01-layers": "find the layers",
     "02-similarity": "compare the layers",
     "02-trials": "find the fewest units that are accurate enough",
@@ -68,6 +71,8 @@ class Settings:
             accurate enough, instead of the one in `lowered`.
         frames: Most frames to fine-tune on, spread over the train split, or None for all of it.
         compute: Where networks run.
+        overrides: How the data are read and split otherwise than in training.
+        accept_baseline: Go on with an unpruned network that is near chance.
     """
 
     target: Target
@@ -87,6 +92,8 @@ class Settings:
     choose_precision: bool = False
     frames: int | None = None
     compute: Compute = CPU
+    overrides: Asked = field(default_factory=Asked)
+    accept_baseline: bool = False
 
     def check(self) -> None:
         """Find out before any work what cannot be done.
@@ -153,6 +160,8 @@ class Settings:
         frames: int | None,
         compute: Compute,
         power: Mapping[str, Any] | None = None,
+        overrides: Asked | None = None,
+        accept_baseline: bool = False,
     ) -> "Settings":
         """The settings of a job as `prune_and_export` names them, from Python or the command line.
 
@@ -183,6 +192,8 @@ class Settings:
             choose_precision=auto,
             frames=frames,
             compute=compute,
+            overrides=overrides or Asked(),
+            accept_baseline=accept_baseline,
         )
 
     @property

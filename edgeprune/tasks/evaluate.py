@@ -23,8 +23,9 @@ from edgeprune.records.frames import DataRef, Frames, Reading
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import InputSpec
 from edgeprune.records.results import Accuracy
-from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_skipped
+from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.identify import settled
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
@@ -63,6 +64,8 @@ def evaluate_checkpoint(
     """Accuracy of a loaded model on one part of the data, or of its own, and how these were split."""
     handling = handling_of(model, asked)
     data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
+    tell_frames(parts, progress)
+    model = settled(model, parts["validation"], progress, compute)
     return measured(model, parts[split], split, progress, compute), data_ref(str(data), parts[split], handling)
 
 

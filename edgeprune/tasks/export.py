@@ -15,8 +15,9 @@ from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.targets import Precision, Target
-from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread
+from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.tasks.identify import settled
 from edgeprune.tasks.precision import Lowered, bound, calibration, train_for_int8
 
 CHECKED_FRAMES = 512
@@ -67,7 +68,9 @@ def export_model(
         ModelError: It cannot be exported, or the export gives other answers.
     """
     writable(out)
-    return export_lowered(model, frames_for(model, data), target, out, lowered, batch, progress, compute)
+    parts = frames_for(model, data)
+    tell_frames(parts, progress)
+    return export_lowered(model, parts, target, out, lowered, batch, progress, compute)
 
 
 def export_lowered(
@@ -81,6 +84,7 @@ def export_lowered(
     compute: Compute = CPU,
 ) -> OnnxModel:
     """Export a model whose frames are split already, after training it for int8 where that was asked for."""
+    model = settled(model, parts["validation"], progress, compute)
     if lowered.qat_epochs is not None:
         progress.stage(f"quantization-aware training of {model.name}")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")

@@ -27,8 +27,9 @@ from edgeprune.records.constraints import LatencyPlan
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import CRITERION, Bridge, Split
 from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity
-from edgeprune.tasks.data.frames import batches, frames_for, in_memory, spread
+from edgeprune.tasks.data.frames import batches, frames_for, in_memory, spread, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.tasks.identify import settled
 
 PLAN_SCHEMA = "edgeprune-plan/1"
 SIMILARITY_FRAMES = 640
@@ -230,7 +231,10 @@ def write_plan(
     """
     settings.check()
     writable(out)
-    planned = decide(model, frames_for(model, data), settings, progress, compute=compute)
+    parts = frames_for(model, data)
+    tell_frames(parts, progress)
+    model = settled(model, parts["validation"], progress, compute)
+    planned = decide(model, parts, settings, progress, compute=compute)
     save_plan(out, planned)
     return planned.chain, planned.plan
 
@@ -267,6 +271,7 @@ def prune(
     out: Path,
     data: Path | None,
     settings: PlanSettings,
+    progress: Progress,
     compute: Compute = CPU,
 ) -> Checkpoint:
     """Apply a plan and write the pruned model.
@@ -280,7 +285,10 @@ def prune(
     decided = read_plan(plan_path)
     if data is None:
         return checkpoints.save(out, surgery.apply(model, decided))
-    return checkpoints.save(out, reassemble(model, decided, frames_for(model, data), settings, compute))
+    parts = frames_for(model, data)
+    tell_frames(parts, progress)
+    model = settled(model, parts["validation"], progress, compute)
+    return checkpoints.save(out, reassemble(model, decided, parts, settings, compute))
 
 
 def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Tensor]:

@@ -22,8 +22,9 @@ from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import Arch, InputSpec, TrainingResult
 from edgeprune.registry import family_of
-from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_skipped
+from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of
+from edgeprune.tasks.identify import settled
 from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, train
 
@@ -50,6 +51,7 @@ def train_new(
     tell_skipped(frames, progress)
     shape = InputSpec(channels=frames.iq.shape[1], length=frames.iq.shape[2])
     parts = at_most(splits_of(frames, handling.seed, handling.method), most)
+    tell_frames(parts, progress)
     progress.stage(f"train {name} on {len(parts['train'])} frames of {frames.source}{_how(parts)}")
     arguments = {"channels": shape.channels, "length": shape.length, "classes": len(frames.classes)}
     with seeded(recipe.seed):
@@ -84,11 +86,15 @@ def finetune_model(
         DataError: The frames cannot be used.
     """
     require_teacher(recipe.mix, teacher is not None)
-    require_fitting(model, teacher)
     writable(out)
     handling = handling_of(model, asked)
     parts = at_most(frames_for(model, data, handling), most)
+    tell_frames(parts, progress)
     tell_skipped(parts["train"], progress)
+    model = settled(model, parts["validation"], progress, compute)
+    if teacher is not None:
+        teacher = settled(teacher, parts["validation"], progress, compute)
+    require_fitting(model, teacher)
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
     key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"
     model = replace(model, data=data_ref(str(data), parts["train"], handling))

@@ -25,6 +25,12 @@ class Result:
         return json.loads(self.out)
 
 
+@pytest.fixture(autouse=True)
+def _home(tmp_path, monkeypatch):
+    """What a user said before on this machine is nothing to a test."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config-home"))
+
+
 @pytest.fixture
 def run(capsys, monkeypatch):
     """Run the command line in this process."""
@@ -41,13 +47,14 @@ def run(capsys, monkeypatch):
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """A folder with frames.npz, model.pt (weights nobody trained) and quick-cpu.toml."""
+    """A folder with frames.npz, model.pt (only its last layer knows the frames) and quick-cpu.toml."""
     folder = tmp_path_factory.mktemp("world")
     frames = synthetic.frames_of(synthetic.cells())
     data = folder / "frames.npz"
     np.savez(data, iq=frames.iq, labels=frames.labels, classes=np.array(frames.classes), snrs=frames.snrs)
     reference = DataRef("frames.npz", file_sha256(data), 2016)
-    untrained = replace(synthetic.checkpoint(), classes=frames.classes, data=reference)
-    checkpoints.save(folder / "model.pt", untrained)
+    network = synthetic.taught(synthetic.checkpoint().model, frames)
+    model = replace(synthetic.checkpoint(), model=network, classes=frames.classes, data=reference)
+    checkpoints.save(folder / "model.pt", model)
     (folder / "quick-cpu.toml").write_text(synthetic.QUICK_CPU)
     return folder

@@ -125,7 +125,7 @@ def one_error(result, code, *words):
         (["plan", "MODEL", "--data", "DATA", "--out", "OUT", "--keep", "5", "--keep-ratio", "0.5"], 2, ["both"]),
         (["plan", "MODEL", "--data", "nowhere.pkl", "--out", "OUT"], 2, ["no such file: nowhere.pkl"]),
         (["train", "--model", "resnet57", "--data", "DATA", "--out", "OUT"], 2, ["'resnet57'", "'resnet56'"]),
-        (["export", "MODEL", "--target", "host-cpu", "--precision", "int8", "--out", "OUT"], 2, ["int8", "fp32"]),
+        (["export", "MODEL", "--target", "host-cpu", "--precision", "fp16", "--out", "OUT"], 2, ["fp16", "fp32, int8"]),
         (["eval", "OUT.onnx"], 2, ["--data"]),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else None,

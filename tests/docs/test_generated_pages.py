@@ -21,7 +21,7 @@ def test_every_generated_page_is_looked_at(root, generate):
 def test_every_command_and_each_of_its_options_is_on_the_page(root, generate):
     sections = re.split(r"^## ", (root / "docs" / "cli.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     pages = {section.partition("\n")[0]: section for section in sections}
-    files = {file.stem.replace("_", "-") for file in (root / "edgeprune" / "cli").glob("[a-z]*.py")}
+    files = {file.stem.rstrip("_").replace("_", "-") for file in (root / "edgeprune" / "cli").glob("[a-z]*.py")}
     assert files
     assert {f"edgeprune {name}" for name in files} <= pages.keys()
     app = generate.app_context()

@@ -199,4 +199,4 @@ def study(name: str, model: Path, data: Path | None, overrides: Mapping[str, Any
     about: dict[str, Any] = {"models": [str(model.absolute())]}
     if data is not None:
         about["data"] = {"path": [str(data.absolute())]}
-    return read(_FOLDER / f"{name}.toml", {**about, **overrides})
+    return read(_FOLDER / f"{name}.toml", _merged(about, overrides))

@@ -1,4 +1,4 @@
-"""Verification of a bundle's code: a device runs only what this edgeprune packs, wherever the bundle has been."""
+"""A bundle's own code: all that a device runs of it is what this edgeprune packs, wherever the bundle lay meanwhile."""
 
 import re
 import tarfile
@@ -15,16 +15,16 @@ _DATA = re.compile(r"(models|frames)/[a-z0-9-]+\.(onnx|bin)|bundle\.json|README\
 
 
 def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], files: Mapping[str, str]) -> None:
-    """Compare a bundle's code with what would be packed for its assignment.
+    """Hold a bundle against what would be packed for its assignment.
 
     Args:
         path: The tar.
-        manifest: Manifest of the bundle.
-        plans: Plans of the runtime for its assignment.
+        manifest: What it says of itself.
+        plans: What the runtime runs for that.
         files: The runtime's own files, by their path in the bundle.
 
     Raises:
-        ConfigError: It contains other code, or is damaged.
+        ConfigError: It holds other code, or is damaged.
     """
     due = {name: (SHIPPED / name).read_bytes() for name in SCRIPTS}
     due |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
@@ -44,7 +44,7 @@ def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], fi
 
 
 def _odd(archive: tarfile.TarFile, manifest: Manifest, due: Mapping[str, bytes]) -> str | None:
-    """Find the first entry that differs, or missing code."""
+    """The first entry that is not as it should be, or code that is missing."""
     missing, seen = set(due), set()
     for member in archive:
         folder, _, name = member.name.partition("/")

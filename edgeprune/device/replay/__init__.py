@@ -1,1 +1,1 @@
-"""Recorded board that stands in for a Jetson on this machine."""
+"""A recorded board that plays a Jetson on this machine."""

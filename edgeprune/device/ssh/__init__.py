@@ -1,1 +1,1 @@
-"""Device over SSH, by the user's own OpenSSH client."""
+"""A device over SSH, by the user's own OpenSSH client."""

@@ -1,1 +1,1 @@
-"""Pages of a report as Markdown and as HTML."""
+"""The pages of a report: what they say, as Markdown and as HTML."""

@@ -1,1 +1,1 @@
-"""Plots of a report."""
+"""The plots of a report."""

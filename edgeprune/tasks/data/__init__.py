@@ -1,1 +1,1 @@
-"""Data sets: reading, splitting, describing, converting, generating."""
+"""Data sets: read, split, described, converted, made."""

@@ -1,7 +1,7 @@
 """What goes into a command: the data of a model, split and normalised, and a place for the result."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,13 +24,13 @@ from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.normalisation import normalise
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import DataRef, Frames
-from edgeprune.records.names import Split
+from edgeprune.records.names import SPLITS, Split
 from edgeprune.records.pruning import InputSpec
 from edgeprune.tasks.data.reading import SPLIT_SEED, Handling, handling_of
 
 
 def find_data(model: Checkpoint, given: Path | None) -> Path:
-    """The file or folder of frames to use: the one given, the one the model was trained on, or the shipped set.
+    """The file or folder of frames to use: the one given, the one the model was trained on, or shipped frames of it.
 
     Raises:
         ConfigError: None of them exists.
@@ -43,16 +43,17 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
 
 
 def _shipped_for(model: Checkpoint) -> Path:
-    """The shipped set that matches a model.
+    """The shipped frames that a model was trained on, or that were taken from what it was trained on.
 
     Raises:
-        ConfigError: None does.
+        ConfigError: There are none.
     """
+    trained_on = "" if model.data is None else model.data.sha256
     for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
         described: dict[str, Any] = read_json(manifest)
-        if described["classes"] == list(model.classes) and described["length"] == model.input.length:
+        if trained_on in (described["sha256"], described["source"]["sha256"]):
             return manifest.parent / str(described["file"])
-    raise ConfigError("no data were given, and no shipped set has this model's classes and length", "Use `data=PATH`")
+    raise ConfigError("no data were given, and no shipped frames are of what this model names", "Use `data=PATH`")
 
 
 def _is(path: Path, wanted: DataRef) -> bool:
@@ -204,6 +205,12 @@ def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train
     whole = parts[split]
     few = take(whole, _evenly(whole, count)) if stored(whole) else spread(whole, count, SPLIT_SEED)
     return {**parts, split: few}
+
+
+def tell_frames(parts: Mapping[Split, Frames], progress: Progress) -> None:
+    """Say which frames a command works on: where they are from, how many, and how they are split."""
+    counts = ", ".join(f"{len(parts[name])} {name}" for name in SPLITS)
+    progress.note(f"frames of {parts['train'].source}: {counts}")
 
 
 def tell_skipped(frames: Frames, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""`data info`: describes a data set."""
+"""`data info`: what is in a data set."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgeprune.tasks.data.survey import faults, survey
 
 
 def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]:
-    """Describe a data set in plain values: classes, SNRs, counts, shape, scale and faults, where they apply.
+    """Classes, SNRs, counts, shape, scale and faults of a data set, as plain values; what does not apply is absent.
 
     Raises:
         ConfigError: No such file.
@@ -64,7 +64,7 @@ def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]
 
 
 def _counts(table: FrameTable) -> dict[str, dict[str, int]]:
-    """Count the frames of each class, in total and at each SNR."""
+    """Frames of each class, in all and at each SNR."""
     counts: dict[str, dict[str, int]] = {}
     for label, name in enumerate(table.classes):
         of_class = table.labels == label

@@ -1,4 +1,4 @@
-"""Connection to a device: by its name for the user's SSH client, this machine itself, or a recorded board."""
+"""Reaching a device: by its name for the user's SSH client, this machine itself, or a recorded board that plays one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from edgeprune.device.ssh.transport import SshTransport
 from edgeprune.protocols import Transport
 
 HERE = "local"
-"""Device name of this machine, for use on the board itself."""
+"""As a name of a device: this machine, for whoever works on the board itself."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """Device by name.
+    """A device by name.
 
     Attributes:
-        name: SSH destination as in `~/.ssh/config`, 'local', or 'replay:BOARD'.
+        name: An ssh destination as in `~/.ssh/config`, 'local', or 'replay:BOARD'.
         ssh_config: File for `ssh -F`, or None for the user's own.
     """
 
@@ -29,11 +29,11 @@ class Host:
 
 @contextmanager
 def reached(host: Host) -> Iterator[Transport]:
-    """Open a connection to a device for use within a `with` block.
+    """A way to a device, closed afterwards.
 
     Raises:
         ConfigError: No recorded board has that name.
-        DeviceError: The name is not a destination for ssh.
+        DeviceError: It is no destination for ssh.
     """
     transport = _transport(host)
     try:

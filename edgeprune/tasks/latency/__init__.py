@@ -1,1 +1,1 @@
-"""Plan under a latency budget: unit costs, and the units that fit."""
+"""A plan under a latency budget: what units cost, and which of them fit."""

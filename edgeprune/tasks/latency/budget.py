@@ -27,7 +27,8 @@ from edgeprune.records.names import Split
 from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
-from edgeprune.tasks.data.frames import frames_for
+from edgeprune.tasks.data.frames import frames_for, tell_frames
+from edgeprune.tasks.identify import settled
 from edgeprune.tasks.latency.timing import Stopwatch
 from edgeprune.tasks.latency.unit_costs import Kept, fitted, kinds_of, probed, work_of
 from edgeprune.tasks.plan import Planned, PlanSettings
@@ -121,6 +122,8 @@ def write_plan_within(
     settings.check()
     writable(out)
     parts, folder = frames_for(model, data), out.with_suffix(".latency")
+    tell_frames(parts, progress)
+    model = settled(model, parts["validation"], progress, compute)
     planned, chosen = decide_within(model, parts, settings, budget, folder, progress, compute)
     planning.save_plan(out, planned, chosen)
     return planned.chain, planned.plan

@@ -1,4 +1,4 @@
-"""Content of a replayed board's engine and its outputs: the model itself."""
+"""What an engine of a replayed board is made of, and what it answers: the model itself."""
 
 import hashlib
 from pathlib import Path
@@ -18,15 +18,15 @@ _LATER = {
     "LayerNormalization": 80600,
     "GroupNormalization": 100000,
 }
-"""First version of TensorRT whose parser supports an operator."""
+"""The version from which TensorRT's parser takes an operator."""
 _NOT_ON_DLA = frozenset({"Constant", "ReduceMean", "Sqrt", "Div", "Pow", "Reshape", "Flatten", "Gemm", "Cast", "Shape"})
 
 
 def build(board: Board, model: Path, saved_as: str) -> tuple[Header, bytes]:
-    """Build an engine of a model.
+    """Make an engine of a model.
 
     Raises:
-        TrtError: The model cannot be read, or has an operator that this version does not support.
+        TrtError: The model cannot be read, or has an operator that this version does not know.
     """
     try:
         parsed = onnx.load(str(model))
@@ -73,13 +73,13 @@ def _precision(model: onnx.ModelProto) -> str:
 
 
 def off_dla(model: bytes) -> list[tuple[str, str]]:
-    """Names and kinds of the layers that the accelerator does not support."""
+    """Names and kinds of the layers that the accelerator does not take."""
     nodes = onnx.load_from_string(model).graph.node
     return [(node.name or node.op_type, node.op_type.upper()) for node in nodes if node.op_type in _NOT_ON_DLA]
 
 
 def answers(model: bytes, frames: npt.NDArray[np.float32]) -> tuple[str, npt.NDArray[np.float32]]:
-    """Name of the output, and the outputs of the model, computed by ONNX Runtime."""
+    """The output's name and what the model answers, computed by ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

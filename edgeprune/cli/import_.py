@@ -1,0 +1,57 @@
+"""`edgeprune import`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeprune.cli._compute import chosen, compute_option
+from edgeprune.cli._model import MODEL, model_options
+from edgeprune.cli._options import DATA, FILE, asked_options, subcommand
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+    from edgeprune.network.model_file import ModelOptions
+    from edgeprune.tasks.data.reading import Asked
+
+
+@subcommand("import")
+@click.argument("weights", type=MODEL)
+@click.option("--data", type=DATA, required=True, help="Labelled frames that `edgeprune data info` reads.")
+@click.option("--out", type=FILE, required=True, help="The model file to write.")
+@compute_option
+@asked_options("--split", "--split-method")
+@model_options
+def command(
+    console: "Console",
+    weights: Path,
+    data: Path,
+    out: Path,
+    compute: str,
+    asked: "Asked",
+    options: "ModelOptions",
+) -> None:
+    """Bring in a network of your own: find what its WEIGHTS do not say, measure it, and write a model file.
+
+    Shape and classes are those of the data, and the normalisation is found on the validation split, unless they are
+    given. The file that is written takes no such options in any other command on this machine; on another one it takes
+    --factory again, since that runs your code.
+    """
+    from edgeprune.files.store import to_plain
+    from edgeprune.tasks.bring_in import bring_in
+
+    saved, baseline = bring_in(weights, options, data, asked, out, console, chosen(console, compute))
+    if console.as_json:
+        console.json(
+            {
+                "model": str(out),
+                "sha256": saved.sha256,
+                "classes": list(saved.classes),
+                "input": to_plain(saved.input),
+                "arch": to_plain(saved.arch),
+                "data": to_plain(saved.data),
+                "validation": to_plain(baseline),
+            }
+        )
+    else:
+        console.headline(f"{baseline.top1:.2%} on validation, frames scaled as {baseline.normalisation}: {out}")

@@ -1,0 +1,102 @@
+"""What is done with the unpruned network before anything else: it is measured, and exported."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeprune.errors import ModelError
+from edgeprune.files.store import canonical_sha256, to_plain
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.pipeline.settings import Settings
+from edgeprune.pipeline.stages import Ledger
+from edgeprune.protocols import Progress
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import Split
+from edgeprune.records.pruning import OnnxModel
+from edgeprune.tasks import export, identify
+from edgeprune.tasks.identify import Baseline
+from edgeprune.tasks.precision import Lowered
+
+BASELINE, EXPORT = "00-baseline", "00-export"
+UNPRUNED = "baseline-fp32.onnx"
+
+
+def identity_of(model: Checkpoint) -> str:
+    """What stages are kept under for a model: its file, and of a bare one also what was said of it."""
+    if model.arch.source == "registered" and model.input.normalisation != "unknown":
+        return model.sha256
+    return canonical_sha256([model.sha256, to_plain(model.arch), list(model.classes), to_plain(model.input)])
+
+
+@dataclass(frozen=True)
+class FirstStages:
+    """The stages that end the job before its long work where something is wrong with the model.
+
+    Attributes:
+        model: As it was loaded.
+        settings: What the job is asked to do.
+        parts: The frames of each split.
+        progress: Told of what is found.
+    """
+
+    model: Checkpoint
+    settings: Settings
+    parts: Callable[[], dict[Split, Frames]]
+    progress: Progress
+
+    @property
+    def inputs(self) -> dict[str, object]:
+        """What the measurement depends on."""
+        validation = self.parts()["validation"]
+        return {"data": validation.sha256, "split": validation.split_sha256 or ""}
+
+    def measure(self) -> tuple[Checkpoint, Baseline]:
+        """The model with its normalisation known, and what it is worth.
+
+        Raises:
+            ConfigError: Its classes are in another order than the labels.
+            ModelError: It is near chance; the message also says where it cannot be exported.
+        """
+        validation, compute = self.parts()["validation"], self.settings.compute
+        try:
+            strict = not self.settings.accept_baseline
+            model = identify.settled(self.model, validation, self.progress, compute, strict=strict)
+            baseline = identify.baseline_of(model, validation, self.progress, compute)
+            if strict:
+                identify.refuse_low(model, baseline, validation, self.progress, compute)
+        except ModelError as error:
+            raise ModelError(f"{error.message}{self._besides()}", error.hint) from error
+        return model, baseline
+
+    def known(self, baseline: Baseline) -> Checkpoint:
+        """The model with what a measurement before found of it."""
+        return identify.as_found(self.model, baseline.normalisation, baseline.outputs, self.progress)
+
+    def export(self, model: Checkpoint, ledger: Ledger) -> OnnxModel:
+        """The unpruned network as ONNX for the target, in float32: what cannot be exported ends the job here.
+
+        Raises:
+            ModelError: It cannot be exported; the message names the line of its code.
+        """
+        target, batch = self.settings.target, self.settings.batch
+        inputs = {"data": self.parts()["test"].sha256, "opset": target.opset, "batch": [target.batch, batch]}
+        return ledger.stage(
+            EXPORT, OnnxModel, inputs, lambda: self._exported(model, ledger.path / UNPRUNED), (UNPRUNED,)
+        )
+
+    def _exported(self, model: Checkpoint, out: Path) -> OnnxModel:
+        target, batch = self.settings.target, self.settings.batch
+        return export.export_checked(model, self.parts(), target, out, Lowered(), batch, self.progress)
+
+    def _besides(self) -> str:
+        """What would stop the job next, so that one message says it: the export."""
+        model = self.model
+        if model.input.normalisation == "unknown":
+            model = identify.as_found(model, "none", "logits", self.progress)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                self._exported(model, Path(folder) / UNPRUNED)
+        except ModelError as error:
+            return f"; besides, {error.message}"
+        return ""

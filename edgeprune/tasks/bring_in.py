@@ -1,0 +1,84 @@
+"""`import`: a model file from a network of a user's own, its weights and labelled frames."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from edgeprune import datasets
+from edgeprune.errors import ConfigError
+from edgeprune.files.whole import writable
+from edgeprune.network import checkpoint as checkpoints
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.compute import CPU, Compute
+from edgeprune.network.consent import remember
+from edgeprune.network.model_file import ModelOptions
+from edgeprune.protocols import Progress
+from edgeprune.records.frames import Reading
+from edgeprune.tasks.data.frames import fitted, tell_frames, tell_skipped
+from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.identify import Baseline, baseline_of, refuse_low, settled
+
+
+def bring_in(
+    weights: Path,
+    options: ModelOptions,
+    data: Path,
+    asked: Asked,
+    out: Path,
+    progress: Progress,
+    compute: Compute = CPU,
+) -> tuple[Checkpoint, Baseline]:
+    """Find what weights do not say of their network, measure it on validation, and write it as a model file.
+
+    Args:
+        weights: The file.
+        options: What is said of it: at least how to build the network.
+        data: Labelled frames. Classes and shape are theirs where nothing else was said.
+        asked: How they are read and split.
+        out: The model file to write.
+        progress: Told of what was found.
+        compute: Where.
+
+    Raises:
+        ConfigError: Nothing says how to build the network, its classes are in another order than the labels, or `out`
+            cannot be written.
+        ModelError: The weights do not fit, or the network is near chance whatever is tried.
+        DataError: The frames cannot be read or do not fit the network.
+    """
+    writable(out)
+    shape = options.input_shape
+    handling = Handling(
+        method=asked.split or Handling.method,
+        reading=reading_of(None, shape[1] if shape else Reading.length, asked),
+        stream=asked.stream,
+    )
+    frames = datasets.read_or_keep(data, handling.reading, handling.stays)
+    described = replace(
+        options,
+        class_names=options.class_names or frames.classes,
+        input_shape=shape or (frames.iq.shape[1], frames.iq.shape[2]),
+    )
+    loaded = checkpoints.load(weights, described)
+    if loaded.data is not None:
+        raise ConfigError(f"{weights} is a model file already", "Use it as it is")
+    parts = fitted(loaded, frames, handling)
+    tell_frames(parts, progress)
+    tell_skipped(frames, progress)
+    if loaded.notes:
+        progress.note(f"passed over in {weights.name}: {', '.join(loaded.notes)}")
+    progress.stage(f"measure {loaded.name} on validation")
+    found = settled(loaded, parts["validation"], progress, compute, strict=True)
+    baseline = baseline_of(found, parts["validation"], progress, compute)
+    if options.normalisation is None:
+        refuse_low(found, baseline, parts["validation"], progress, compute)
+    elif baseline.top1 < baseline.least_top1:
+        progress.note(f"warning: {baseline.top1:.1%} is near chance")
+    described_model = replace(
+        found,
+        data=data_ref(str(data), parts["train"], handling),
+        metrics={"validation_top1": baseline.top1},
+    )
+    saved = checkpoints.save(out, described_model)
+    if found.arch.source == "factory" and not remember(found.arch.name, found.arch.arguments):
+        progress.note(f"other commands take {out.name} with `factory={found.arch.name}`")
+    assert handling_of(saved).method == handling.method
+    return saved, baseline

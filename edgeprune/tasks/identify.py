@@ -1,0 +1,235 @@
+"""What an unpruned network is worth before anything is done with it, and how its frames must be scaled for that.
+
+Of a network from elsewhere neither the normalisation nor the order of the classes is in its weights, and both fail
+without a word. So each normalisation is tried on frames of the validation split, the order of the classes is held
+against the labels, and what the answers are, logits or probabilities, is read off them.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from edgeprune.errors import ConfigError, ModelError
+from edgeprune.network.checkpoint import Checkpoint
+from edgeprune.network.compute import CPU, Compute
+from edgeprune.network.normalisation import FORMULAS
+from edgeprune.network.outputs import LogitsOf, outputs_of
+from edgeprune.protocols import Progress
+from edgeprune.records.frames import Frames
+from edgeprune.records.names import NORMALISATIONS, Normalisation, Outputs
+from edgeprune.tasks.data.frames import spread
+from edgeprune.tasks.data.reading import SPLIT_SEED
+from edgeprune.train.evaluate import predict
+
+TRIED_FRAMES = 2048
+CHANCES = 3
+"""How many times chance the unpruned network must reach."""
+_UNTAUGHT: Normalisation = "rms"
+_HALF = 0.5  # enough where there are so few classes that three times chance is more
+_CLEARLY = 0.05  # top-1 by which another order of the classes must be better to be the right one,
+_ERRORS = 3  # and by how many standard errors of a share of one half
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One normalisation, tried on some frames of the validation split.
+
+    Attributes:
+        normalisation: Which.
+        top1: Share of them that are named rightly.
+        reordered_top1: The share if the classes were in the order that suits the answers best.
+        order: The names of the classes in that order.
+    """
+
+    normalisation: Normalisation
+    top1: float
+    reordered_top1: float
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The unpruned network, measured before anything else.
+
+    Attributes:
+        frames: Number of frames in the validation split.
+        top1: Share that is named rightly.
+        least_top1: What it must reach: three times chance, or half where that is less.
+        normalisation: Normalisation of each frame.
+        outputs: What the network itself answers with.
+        tried: The normalisations that were tried to find that one; none where it was known.
+    """
+
+    frames: int
+    top1: float
+    least_top1: float
+    normalisation: Normalisation
+    outputs: Outputs
+    tried: tuple[Attempt, ...] = ()
+
+
+def least_top1(classes: int) -> float:
+    """The top-1 below which a network knows nothing of its classes, as far as can be told."""
+    return min(CHANCES / classes, _HALF)
+
+
+def is_settled(model: Checkpoint) -> bool:
+    """Whether a model's normalisation and the kind of its outputs are known."""
+    known = model.arch.source == "registered" or model.arch.outputs is not None
+    return known and model.input.normalisation != "unknown"
+
+
+def settled(
+    model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU, *, strict: bool = False
+) -> Checkpoint:
+    """The model with its normalisation and the kind of its outputs known; one that says both is left as it is.
+
+    A network that is near chance whatever is tried knows nothing of these labels yet, and no normalisation is the one
+    of its training. Its frames are scaled as rms from then on, and that is said.
+
+    Args:
+        model: The network.
+        validation: Frames to find out with.
+        progress: Told of what was found.
+        compute: Where.
+        strict: Refuse a network that is near chance.
+
+    Raises:
+        ConfigError: Its classes are in another order than the labels.
+        ModelError: No normalisation gives three times chance, or it has another number of outputs than classes.
+    """
+    if is_settled(model):
+        return model
+    known = model.input.normalisation
+    attempts, outputs = _attempts(model, validation, progress, compute, None if known == "unknown" else known)
+    best = max(attempts, key=lambda attempt: attempt.top1)
+    if model.arch.outputs is None and model.plan is None:
+        _refuse_order(model, attempts, len(validation))
+    if known == "unknown" and best.top1 < least_top1(len(model.classes)):
+        if strict:
+            raise too_low(model, best.top1, attempts)
+        best = next(attempt for attempt in attempts if attempt.normalisation == _UNTAUGHT)
+        progress.note(
+            f"warning: {model.name} is near chance with every normalisation ({_listed(attempts)}): frames are scaled "
+            f"as {_UNTAUGHT} from here on; give `normalisation` if its training had another"
+        )
+    elif known == "unknown":
+        progress.note(f"normalisation {best.normalisation}, x -> {FORMULAS[best.normalisation]}: {_listed(attempts)}")
+    return _with(model, best.normalisation, outputs, progress)
+
+
+def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Baseline:
+    """Measure a settled network on the whole validation split."""
+    with compute.lent(model.model):
+        logits = predict(model.model, validation.iq, model.input, progress, "the unpruned network")
+    _require_outputs(model, logits)
+    top1 = float((logits.argmax(axis=1) == validation.labels).mean())
+    least, outputs = least_top1(len(model.classes)), model.arch.outputs or "logits"
+    return Baseline(len(validation), top1, least, model.input.normalisation, outputs)
+
+
+def refuse_low(
+    model: Checkpoint, baseline: Baseline, validation: Frames, progress: Progress, compute: Compute = CPU
+) -> None:
+    """Refuse a network that is near chance, with what each normalisation and order of the classes gives.
+
+    Raises:
+        ConfigError: Its classes are in another order than the labels.
+        ModelError: It knows nothing of the labels, whatever was tried.
+    """
+    if baseline.top1 >= baseline.least_top1:
+        return
+    attempts, _ = _attempts(model, validation, progress, compute, None)
+    _refuse_order(model, attempts, len(validation))
+    raise too_low(model, baseline.top1, attempts)
+
+
+def as_found(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
+    """The model with what was found of it before."""
+    return _with(model, normalisation, outputs, progress)
+
+
+def _attempts(
+    model: Checkpoint,
+    validation: Frames,
+    progress: Progress,
+    compute: Compute,
+    only: Normalisation | None,
+) -> tuple[tuple[Attempt, ...], Outputs]:
+    """Each normalisation on some frames, and what the answers are."""
+    few = spread(validation, TRIED_FRAMES, SPLIT_SEED)
+    attempts: list[Attempt] = []
+    kinds: set[Outputs] = set()
+    with compute.lent(model.model):
+        for how in NORMALISATIONS if only is None else (only,):
+            answers = predict(model.model, few.iq, replace(model.input, normalisation=how), progress, f"as {how}")
+            _require_outputs(model, answers)
+            attempts.append(_attempt(how, answers, few))
+            kinds.add(outputs_of(answers))
+    outputs = kinds.pop() if len(kinds) == 1 else "logits"
+    return tuple(attempts), outputs
+
+
+def _attempt(how: Normalisation, answers: npt.NDArray[np.float32], frames: Frames) -> Attempt:
+    called, classes = answers.argmax(axis=1), len(frames.classes)
+    counts = np.bincount(frames.labels * classes + called, minlength=classes**2).reshape(classes, classes)
+    labels, outputs = linear_sum_assignment(counts, maximize=True)
+    order = [""] * classes
+    for label, output in zip(labels, outputs, strict=True):
+        order[output] = frames.classes[label]
+    total = len(frames)
+    return Attempt(how, float(np.trace(counts) / total), float(counts[labels, outputs].sum() / total), tuple(order))
+
+
+def _require_outputs(model: Checkpoint, answers: npt.NDArray[np.float32]) -> None:
+    if answers.shape[1] != len(model.classes):
+        raise ModelError(
+            f"{model.name} answers a frame with {answers.shape[1]} values, and {len(model.classes)} classes are named",
+            f"Name {answers.shape[1]} classes in the order of its outputs with `classes`",
+        )
+
+
+def _with(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
+    found = replace(model, input=replace(model.input, normalisation=normalisation))
+    if model.arch.outputs == outputs or model.arch.source == "registered":
+        return found
+    if outputs == "probabilities" and (model.plan is not None or model.widths):
+        progress.note("its outputs are probabilities and are taken for logits: it was pruned so; import it unpruned")
+        return found
+    if outputs != "logits":
+        progress.note(f"its outputs are {outputs}, and are taken so")
+    network = LogitsOf(model.model).eval() if outputs == "probabilities" else model.model
+    return replace(found, model=network, arch=replace(model.arch, outputs=outputs))
+
+
+def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> ModelError:
+    """The error for a network that is near chance, whatever was tried."""
+    classes = len(model.classes)
+    best = max(attempts, key=lambda attempt: attempt.reordered_top1)
+    return ModelError(
+        f"unpruned, {model.name} names {top1:.1%} of the validation frames rightly; chance is {1 / classes:.1%}, and "
+        f"at least {least_top1(classes):.1%} is asked for. Tried: {_listed(attempts)}; with the classes in the order "
+        f"that suits best, {best.reordered_top1:.1%}",
+        "Look at the weights, the class names and the data; where its frames were scaled otherwise, do that in the "
+        "network's forward and give `normalisation=none`",
+    )
+
+
+def _refuse_order(model: Checkpoint, attempts: tuple[Attempt, ...], frames: int) -> None:
+    """Refuse classes in an order that another one outdoes clearly, as far as the labels tell."""
+    best = max(attempts, key=lambda attempt: attempt.reordered_top1)
+    as_given = max(attempt.top1 for attempt in attempts)
+    clearly = max(_CLEARLY, _ERRORS * (0.25 / min(frames, TRIED_FRAMES)) ** 0.5)
+    if best.reordered_top1 < max(as_given + clearly, least_top1(len(model.classes))):
+        return
+    raise ConfigError(
+        f"{model.name} names {as_given:.1%} of the validation frames rightly with its classes in the order "
+        f"{','.join(model.classes)}, and {best.reordered_top1:.1%} ({best.normalisation}) in another",
+        f"If that is the order of its outputs, give `classes={','.join(best.order)}`",
+    )
+
+
+def _listed(attempts: tuple[Attempt, ...]) -> str:
+    return ", ".join(f"{attempt.normalisation} {attempt.top1:.1%}" for attempt in attempts)
