@@ -140,7 +140,9 @@ def held(folder: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(handle)
-        raise ConfigError(f"another run is at work in {folder}", "Wait for its end, or choose another `out`") from error
+        raise ConfigError(
+            f"another run is at work in {folder}", "Wait until it ends, or choose another `out`"
+        ) from error
     except OSError:  # a network file system without locks on folders
         pass
     try:

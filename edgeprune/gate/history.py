@@ -85,7 +85,7 @@ def read(folder: Path) -> list[Entry]:
         DataError: A report is damaged.
     """
     if not folder.is_dir():
-        raise ConfigError(f"no such folder: {folder}", "Make it; the first report is added with `keep`")
+        raise ConfigError(f"no such folder: {folder}", "Create it; `keep` adds the first report")
     verified = Verified(folder)
     found = [_entry(path, verified) for path in sorted(folder.rglob(JSON_NAME))]
     verified.close()

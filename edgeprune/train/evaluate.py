@@ -37,7 +37,7 @@ def predict(
             logits, fitting = halved(answered, torch.from_numpy(raw), size)
             if fitting < size == _BATCH:
                 progress.note(
-                    f"{len(raw)} frames at once do not fit in the memory of the GPU; continuing with {fitting} at a time"
+                    f"{len(raw)} frames at once do not fit in GPU memory; continuing with {fitting} at a time"
                 )
             size = fitting
             parts.append(logits.numpy())

@@ -62,4 +62,4 @@ def test_where_a_card_has_not_the_memory_it_asks_fewer_at_a_time_and_says_so_onc
     iq = np.random.default_rng(0).standard_normal((2500, 2, 8)).astype(np.float32)
     found = predict(Small(), iq, InputSpec(2, 8, "none"), progress, "")
     assert np.array_equal(found, iq.reshape(2500, -1)[:, :3])
-    assert notes == ["1024 frames at once do not fit in the memory of the GPU; continuing with 256 at a time"]
+    assert notes == ["1024 frames at once do not fit in GPU memory; continuing with 256 at a time"]

@@ -84,7 +84,7 @@ def _run(folder: Path, limit_s: float) -> None:
         why = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
         raise DeviceError(
             f"a process of the measurement {why}: {lines[-1] if lines else 'it said nothing'}",
-            "Look whether memory ran out; `processes=1` measures in this process",
+            "Check whether memory ran out; `processes=1` measures in this process",
         )
 
 
