@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from edgeprune.records.pruning import EpochMetrics
+from edgeprune.records.results import EpochMetrics
 
 SCHEMA = "edgeprune-compare/1"
 Kind = Literal["unpruned", "layers", "channels", "none", "network"]

@@ -6,8 +6,8 @@ from pathlib import Path
 from edgeprune.compare.document import Cost
 from edgeprune.compare.grid.grid import Bench, Method, Network, Training
 from edgeprune.network.model_file import ModelOptions
-from edgeprune.records.pruning import OnnxModel, PrunePlan, TrainingResult
-from edgeprune.records.results import Accuracy
+from edgeprune.records.pruning import OnnxModel, PrunePlan
+from edgeprune.records.results import Accuracy, TrainingResult
 from edgeprune.tasks.data.reading import Asked
 
 AS_TRAINED = Asked()

@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 from edgeprune.export.check import onnx_logits
 from edgeprune.export.quantise import Ranges, quantise
 from edgeprune.files.whole import begun_folder
-from edgeprune.records.pruning import Sensitivity
+from edgeprune.records.results import Sensitivity
 
 RANKED_FRAMES = 256
 

@@ -16,7 +16,7 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.tensors import Tensors
-from edgeprune.records.pruning import GainCheck
+from edgeprune.records.results import GainCheck
 
 Floats = npt.NDArray[np.float32]
 

@@ -13,7 +13,8 @@ from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
 from edgeprune.export.fallback import Bound, Kept, Search
 from edgeprune.export.gain import check_lower
-from edgeprune.records.pruning import OnnxModel, Quantisation
+from edgeprune.records.pruning import OnnxModel
+from edgeprune.records.results import Quantisation
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from edgeprune.files.store import STAGE_SCHEMA, file_sha256, read_json
 from edgeprune.gate.session import HOW
 from edgeprune.gate.statistics import Values
 from edgeprune.records.names import Role
-from edgeprune.report.schema.measured import AccuracySection, LatencyOf
+from edgeprune.records.results import LatencySummary
+from edgeprune.report.schema.measured import AccuracySection
 from edgeprune.report.schema.schema import Report
 
 _JUDGED = {"bench": ("speedup", "speedup_ci95"), "accuracy": ("drop", "drop_ci95", "mcnemar_p")}
@@ -29,7 +30,7 @@ _CHANCE = 0.25  # of the width of a bootstrap's interval: another NumPy may draw
 _HINT = "It was changed after it was written, or is of another run: measure again"
 
 
-def summaries(report: Report) -> dict[Role, LatencyOf]:
+def summaries(report: Report) -> dict[Role, LatencySummary]:
     """Latencies of a report, for one model or two."""
     latency = report.latency
     if latency is None:
@@ -68,7 +69,7 @@ def _processes(report: Report, source: str) -> None:
         raise _odd(source, "latency.processes", len(set(of_round)), latency.processes)
 
 
-def samples_file(summary: LatencyOf, path: Path) -> None:
+def samples_file(summary: LatencySummary, path: Path) -> None:
     """Verify the hash of a file of samples, if the report has one: reports of older versions do not.
 
     Raises:
@@ -203,7 +204,7 @@ def _built_again(report: Report) -> bool:
     return isinstance(engines, list) and len(engines) > len(summaries(report))
 
 
-def _both(baseline: LatencyOf, pruned: LatencyOf) -> dict[Role, LatencyOf]:
+def _both(baseline: LatencySummary, pruned: LatencySummary) -> dict[Role, LatencySummary]:
     return {"baseline": baseline, "pruned": pruned}
 
 

@@ -9,8 +9,8 @@ from edgeprune.files.whole import remove, replacing
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.prune_stages import PRUNED, Branch, Grown
-from edgeprune.records.constraints import PrecisionChoice, PrecisionTrial
-from edgeprune.records.pruning import OnnxModel, TrainingResult
+from edgeprune.records.pruning import OnnxModel
+from edgeprune.records.results import PrecisionChoice, PrecisionTrial, TrainingResult
 from edgeprune.targets import Precision
 from edgeprune.tasks import bounded
 from edgeprune.tasks import export as measuring

@@ -23,10 +23,11 @@ from edgeprune.pipeline.settings import TITLES, Settings
 from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
 from edgeprune.prune.units.chain import layers_of
-from edgeprune.records.constraints import Trial, Trials
+from edgeprune.records.constraints import Trials
 from edgeprune.records.frames import DataRef, Frames
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import LayerChain, Scores, Similarity
+from edgeprune.records.results import Trial
 from edgeprune.report import facts
 from edgeprune.report.document import Evidence, Origin, build, with_outcome
 from edgeprune.report.folder import write

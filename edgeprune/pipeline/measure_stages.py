@@ -13,12 +13,12 @@ from edgeprune.files.store import record_sha256
 from edgeprune.pipeline.device_stages import OnDevice, Packed
 from edgeprune.pipeline.export_stages import Delivery, ExportPair
 from edgeprune.pipeline.prune_stages import Branch, Grown
-from edgeprune.records.constraints import AccuracyBound, PrecisionChoice, Trial
+from edgeprune.records.constraints import AccuracyBound
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import Frames
 from edgeprune.records.pruning import OnnxModel
-from edgeprune.records.results import AccuracyComparison, BenchReport
+from edgeprune.records.results import AccuracyComparison, BenchReport, PrecisionChoice, Trial
 from edgeprune.tasks import bounded, export
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
 from edgeprune.train.accuracy import accuracy, compare

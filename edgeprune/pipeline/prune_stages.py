@@ -16,7 +16,8 @@ from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.constraints import LatencyPlan, Narrowing
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
-from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity, TrainingResult
+from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity
+from edgeprune.records.results import TrainingResult
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data.frames import at_most

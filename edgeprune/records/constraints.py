@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from edgeprune.records.pruning import LayerChain
+from edgeprune.records.results import Trial
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,6 @@ class LatencyPlan:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """Network with some number of units after fine-tuning, and its loss of top-1 on the validation split."""
-
-    units: int
-    validation_top1: float
-    drop: float
-
-
-@dataclass(frozen=True)
 class Trials:
     """Numbers of units that were tried, in order, and the one that was chosen.
 
@@ -99,32 +91,3 @@ class Narrowing:
     macs_before: int
     sizes: dict[str, tuple[tuple[int, int], tuple[int, int]]]
     chain: LayerChain
-
-
-@dataclass(frozen=True)
-class PrecisionTrial:
-    """Pruned network in one precision.
-
-    Attributes:
-        precision: Precision of the network.
-        median_ms: Median latency of one inference on the target.
-        validation_drop: Top-1 that the precision costs on the validation split.
-        size_bytes: Size of the file.
-    """
-
-    precision: str
-    median_ms: float
-    validation_drop: float
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class PrecisionChoice:
-    """Precisions that were measured and the one that was chosen: the fastest that loses at most `max_drop`.
-
-    If none does, it is the one that loses least.
-    """
-
-    max_drop: float
-    candidates: tuple[PrecisionTrial, ...]
-    chosen: str

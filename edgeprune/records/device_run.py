@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.records.names import Role
+from edgeprune.records.results import LayerTime
 
 KNOWN_FRAMES = "frames/known.bin"
 """One batch of the timed model: frames whose outputs the host knows."""
@@ -239,21 +240,6 @@ class EngineFile:
     size_bytes: int
     build_s: float | None = None
     dla_share: float | None = None
-
-
-@dataclass(frozen=True)
-class LayerTime:
-    """Layer of an engine, which may combine several operators of the model.
-
-    Attributes:
-        name: Name in the runtime.
-        mean_ms: Mean time in one inference, timed layer by layer.
-        share: Share of the times of all layers, 0..1.
-    """
-
-    name: str
-    mean_ms: float
-    share: float
 
 
 @dataclass(frozen=True)

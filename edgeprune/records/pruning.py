@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from edgeprune.records.names import Drop, Normalisation, Outputs
+from edgeprune.records.results import GainCheck, Quantisation
 
 
 @dataclass(frozen=True)
@@ -179,77 +180,6 @@ class PrunePlan:
     dropped: tuple[int, ...]
     decisions: tuple[Decision, ...]
     edits: tuple[Edit, ...]
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """Metrics of one epoch of training."""
-
-    epoch: int
-    train_loss: float
-    validation_loss: float
-    validation_top1: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """Result of a training: its curve, and the epoch whose weights were kept (best on validation)."""
-
-    best_epoch: int
-    best_validation_top1: float
-    epochs: tuple[EpochMetrics, ...]
-    precision: str
-    distilled: bool
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """Cost of quantising one operator alone.
-
-    Attributes:
-        name: Name of the operator in the graph.
-        kl: Mean Kullback-Leibler divergence of the outputs from those in float32, in nats, on validation frames.
-        top1_drop: Top-1 lost on the same frames; below 0 for a gain.
-    """
-
-    name: str
-    kl: float
-    top1_drop: float
-
-
-@dataclass(frozen=True)
-class Quantisation:
-    """Quantisation of an int8 file.
-
-    Attributes:
-        method: Method that set the range of an activation.
-        calibration: Origin of the calibration frames.
-        calibration_sha256: SHA-256 of those frames, or of their file.
-        calibration_frames: Number of those frames.
-        quantised: Operators whose weights and inputs are in eight bits.
-        kept: Operators that were kept in a wider type to meet the accuracy bound, the most sensitive first.
-        kept_in: Precision of the kept operators.
-        sensitivity: Sensitivity of every operator that could be quantised, highest first; empty where none had to be
-            kept.
-    """
-
-    method: str
-    calibration: str
-    calibration_sha256: str
-    calibration_frames: int
-    quantised: int
-    kept: tuple[str, ...] = ()
-    kept_in: str = "fp32"
-    sensitivity: tuple[Sensitivity, ...] = ()
-
-
-@dataclass(frozen=True)
-class GainCheck:
-    """Check at one gain: the frames multiplied by `gain`, and the share whose class is that of float32."""
-
-    gain: float
-    same_top1: float
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,183 @@
-"""Records of measurements: accuracy and latency. A report is read back with these alone."""
+"""The records that a report holds as they are, and the types of their fields.
+
+A report is read back with these alone. Each field says what the report's schema asks of it and tells of it.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
 
 from edgeprune.records.names import Split
+
+
+def _inside(path: str) -> str:
+    posix, windows = PurePosixPath(path), PureWindowsPath(path)
+    if not posix.parts or posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
+        raise ValueError("a path must be relative and stay within the folder of the report")
+    return path
+
+
+def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("the lower end of an interval is above its upper end")
+    return interval
+
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RelativePath = Annotated[str, AfterValidator(_inside), Field(description="Relative to the report, within its folder.")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+AtLeastZero = Annotated[float, Field(ge=0)]
+Milliseconds = Positive
+Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(description="Lower and upper end, 95 %.")]
+
+
+class Reported:
+    """A record that a report holds as it is: where one is read, every key is known and every number finite."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class EpochMetrics(Reported):
+    """One epoch of fine-tuning."""
+
+    epoch: Count
+    train_loss: float
+    validation_loss: float
+    validation_top1: Share
+    seconds: AtLeastZero
+
+
+@dataclass(frozen=True)
+class TrainingResult(Reported):
+    """The fine-tuning of the pruned network; the weights of `best_epoch` were kept, the best on validation."""
+
+    best_epoch: Count
+    best_validation_top1: Share
+    epochs: tuple[EpochMetrics, ...]
+    precision: str
+    distilled: bool
+
+
+@dataclass(frozen=True)
+class Sensitivity(Reported):
+    """What it costs to quantise one operator alone, on validation frames."""
+
+    name: str
+    kl: Annotated[AtLeastZero, Field(description="Mean divergence of the answers from those in float32, in nats.")]
+    top1_drop: float
+
+
+@dataclass(frozen=True)
+class Quantisation(Reported):
+    """How an int8 file came to be."""
+
+    method: Annotated[str, Field(description="How the range of an activation was found.")]
+    calibration: Annotated[str, Field(description="Where the frames came from that it was found on.")]
+    calibration_sha256: str
+    calibration_frames: Count
+    quantised: Annotated[Count, Field(description="Operators in eight bits.")]
+    kept: Annotated[tuple[str, ...], Field(description="Operators kept out of it for accuracy, worst first.")] = ()
+    kept_in: str = "fp32"
+    sensitivity: Annotated[
+        tuple[Sensitivity, ...], Field(description="Of every operator, worst first, where some had to be kept.")
+    ] = ()
+
+
+@dataclass(frozen=True)
+class GainCheck(Reported):
+    """The checked frames, all multiplied by `gain`."""
+
+    gain: Positive
+    same_top1: Annotated[Share, Field(description="Share of them whose class is that of float32 at the same gain.")]
+
+
+@dataclass(frozen=True)
+class PrecisionTrial(Reported):
+    """The pruned network in one precision."""
+
+    precision: str
+    median_ms: Annotated[Milliseconds, Field(description="Of one inference on the target.")]
+    validation_drop: Annotated[float, Field(description="Top-1 that the precision costs on the validation split.")]
+    size_bytes: Count
+
+
+@dataclass(frozen=True)
+class PrecisionChoice(Reported):
+    """The precisions that were measured; the fastest that loses at most `max_drop` was taken, or the most accurate."""
+
+    max_drop: Share
+    candidates: tuple[PrecisionTrial, ...]
+    chosen: str
+
+
+@dataclass(frozen=True)
+class Trial(Reported):
+    """A network of so many units after fine-tuning, and its loss of top-1 on the validation split."""
+
+    units: Count
+    validation_top1: Share
+    drop: float
+
+
+@dataclass(frozen=True)
+class LatencySummary(Reported):
+    """One network's latency; the file at `samples_path` holds every single time.
+
+    A percentile is absent when there are too few times to claim it.
+    """
+
+    median_ms: Milliseconds
+    mean_ms: Milliseconds
+    samples: Count
+    samples_path: RelativePath
+    round_medians_ms: tuple[Milliseconds, ...]
+    p90_ms: Milliseconds | None = None
+    p99_ms: Milliseconds | None = None
+    samples_sha256: Annotated[Sha256 | None, Field(description="Of that file.")] = None
+
+
+@dataclass(frozen=True)
+class LayerTime(Reported):
+    """One layer of an engine, which may be several operators of the model."""
+
+    name: Annotated[str, Field(description="As the runtime calls it.")]
+    mean_ms: Annotated[AtLeastZero, Field(description="Of one inference, timed layer by layer.")]
+    share: Annotated[Share, Field(description="Of the times of all layers.")]
+
+
+@dataclass(frozen=True)
+class Agreement(Reported):
+    """One network's answers on the device against those of the same file on the host."""
+
+    top1: Annotated[Share, Field(description="Share of frames that get the same class.")]
+    max_abs_logit_difference: AtLeastZero
+
+
+@dataclass(frozen=True)
+class Power(Reported):
+    """What the board takes while one network runs."""
+
+    power_w: AtLeastZero
+    energy_mj: Annotated[AtLeastZero, Field(description="Of one inference, with the power of the idle board.")]
+    net_energy_mj: Annotated[AtLeastZero | None, Field(description="The same without it.")] = None
+    round_energies_mj: Annotated[
+        tuple[AtLeastZero, ...], Field(description="Of one inference in each round, as `energy_mj`.")
+    ] = ()
+
+
+@dataclass(frozen=True)
+class Energy(Reported):
+    """What the board's meters said."""
+
+    rails: Annotated[tuple[str, ...], Field(description="The power rails that were added up.")]
+    baseline: Power
+    pruned: Power | None = None
+    idle_w: AtLeastZero | None = None
 
 
 @dataclass(frozen=True)
@@ -43,23 +217,6 @@ class AccuracyComparison:
     drop: float
     drop_ci95: tuple[float, float]
     mcnemar_p: float
-
-
-@dataclass(frozen=True)
-class LatencySummary:
-    """Latency of one model over all rounds; `samples_path` holds every single time, in a file of `samples_sha256`.
-
-    A percentile is None if there are too few samples to claim it.
-    """
-
-    median_ms: float
-    mean_ms: float
-    samples: int
-    samples_path: str
-    round_medians_ms: tuple[float, ...]
-    p90_ms: float | None = None
-    p99_ms: float | None = None
-    samples_sha256: str | None = None
 
 
 @dataclass(frozen=True)

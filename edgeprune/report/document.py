@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeprune.files.store import to_plain
-from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, PrecisionChoice
+from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import DataRef
-from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity, TrainingResult
-from edgeprune.records.results import AccuracyComparison, BenchReport
+from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
+from edgeprune.records.results import AccuracyComparison, BenchReport, PrecisionChoice, TrainingResult
 from edgeprune.report import sections
 from edgeprune.report.pages.requirements import broken
 from edgeprune.report.schema.json import SCHEMA, parse

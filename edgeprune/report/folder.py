@@ -9,11 +9,11 @@ from edgeprune.bench import samples
 from edgeprune.errors import DataError
 from edgeprune.files.store import write_json
 from edgeprune.files.whole import replacing
+from edgeprune.records.results import LatencySummary
 from edgeprune.report.pages import html, markdown
 from edgeprune.report.plots.drawings import Samples
 from edgeprune.report.plots.latency import Times
 from edgeprune.report.schema.json import load, parse
-from edgeprune.report.schema.measured import LatencyOf
 from edgeprune.report.schema.schema import Report
 
 JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
@@ -65,7 +65,7 @@ def _samples(folder: Path, report: Report) -> Samples | None:
     )
 
 
-def _times(folder: Path, summary: LatencyOf) -> Times:
+def _times(folder: Path, summary: LatencySummary) -> Times:
     path = folder / summary.samples_path
     rounds, _ = samples.read(path)
     times_ms: Times = np.concatenate(rounds)

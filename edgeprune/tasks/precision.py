@@ -16,7 +16,7 @@ from edgeprune.network.compute import CPU, Compute, copied
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
-from edgeprune.records.pruning import TrainingResult
+from edgeprune.records.results import TrainingResult
 from edgeprune.targets import Precision
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data import choose as choice

@@ -20,7 +20,8 @@ from edgeprune.network.running import seeded
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
-from edgeprune.records.pruning import Arch, InputSpec, TrainingResult
+from edgeprune.records.pruning import Arch, InputSpec
+from edgeprune.records.results import TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of

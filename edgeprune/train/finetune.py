@@ -23,7 +23,7 @@ from edgeprune.errors import DataError, DeviceError, ModelError, reason_of
 from edgeprune.network.compute import Compute, device_of, host_copy
 from edgeprune.network.running import evaluating, seeded
 from edgeprune.protocols import Advance, NullProgress, Progress
-from edgeprune.records.pruning import EpochMetrics, TrainingResult
+from edgeprune.records.results import EpochMetrics, TrainingResult
 from edgeprune.train import precision
 from edgeprune.train.augment import QUARTERS, mix, rotate
 from edgeprune.train.feed import Feed

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgeprune.files.bounds import MalformedError
 from edgeprune.files.weights import check
 from edgeprune.network.checkpoint import write_tensors
-from edgeprune.records.pruning import EpochMetrics
+from edgeprune.records.results import EpochMetrics
 
 
 @dataclass

@@ -15,7 +15,7 @@ from edgeprune.compare.document import (
     UnprunedFigures,
 )
 from edgeprune.compare.report.rows import rows_of
-from edgeprune.records.pruning import EpochMetrics
+from edgeprune.records.results import EpochMetrics
 
 
 def cell(

@@ -7,7 +7,8 @@ import pytest
 from edgeprune.errors import ConfigError
 from edgeprune.files import store
 from edgeprune.files.store import RunFolder
-from edgeprune.records.pruning import Arch, EpochMetrics, InputSpec, PrunePlan, Scores, TrainingResult
+from edgeprune.records.pruning import Arch, InputSpec, PrunePlan, Scores
+from edgeprune.records.results import EpochMetrics, TrainingResult
 
 
 def left_in(folder):

@@ -9,18 +9,16 @@ import numpy as np
 
 from edgeprune.bench import samples
 from edgeprune.records.frames import DataRef
-from edgeprune.records.pruning import (
-    Decision,
+from edgeprune.records.pruning import Decision, LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity, Unit
+from edgeprune.records.results import (
+    Accuracy,
+    AccuracyComparison,
+    BenchReport,
     EpochMetrics,
-    LayerChain,
-    OnnxModel,
-    PrunePlan,
-    Segmentation,
-    Similarity,
+    LatencySummary,
+    Rate,
     TrainingResult,
-    Unit,
 )
-from edgeprune.records.results import Accuracy, AccuracyComparison, BenchReport, LatencySummary, Rate
 from edgeprune.report.document import Evidence, Origin, build
 
 CLASSES = ("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK", "PAM4", "QAM16", "QAM64", "QPSK", "WBFM")

@@ -27,7 +27,8 @@ from edgeprune.compare.records import CellPlan, Finished, Job, Shape, Tested
 from edgeprune.files.store import RunFolder, canonical_sha256, record_sha256, to_plain
 from edgeprune.files.whole import remove, replacing
 from edgeprune.protocols import NullProgress, Progress
-from edgeprune.records.pruning import OnnxModel, TrainingResult
+from edgeprune.records.pruning import OnnxModel
+from edgeprune.records.results import TrainingResult
 
 MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
 REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"

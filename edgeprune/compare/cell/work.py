@@ -33,7 +33,8 @@ from edgeprune.protocols import Progress
 from edgeprune.prune.channels import narrow as width
 from edgeprune.records.frames import Frames, Reading
 from edgeprune.records.names import Split
-from edgeprune.records.pruning import Arch, InputSpec, OnnxModel, TrainingResult
+from edgeprune.records.pruning import Arch, InputSpec, OnnxModel
+from edgeprune.records.results import TrainingResult
 from edgeprune.tasks import export as measuring
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks import train as training

@@ -4,17 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from edgeprune.records.results import Rate
+from edgeprune.records.results import Energy, LayerTime, Rate
 from edgeprune.report.pages.requirements import Section
-from edgeprune.report.schema.measured import (
-    AccuracyOf,
-    AccuracySection,
-    DeviceAccuracySection,
-    EnergySection,
-    LatencySection,
-    LayerOf,
-)
-from edgeprune.report.schema.schema import Artifact, Compute, OnnxFacts, Report, Size
+from edgeprune.report.schema.measured import AccuracyOf, AccuracySection, DeviceAccuracySection, LatencySection
+from edgeprune.report.schema.schema import Artifact, ComputeSection, OnnxFacts, Report, Size
 from edgeprune.text import numerals as n
 
 
@@ -108,7 +101,7 @@ def _latency_rows(report: Report) -> list[Row]:
     return rows
 
 
-def _energy_rows(energy: EnergySection | None) -> list[Row]:
+def _energy_rows(energy: Energy | None) -> list[Row]:
     if energy is None or energy.pruned is None:
         return []
     pairs = [
@@ -277,7 +270,7 @@ def origin(report: Report) -> list[tuple[str, str]]:
     return [*rows, ("git commit", report.git_commit)] if report.git_commit else rows
 
 
-def _computed_on(compute: Compute) -> str:
+def _computed_on(compute: ComputeSection) -> str:
     known = [
         compute.name,
         f"compute capability {compute.capability}" if compute.capability else "",
@@ -347,7 +340,7 @@ def slowest_layers(report: Report) -> list[Section]:
     return [_section(when, found) for when, found in both if found]
 
 
-def _section(when: str, found: Sequence[LayerOf]) -> Section:
+def _section(when: str, found: Sequence[LayerTime]) -> Section:
     shown, others = found[:_SHOWN], found[_SHOWN:]
     text = (
         f"Timed one by one, the {n.count(len(found))} layers of the engine take {n.milliseconds(_total_ms(found))} in "
@@ -360,7 +353,7 @@ def _section(when: str, found: Sequence[LayerOf]) -> Section:
     return Section(f"Slowest layers {when}", text, ("layer", "share", "mean"), tuple(rows))
 
 
-def _total_ms(found: Sequence[LayerOf]) -> float:
+def _total_ms(found: Sequence[LayerTime]) -> float:
     return sum(layer.mean_ms for layer in found)
 
 

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprune.records.results import Rate
+from edgeprune.records.results import Rate, TrainingResult
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Drawing, Plot
 from edgeprune.report.schema.measured import AccuracySection
-from edgeprune.report.schema.schema import Training
 from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ def _number_cells(axes: "Axes", shares: np.ndarray) -> None:
         axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8.5, color=colour)
 
 
-def training(result: Training) -> Plot:
+def training(result: TrainingResult) -> Plot:
     """Loss and validation accuracy over the epochs of fine-tuning."""
     epochs = [epoch.epoch for epoch in result.epochs]
     best = result.best_epoch

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgeprune.report.plots import canvas
 from edgeprune.report.plots.canvas import Drawing, Plot
-from edgeprune.report.schema.schema import Plan, UnitDecision
+from edgeprune.report.schema.schema import PlanSection, UnitDecision
 from edgeprune.text import numerals as n
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _MOST_NUMBERED_UNITS = 40
 _MOST_SEGMENTS_SHOWN = 12
 
 
-def strip(plan: Plan) -> Plot:
+def strip(plan: PlanSection) -> Plot:
     """The chain before and after, unit by unit, with the bounds of the segments."""
     units = sorted(plan.decisions, key=lambda decision: decision.index)
     kept = [unit.index for unit in units if unit.kept]
@@ -85,7 +85,7 @@ def _legend(axes: "Axes") -> None:
     axes.legend(handles=handles, loc="upper right", ncols=3, borderaxespad=0)
 
 
-def similarity(plan: Plan) -> Plot:
+def similarity(plan: PlanSection) -> Plot:
     """How alike the outputs of every two units are, with segments boxed and kept units dotted."""
     matrix = np.array(plan.similarity.matrix)
     floor = float(np.clip(np.floor(10 * matrix.min()) / 10, 0, 0.9))
@@ -124,7 +124,7 @@ def similarity(plan: Plan) -> Plot:
     )
 
 
-def segment_losses(plan: Plan) -> Plot:
+def segment_losses(plan: PlanSection) -> Plot:
     """What another segment would have gained."""
     losses = plan.segmentation.losses[:_MOST_SEGMENTS_SHOWN]
     chosen = len(plan.segments)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from edgeprune.report.schema.measured import Count, Interval, Milliseconds, Part, RelativePath, Sha256, Share
+from edgeprune.records.results import Count, Interval, Milliseconds, RelativePath, Sha256, Share, Trial
+from edgeprune.report.schema.measured import Part
 
 
 class TimedNetwork(Part):
@@ -19,7 +20,7 @@ class TimedNetwork(Part):
     samples_path: RelativePath
 
 
-class LatencyPlan(Part):
+class LatencyPlanSection(Part):
     """How the units were chosen under the latency budget, from networks timed before any training."""
 
     baseline_ms: Milliseconds = Field(
@@ -31,15 +32,7 @@ class LatencyPlan(Part):
     candidates: tuple[TimedNetwork, ...] = Field(description="What was chosen and then timed, in this order.")
 
 
-class Trial(Part):
-    """A network of so many units, after fine-tuning, on the validation split."""
-
-    units: Count
-    validation_top1: Share
-    drop: float
-
-
-class AccuracyBound(Part):
+class AccuracyBoundSection(Part):
     """The bound on the loss of top-1 on the validation split."""
 
     max_drop: Share
@@ -57,7 +50,7 @@ class NarrowedModule(Part):
     after: tuple[int, int]
 
 
-class Width(Part):
+class WidthSection(Part):
     """Channels removed after the layers, before fine-tuning."""
 
     method: str

@@ -36,7 +36,7 @@ def parse(plain: Any, source: str) -> Report:
     if null is not None:
         raise ConfigError(f"{source} has null at {null}; what was not measured must be absent")
     try:
-        return Report.model_validate_json(text)
+        return Report.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -56,7 +56,7 @@ def _at_once(path: Path) -> Report | None:
     """The report in a file that holds one and nothing odd, in a third of the time; of all others `parse` says why."""
     with contextlib.suppress(OSError, ValidationError):
         if path.stat().st_size < _LARGE_BYTES and b"null" not in (text := path.read_bytes()):
-            return Report.model_validate_json(text)
+            return Report.model_validate_json(text, strict=True)
     return None
 
 

@@ -1,34 +1,12 @@
 """The measured sections of report.json, accuracy and latency, and the types they share with the rest."""
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgeprune.records.names import Split
-from edgeprune.records.results import Rate
-
-
-def _inside(path: str) -> str:
-    posix, windows = PurePosixPath(path), PureWindowsPath(path)
-    if not posix.parts or posix.is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        raise ValueError("a path must be relative and stay within the folder of the report")
-    return path
-
-
-def _ordered(interval: tuple[float, float]) -> tuple[float, float]:
-    if interval[0] > interval[1]:
-        raise ValueError("the lower end of an interval is above its upper end")
-    return interval
-
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-RelativePath = Annotated[str, AfterValidator(_inside), Field(description="Relative to the report, within its folder.")]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Milliseconds = Annotated[float, Field(gt=0)]
-Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(description="Lower and upper end, 95 %.")]
+from edgeprune.records.results import Agreement, Count, Interval, LatencySummary, LayerTime, Milliseconds, Rate, Share
 
 
 class Part(BaseModel):
@@ -106,18 +84,11 @@ class AccuracySection(Part):
         return self
 
 
-class AgreementOf(Part):
-    """One network's answers on the device against those of the same file on the host."""
-
-    top1: Share = Field(description="Share of frames that get the same class.")
-    max_abs_logit_difference: Annotated[float, Field(ge=0)]
-
-
 class Agreements(Part):
     """Agreement with torch of both networks."""
 
-    baseline: AgreementOf
-    pruned: AgreementOf
+    baseline: Agreement
+    pruned: Agreement
 
 
 class DeviceAccuracySection(AccuracySection):
@@ -126,55 +97,11 @@ class DeviceAccuracySection(AccuracySection):
     agreement: Agreements
 
 
-class PowerOf(Part):
-    """What the board takes while one network runs."""
-
-    power_w: Annotated[float, Field(ge=0)]
-    energy_mj: Annotated[float, Field(ge=0, description="Of one inference, with the power of the idle board.")]
-    net_energy_mj: Annotated[float, Field(ge=0)] | None = Field(default=None, description="The same without it.")
-    round_energies_mj: tuple[Annotated[float, Field(ge=0)], ...] | None = Field(
-        default=None, description="Of one inference in each round, as `energy_mj`."
-    )
-
-
-class EnergySection(Part):
-    """What the board's meters said."""
-
-    rails: tuple[str, ...] = Field(description="The power rails that were added up.")
-    baseline: PowerOf
-    pruned: PowerOf | None = None
-    idle_w: Annotated[float, Field(ge=0)] | None = None
-
-
-class LayerOf(Part):
-    """One layer of an engine, which may be several operators of the model."""
-
-    name: str = Field(description="As the runtime calls it.")
-    mean_ms: Annotated[float, Field(ge=0, description="Of one inference, timed layer by layer.")]
-    share: Share = Field(description="Of the times of all layers.")
-
-
 class LayersSection(Part):
     """The layers of both engines, slowest first; a network whose runtime tells none is absent."""
 
-    baseline: tuple[LayerOf, ...] = ()
-    pruned: tuple[LayerOf, ...] = ()
-
-
-class LatencyOf(Part):
-    """One network's latency; the file at `samples_path` holds every single time.
-
-    A percentile is absent when there are too few times to claim it.
-    """
-
-    median_ms: Milliseconds
-    p90_ms: Milliseconds | None = None
-    p99_ms: Milliseconds | None = None
-    mean_ms: Milliseconds
-    samples: Count
-    samples_path: RelativePath
-    samples_sha256: Sha256 | None = Field(default=None, description="Of that file.")
-    round_medians_ms: tuple[Milliseconds, ...]
+    baseline: tuple[LayerTime, ...] = ()
+    pruned: tuple[LayerTime, ...] = ()
 
 
 class LatencySection(Part):
@@ -195,8 +122,8 @@ class LatencySection(Part):
     process_of_round: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         default=None, description="In which of them both networks were, in each round."
     )
-    baseline: LatencyOf
-    pruned: LatencyOf | None = None
+    baseline: LatencySummary
+    pruned: LatencySummary | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
     speedup_ci95: Interval | None = None
     budget_ms: Milliseconds | None = Field(default=None, description="What the pruned median was to be at most.")

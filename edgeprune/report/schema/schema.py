@@ -6,24 +6,24 @@ from pydantic import Field, JsonValue, model_validator
 
 from edgeprune.records.frames import Reading
 from edgeprune.records.names import Drop
-from edgeprune.report.schema.constraints import AccuracyBound, LatencyPlan, Width
-from edgeprune.report.schema.measured import (
-    AccuracySection,
+from edgeprune.records.results import (
     Count,
-    DeviceAccuracySection,
-    EnergySection,
-    LatencySection,
-    LayersSection,
-    Part,
+    Energy,
+    GainCheck,
+    PrecisionChoice,
+    Quantisation,
     RelativePath,
     Sha256,
     Share,
+    TrainingResult,
 )
+from edgeprune.report.schema.constraints import AccuracyBoundSection, LatencyPlanSection, WidthSection
+from edgeprune.report.schema.measured import AccuracySection, DeviceAccuracySection, LatencySection, LayersSection, Part
 
 Facts = dict[str, JsonValue]
 
 
-class Network(Part):
+class NetworkFacts(Part):
     """One of the two networks; `sha256` is of its checkpoint."""
 
     name: str | None = Field(default=None, description="Of the model; the budget file may name it.")
@@ -33,7 +33,7 @@ class Network(Part):
     macs: Count = Field(description="Multiply-accumulates of one frame.")
 
 
-class Data(Part):
+class DataSection(Part):
     """The frames that similarity and accuracy were taken on."""
 
     source: str
@@ -79,7 +79,7 @@ class SegmentSearch(Part):
     losses: tuple[float, ...]
 
 
-class Plan(Part):
+class PlanSection(Part):
     """Which units stayed, and why."""
 
     metric: str
@@ -118,34 +118,6 @@ class Artifacts(Part):
     engine: Artifact | None = None
 
 
-class OperatorSensitivity(Part):
-    """What it costs to quantise one operator alone, on validation frames."""
-
-    name: str
-    kl: Annotated[float, Field(ge=0, description="Mean divergence of the answers from those in float32, in nats.")]
-    top1_drop: float
-
-
-class Quantisation(Part):
-    """How an int8 file came to be."""
-
-    method: str
-    calibration: str
-    calibration_sha256: str
-    calibration_frames: Count
-    quantised: Count = Field(description="Operators in eight bits.")
-    kept: tuple[str, ...] = Field(default=(), description="Operators kept out of it for accuracy, worst first.")
-    kept_in: str = "fp32"
-    sensitivity: tuple[OperatorSensitivity, ...] = ()
-
-
-class GainCheck(Part):
-    """The checked frames, all multiplied by `gain`."""
-
-    gain: Annotated[float, Field(gt=0)]
-    same_top1: Share = Field(description="Share of them whose class is that of float32 at the same gain.")
-
-
 class OnnxFacts(Part):
     """How one network was exported and checked against PyTorch."""
 
@@ -167,23 +139,6 @@ class OnnxFacts(Part):
     gains: tuple[GainCheck, ...] = Field(default=(), description="How it answers as the gain of the receiver changes.")
 
 
-class PrecisionCandidate(Part):
-    """The pruned network in one precision."""
-
-    precision: str
-    median_ms: Annotated[float, Field(gt=0)]
-    validation_drop: float
-    size_bytes: Count
-
-
-class PrecisionChoice(Part):
-    """The precisions that were measured; the fastest that loses at most `max_drop` was taken."""
-
-    max_drop: Share
-    candidates: tuple[PrecisionCandidate, ...]
-    chosen: str
-
-
 class Onnx(Part):
     """Both exports."""
 
@@ -191,27 +146,7 @@ class Onnx(Part):
     pruned: OnnxFacts
 
 
-class Epoch(Part):
-    """One epoch of fine-tuning."""
-
-    epoch: Count
-    train_loss: float
-    validation_loss: float
-    validation_top1: Share
-    seconds: Annotated[float, Field(ge=0)]
-
-
-class Training(Part):
-    """The fine-tuning of the pruned network; the weights of `best_epoch` were kept."""
-
-    best_epoch: Count
-    best_validation_top1: Share
-    precision: str
-    distilled: bool
-    epochs: tuple[Epoch, ...]
-
-
-class Compute(Part):
+class ComputeSection(Part):
     """Where the networks ran while they were compared, pruned, trained and tested; not where latency was measured."""
 
     device: str = Field(description="As PyTorch names it.")
@@ -229,24 +164,24 @@ class Report(Part):
     schema_: Literal["edgeprune-report/1"] = Field(alias="schema")
     target: str
     device: Facts | None = Field(default=None, description="What the measuring device said of itself.")
-    compute: Compute | None = None
+    compute: ComputeSection | None = None
     created: str = Field(description="UTC, ISO 8601.")
     edgeprune_version: str
     seed: int
-    data: Data | None = None
+    data: DataSection | None = None
     classes: tuple[str, ...]
-    baseline: Network
-    pruned: Network
-    plan: Plan
-    training: Training | None = None
+    baseline: NetworkFacts
+    pruned: NetworkFacts
+    plan: PlanSection
+    training: TrainingResult | None = None
     accuracy: AccuracySection | None = None
     device_accuracy: DeviceAccuracySection | None = None
     latency: LatencySection | None = None
-    latency_plan: LatencyPlan | None = None
-    accuracy_bound: AccuracyBound | None = None
-    width: Width | None = None
+    latency_plan: LatencyPlanSection | None = None
+    accuracy_bound: AccuracyBoundSection | None = None
+    width: WidthSection | None = None
     precision_choice: PrecisionChoice | None = None
-    energy: EnergySection | None = None
+    energy: Energy | None = None
     layers: LayersSection | None = None
     size: Size
     onnx: Onnx

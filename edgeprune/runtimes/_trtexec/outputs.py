@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.errors import DeviceError
-from edgeprune.records.device_run import LayerTime
+from edgeprune.records.results import LayerTime
 
 LEAST_TIMES = 10
 """trtexec runs at least as many inferences unless told otherwise; fewer mean that it was cut short."""

@@ -17,10 +17,11 @@ from edgeprune.errors import DataError, DeviceError
 from edgeprune.files.bounds import claimed
 from edgeprune.files.npy import read_archive
 from edgeprune.files.store import file_sha256
-from edgeprune.records.device_outcome import Agreement, DeviceAccuracy, DeviceOutcome, Energy, Power
+from edgeprune.records.device_outcome import DeviceAccuracy, DeviceOutcome
 from edgeprune.records.device_run import RESULT, STEPS, DeviceFacts, DeviceMeasurement, TimedRound
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Role
+from edgeprune.records.results import Agreement, Energy, Power
 from edgeprune.targets import Target
 from edgeprune.tasks.device.pack import HOST
 from edgeprune.train.accuracy import compare

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 from fake_run import bench, chain, evidence, origin, sha
 
-from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, Timing, Trial
+from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, Timing
+from edgeprune.records.results import Trial
 from edgeprune.report.document import build
 from edgeprune.report.pages import html, markdown, verdict
 from edgeprune.report.pages.requirements import broken, sections
