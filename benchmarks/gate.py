@@ -34,7 +34,7 @@ from edgeprune import targets
 from edgeprune.bench import estimate
 from edgeprune.files.store import write_json
 from edgeprune.gate import noise, regression
-from edgeprune.gate.session import FAST_END, Session, Timing
+from edgeprune.gate.session import FAST_END, SessionTiming, TimedSession
 from edgeprune.gate.statistics import median_interval, quantile_interval
 
 SLOWER = 0.05
@@ -47,9 +47,9 @@ PAIRS_A_CALIBRATION = 10
 ASV_P = 0.002
 
 
-def judged(found: regression.Comparison | regression.Incomparable, limit: float = THRESHOLD) -> str:
+def judged(found: regression.SessionComparison | regression.Incomparable, limit: float = THRESHOLD) -> str:
     """What the gate says."""
-    assert isinstance(found, regression.Comparison)
+    assert isinstance(found, regression.SessionComparison)
     return regression.against_limit(found, limit, ALPHA).outcome
 
 
@@ -77,11 +77,11 @@ RULES: dict[str, Callable[[Times, Times, Way], str]] = {
 }
 
 
-def session(times: Times, way: Way) -> Session:
+def session(times: Times, way: Way) -> TimedSession:
     """A measurement as the gate takes it."""
     medians, fast = np.median(times, axis=2), np.percentile(times, FAST_END, axis=2)
-    before, after = (Timing(str(model), medians[:, model], fast[:, model]) for model in (0, 1))
-    return Session({}, before, after, way.build_of, way.process_of)
+    before, after = (SessionTiming(str(model), medians[:, model], fast[:, model]) for model in (0, 1))
+    return TimedSession({}, before, after, way.build_of, way.process_of)
 
 
 def shares(draw: Draw, way: Way, repetitions: int) -> dict[str, dict[str, float]]:

@@ -69,7 +69,7 @@ def outcomes(pairs: Sequence[tuple[Evidence, Evidence]]) -> tuple[Counter[str], 
         check = regression.check_of(comparison, limits)
         assert check is not None
         told[check.outcome] += 1
-        if isinstance(comparison, regression.Comparison):
+        if isinstance(comparison, regression.SessionComparison):
             shifts.append(comparison.shift.share)
     return told, shifts
 

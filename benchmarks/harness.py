@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from edgeprune.bench import machine, stats
-from edgeprune.bench.protocol import Settings, measure
+from edgeprune.bench.protocol import BenchSettings, measure
 from edgeprune.files.store import write_json
 from edgeprune.protocols import Advance
 from edgeprune.runtimes.onnxruntime import runtime
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     chosen = parser.parse_args()
     frames = np.random.default_rng(0).standard_normal(INPUT_SHAPE, dtype=np.float32)
-    settings = Settings("fp32", INPUT_SHAPE[0], THREADS, chosen.rounds, ROUND_MS, WARMUP_MS)
+    settings = BenchSettings("fp32", INPUT_SHAPE[0], THREADS, chosen.rounds, ROUND_MS, WARMUP_MS)
     with tempfile.TemporaryDirectory() as name:
         model = chosen.model or exported_resnet(Path(name) / "resnet.onnx")
         bare = BareLoop(model, frames)

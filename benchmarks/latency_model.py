@@ -28,7 +28,7 @@ from edgeprune.records.constraints import Timing
 from edgeprune.records.frames import Frames
 from edgeprune.records.pruning import Arch, InputSpec, LayerChain, Scores, Segmentation
 from edgeprune.runtimes.onnxruntime import runtime
-from edgeprune.tasks.latency.budget import Budget, choose_within
+from edgeprune.tasks.latency.budget import LatencyBudget, choose_within
 from edgeprune.tasks.latency.timing import Stopwatch
 from edgeprune.tasks.latency.unit_costs import fitted, kinds_of, probed, work_of
 
@@ -66,7 +66,7 @@ def chosen(name: str, folder: Path) -> list[dict[str, Any]]:
         unpruned_ms = stopwatch.time(frozenset(chain.droppable), NullProgress()).baseline_ms
     rows = []
     for share in BUDGETS:
-        budget = Budget(share * unpruned_ms, TARGET, "fp32")
+        budget = LatencyBudget(share * unpruned_ms, TARGET, "fp32")
         try:
             found = choose_within(model, chain, everything, scores, frames(), budget, folder, NullProgress())
         except ConfigError as error:  # no network is as fast

@@ -31,7 +31,7 @@ from edgeprune.tasks.data.choose import STRATEGIES
 from edgeprune.tasks.data.frames import frames_for, split_seed_of, spread
 from edgeprune.tasks.data.reading import SPLIT_SEED
 from edgeprune.tasks.export import export_checked
-from edgeprune.tasks.precision import CALIBRATION_FRAMES, Lowered
+from edgeprune.tasks.precision import CALIBRATION_FRAMES, PrecisionOptions
 from edgeprune.train.accuracy import accuracy, compare
 
 ROUNDS, RUNS = 10, 50
@@ -60,8 +60,8 @@ def right(logits: np.ndarray, frames: Frames) -> dict[str, Any]:
 
 def precisions(model: Checkpoint, parts: dict[Split, Frames], test: Frames, place: Path, target: str) -> dict[str, Any]:
     """Every precision and every method of calibration, on the same test frames."""
-    wanted = {"fp32": Lowered(), "fp16": Lowered("fp16")}
-    wanted |= {f"int8 {method}": Lowered("int8", method) for method in METHODS}
+    wanted = {"fp32": PrecisionOptions(), "fp16": PrecisionOptions("fp16")}
+    wanted |= {f"int8 {method}": PrecisionOptions("int8", method) for method in METHODS}
     found, files, before = {}, {}, None
     for name, lowered in wanted.items():
         files[name] = place / f"{name}.onnx"
@@ -89,13 +89,13 @@ def strategies(
     found = {}
     for strategy in chosen.strategies:
         asked = path if strategy == "entropy" else None
-        wanted = calibrate.Calibration(
+        wanted = calibrate.CalibrationChoice(
             CALIBRATION_FRAMES, strategy, SPLIT_SEED, "auto", split_seed_of(model), asked, None
         )
         folder, file = place / strategy, place / f"{strategy}.onnx"
         folder.mkdir()
         manifest = calibrate.store(wanted, chosen.data, Reading(), folder, NullProgress())
-        lowered = Lowered("int8", calibration=folder)
+        lowered = PrecisionOptions("int8", calibration=folder)
         export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, NullProgress())
         found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}
         print(f"{model.name} int8 calibrated on {strategy} frames: {found[strategy]['top1']:.2%}")

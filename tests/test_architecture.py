@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,13 @@ def test_no_page_and_no_module_speaks_a_private_dialect():
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     others = [file for file in SOURCES if file != Path(__file__)]
     assert {file: found for file in (*pages, *others) if (found := dialect.findall(file.read_text("utf-8")))} == {}
+
+
+def test_a_class_name_has_one_meaning():
+    places = defaultdict(list)
+    for file in sorted((ROOT / "edgeprune").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(file.relative_to(ROOT).as_posix())
+    assert len(places) > 300
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

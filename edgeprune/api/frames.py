@@ -10,7 +10,7 @@ from edgeprune import datasets
 from edgeprune.files.store import array_sha256, canonical_sha256
 from edgeprune.frames.labelled import checked
 from edgeprune.records.frames import Frames, Reading
-from edgeprune.tasks.data.reading import Handling
+from edgeprune.tasks.data.reading import ReadOptions
 
 
 def read_frames(
@@ -42,7 +42,7 @@ def read_frames(
     Example:
         >>> data = ep.read_frames("frames.npz")
     """
-    handling = Handling(reading=Reading(length, hop, sample_rate_hz, skip_bad_files), stream=stream)
+    handling = ReadOptions(reading=Reading(length, hop, sample_rate_hz, skip_bad_files), stream=stream)
     return datasets.read_or_keep(Path(path), handling.reading, handling.stays)
 
 

@@ -27,12 +27,12 @@ from edgeprune.targets import Precision, Target
 from edgeprune.tasks import evaluate as evaluating
 from edgeprune.tasks import export as exporting
 from edgeprune.tasks.bench.files import BenchChoices, bench_files
-from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.device.connect import Host
-from edgeprune.tasks.device.pack import Wishes
+from edgeprune.tasks.device.pack import DeviceOptions
 from edgeprune.tasks.device.run import bench_there
 from edgeprune.tasks.export import precision_of
-from edgeprune.tasks.precision import Lowered
+from edgeprune.tasks.precision import PrecisionOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,7 +162,7 @@ def evaluate(
     if data is None:
         raise ConfigError(f"{path} does not say what it was trained on", "Give `data`")
     source = Path(data) if isinstance(data, str) else data
-    found, _ = evaluating.evaluate_onnx(path, source, Asked(), split, told(progress))
+    found, _ = evaluating.evaluate_onnx(path, source, ReadOverrides(), split, told(progress))
     return Evaluation(**vars(found), classes=tuple(found.by_class))
 
 
@@ -211,7 +211,9 @@ def export(
     """
     goal = _target(target)
     calibration = None if calib_data is None else Path(calib_data)
-    lowered = Lowered(precision_of(goal, precision), calib_method, calibration, max_accuracy_drop, qat_epochs=qat)
+    lowered = PrecisionOptions(
+        precision_of(goal, precision), calib_method, calibration, max_accuracy_drop, qat_epochs=qat
+    )
     lowered.check()
     file = Path(out) if out is not None else Path(f"{model.name}-{goal.name}.onnx")
     writable(file)
@@ -281,7 +283,7 @@ def bench(
         if host is None:
             found = bench_files(files["baseline"], files.get("pruned"), goal, choices, folder, told(progress), wanted)
         else:
-            wishes = Wishes(batch, threads, rounds, round_ms, processes)
+            wishes = DeviceOptions(batch, threads, rounds, round_ms, processes)
             found = bench_there(host, files, goal, wanted, wishes, folder, told(progress)).bench
         write_json(folder / "bench.json", to_plain(found))
         summaries = [summary for summary in (found.baseline, found.pruned) if summary]

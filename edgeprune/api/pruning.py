@@ -19,7 +19,7 @@ from edgeprune.records.names import CRITERION, Bridge
 from edgeprune.records.pruning import LayerChain, PrunePlan, Unit
 from edgeprune.report import sections
 from edgeprune.report.plots import chain as chain_plots
-from edgeprune.report.schema.schema import Plan as PlanSection
+from edgeprune.report.schema.schema import PlanSection
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks.export import precision_of
@@ -190,7 +190,7 @@ def plan(
     if latency_budget is None or target is None:
         return UnitPlan(**vars(planning.decide(record, parts, settings, told(progress), compute=where)))
     goal = target if isinstance(target, Target) else targets.get(str(target))
-    budget = latency.Budget(latency_budget, goal, precision_of(goal, precision))
+    budget = latency.LatencyBudget(latency_budget, goal, precision_of(goal, precision))
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
         planned, chosen = latency.decide_within(record, parts, settings, budget, Path(folder), told(progress), where)
     return UnitPlan(**vars(planned), latency=chosen)

@@ -34,7 +34,7 @@ _MIN_LAST_BURST = 4
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchSettings:
     """Settings of a measurement.
 
     Attributes:
@@ -74,7 +74,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRounds:
     """Measurements of one process.
 
     Attributes:
@@ -88,7 +88,7 @@ class Measured:
     stolen_cores: float
 
 
-Elsewhere: TypeAlias = Callable[[Mapping[Role, Path], Frames, Settings, range], Measured]
+Elsewhere: TypeAlias = Callable[[Mapping[Role, Path], Frames, BenchSettings, range], MeasuredRounds]
 """`measure_rounds` in a process of its own, with the runtime bound."""
 
 
@@ -97,7 +97,7 @@ def measure(
     pruned: Path | None,
     frames: Frames,
     runtime: Runtime,
-    settings: Settings,
+    settings: BenchSettings,
     out_dir: Path,
     progress: Progress,
     elsewhere: Elsewhere | None = None,
@@ -159,10 +159,10 @@ def measure_rounds(
     models: Mapping[Role, Path],
     batch: Frames,
     runtime: Runtime,
-    settings: Settings,
+    settings: BenchSettings,
     numbers: range,
     progress: Progress,
-) -> Measured:
+) -> MeasuredRounds:
     """Load the models in this process, warm them up and measure some of the rounds.
 
     Args:
@@ -178,7 +178,7 @@ def measure_rounds(
         counts = {role: _count(_warm_up(session, batch, settings), settings) for role, session in sessions.items()}
         before = machine.cpu_time()
         rounds = _interleaved(sessions, counts, batch, numbers, progress)
-        return Measured(rounds, *machine.busy_cores(before, machine.cpu_time()))
+        return MeasuredRounds(rounds, *machine.busy_cores(before, machine.cpu_time()))
 
 
 def conclude(
@@ -230,11 +230,11 @@ def conclude(
     )
 
 
-def _told(part: Measured) -> str:
+def _told(part: MeasuredRounds) -> str:
     return ", ".join(f"{role} {np.median(np.concatenate(times)):.3f} ms" for role, times in part.rounds.items())
 
 
-def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
+def _warm_up(session: Session, batch: Frames, settings: BenchSettings) -> float:
     """Run in bursts of 1, 2, 4, ... for at least the warm-up time; returns the median ms of the last burst."""
     count, spent_ms = 1, 0.0
     while True:
@@ -246,7 +246,7 @@ def _warm_up(session: Session, batch: Frames, settings: Settings) -> float:
         count *= 2
 
 
-def _count(inference_ms: float, settings: Settings) -> int:
+def _count(inference_ms: float, settings: BenchSettings) -> int:
     """Number of inferences in a round: enough to fill it and for a p90; for a p99 if a little stretch allows it."""
     filling = settings.round_ms / inference_ms
     for_p90, for_p99 = (stats.MIN_SAMPLES[percent] / settings.rounds for percent in (90, 99))

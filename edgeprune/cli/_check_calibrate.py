@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgeprune.cli._console import Console
     from edgeprune.gate.noise import Noise
-    from edgeprune.gate.session import Session
+    from edgeprune.gate.session import TimedSession
     from edgeprune.records.names import Role
     from edgeprune.records.results import BenchReport
     from edgeprune.targets import Target
@@ -113,7 +113,7 @@ def _pair(model: Path, unpruned: Path | None) -> tuple[Path, Path]:
     return unpruned, model
 
 
-def _read(reports: tuple[Path, ...]) -> "tuple[str, list[Session], str, list[str]]":
+def _read(reports: tuple[Path, ...]) -> "tuple[str, list[TimedSession], str, list[str]]":
     """The target of reports, their measurements, their model, and the days on which they were made.
 
     Raises:
@@ -160,17 +160,17 @@ def _measure(
     if host is None:
         choices = BenchChoices(rounds=rounds, round_ms=round_ms)
         return lambda folder: bench_files(*pair, target, choices, folder, console)
-    from edgeprune.tasks.device.pack import Wishes
+    from edgeprune.tasks.device.pack import DeviceOptions
     from edgeprune.tasks.device.run import bench_there
 
-    wishes, precision = Wishes(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
+    wishes, precision = DeviceOptions(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
     models: dict[Role, Path] = {"baseline": pair[0], "pruned": pair[1]}
     return lambda folder: bench_there(host, models, target, precision, wishes, folder, console).bench
 
 
 def _measured(
     console: "Console", measure: "Measure", pair: tuple[Path, Path], target: "Target", number: int, repeat: int
-) -> "Session":
+) -> "TimedSession":
     """One measurement of both models."""
     import tempfile
 

@@ -25,7 +25,7 @@ _power_options = (
 
 
 def device_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add --device and how to measure there; the function takes a Host or None as `host`, and `power` for Wishes."""
+    """Add --device and how to measure there: `host`, a Host or None, and `power`, for DeviceOptions."""
 
     @wraps(function)
     def call(

@@ -199,13 +199,13 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
             skip_bad_files: bool,
             **kwargs: Any,
         ) -> None:
-            from edgeprune.tasks.data.reading import Asked
+            from edgeprune.tasks.data.reading import ReadOverrides
 
             given = {"length": length, "hop": hop, "sample_rate_hz": sample_rate_hz}
             reading: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
             if skip_bad_files:
                 reading["skip_bad_files"] = True
-            function(*args, asked=Asked(method, reading, stream), **kwargs)
+            function(*args, asked=ReadOverrides(method, reading, stream), **kwargs)
 
         split_option = click.option(
             *split_flags,

@@ -30,8 +30,8 @@ _OPTIONS = (
 )
 
 
-def lowering_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add how int8 is reached; the function takes `calibration` for Lowered, and `qat` in epochs or None."""
+def precision_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add how int8 is reached; the function takes `calibration` for PrecisionOptions, and `qat` in epochs or None."""
 
     @wraps(function)
     def call(*args: Any, calib_method: "Method", calib_data: Path | None, **kwargs: Any) -> None:

@@ -74,10 +74,10 @@ def command(
             choices = BenchChoices(batch, threads, rounds, round_ms, processes)
             measured = bench_files(first, second, chosen, choices, out, console, precision_of(chosen, precision))
         else:
-            from edgeprune.tasks.device.pack import Wishes
+            from edgeprune.tasks.device.pack import DeviceOptions
             from edgeprune.tasks.device.run import bench_there
 
-            wishes = Wishes(batch, threads, rounds, round_ms, processes, **power)
+            wishes = DeviceOptions(batch, threads, rounds, round_ms, processes, **power)
             models: dict[Role, Path] = {"baseline": first}
             if second is not None:
                 models["pruned"] = second

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeprune.gate.check import Against
     from edgeprune.gate.evidence import Evidence
     from edgeprune.gate.history import Entry
-    from edgeprune.gate.session import Session
+    from edgeprune.gate.session import TimedSession
     from edgeprune.gate.verdict import Verdict
     from edgeprune.tasks.device.connect import Host
 
@@ -195,7 +195,7 @@ def _sessions(
     measured_on: str | None,
     host: "Host | None",
     power: dict[str, Any],
-) -> "dict[str, Session]":
+) -> "dict[str, TimedSession]":
     """Measure each report's network in turns with that of the older run which it belongs to."""
     from edgeprune import targets
     from edgeprune.gate.check import baseline_of

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgeprune.compare.document import Comparison
     from edgeprune.compare.grid.grid import Grid
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.tasks.data.reading import Asked
+    from edgeprune.tasks.data.reading import ReadOverrides
 
 
 @subcommand("compare")
@@ -62,7 +62,7 @@ def command(
     ray_address: str | None,
     out: Path | None,
     dry_run: bool,
-    asked: "Asked",
+    asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
     """Compare methods on the same models and data: one table, and one plot of accuracy against measured latency.
@@ -70,7 +70,7 @@ def command(
     Give --grid FILE, or --study NAME with a MODEL. Run again, the command reuses finished cells.
     """
     from edgeprune.compare.run import compare, outlook
-    from edgeprune.compare.workers import Crew
+    from edgeprune.compare.workers import Workers
 
     tables: dict[str, dict[str, Any]] = {
         "training": {"epochs": epochs, "frames": frames},
@@ -89,7 +89,9 @@ def command(
         return
     typed = shlex.join(["edgeprune", *sys.argv[1:]])
     _show(
-        console, compare(chosen, folder, options, Crew(workers, ray_address, threads, compute), typed, console), folder
+        console,
+        compare(chosen, folder, options, Workers(workers, ray_address, threads, compute), typed, console),
+        folder,
     )
 
 

@@ -199,9 +199,9 @@ def _calib(
     options: "ModelOptions",
 ) -> None:
     """Choose calibration frames for int8 from the train split of DATA, and write them with a manifest."""
-    from edgeprune.tasks.data.calibrate import Calibration, store
+    from edgeprune.tasks.data.calibrate import CalibrationChoice, store
 
-    wanted = Calibration(size, strategy, seed, split, split_seed, model, options)
+    wanted = CalibrationChoice(size, strategy, seed, split, split_seed, model, options)
     manifest = store(wanted, data, reading, out, console, compute)
     if console.as_json:
         console.json(manifest)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgeprune.network.model_file import ModelOptions
     from edgeprune.records.names import Split
     from edgeprune.records.results import Accuracy
-    from edgeprune.tasks.data.reading import Asked
+    from edgeprune.tasks.data.reading import ReadOverrides
 
 
 @subcommand("eval")
@@ -36,7 +36,7 @@ def command(
     data: Path | None,
     split: "Split",
     compute: str,
-    asked: "Asked",
+    asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
     """Measure the accuracy of MODEL, a .pt or .onnx file: overall, per SNR and per class."""

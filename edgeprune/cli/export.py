@@ -8,7 +8,7 @@ import click
 from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, load_model, model_options
 from edgeprune.cli._options import FILE, data_option, subcommand, target_option
-from edgeprune.cli._precision import lowering_options
+from edgeprune.cli._precision import precision_options
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "fp16", "int8"]),
     help="Precision of the file.  [default: the target's first]",
 )
-@lowering_options
+@precision_options
 @click.option(
     "--max-accuracy-drop",
     type=click.FloatRange(0, 1),
@@ -62,10 +62,10 @@ def command(
     from edgeprune.network.compute import CPU
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.tasks.export import export_model, precision_of
-    from edgeprune.tasks.precision import Lowered
+    from edgeprune.tasks.precision import PrecisionOptions
 
     goal = targets.get(target)
-    wanted = Lowered(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
+    wanted = PrecisionOptions(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
     wanted.check()
     loaded = load_model(console, model, options)
     where = CPU if qat is None else chosen(console, compute)  # what is exported is traced and checked on the CPU

@@ -20,7 +20,7 @@ from edgeprune.cli._options import (
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.tasks.data.reading import Asked
+    from edgeprune.tasks.data.reading import ReadOverrides
 
 
 @subcommand("finetune")
@@ -56,7 +56,7 @@ def command(
     frames: int | None,
     compute: str,
     seed: int,
-    asked: "Asked",
+    asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
     """Fine-tune MODEL; the best epoch on the validation split is kept.

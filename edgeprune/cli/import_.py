@@ -12,7 +12,7 @@ from edgeprune.cli._options import DATA, FILE, asked_options, subcommand
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.tasks.data.reading import Asked
+    from edgeprune.tasks.data.reading import ReadOverrides
 
 
 @subcommand("import")
@@ -28,7 +28,7 @@ def command(
     data: Path,
     out: Path,
     compute: str,
-    asked: "Asked",
+    asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
     """Bring in a network of your own: find what its WEIGHTS do not say, measure it, and write a model file.

@@ -14,7 +14,7 @@ from edgeprune.cli._planning import plan_options
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.tasks.latency.budget import Budget
+    from edgeprune.tasks.latency.budget import LatencyBudget
     from edgeprune.tasks.plan import PlanSettings
 
 
@@ -60,7 +60,7 @@ def command(
     console.headline(f"{table.headline}: {out}")
 
 
-def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
+def _budget(latency_ms: float | None, target: str | None) -> "LatencyBudget | None":
     """The bound on latency, if there is one.
 
     Raises:
@@ -68,7 +68,7 @@ def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError
-    from edgeprune.tasks.latency.budget import Budget
+    from edgeprune.tasks.latency.budget import LatencyBudget
 
     if (latency_ms is None) != (target is None):
         given, missing = ("--target", "--latency-budget") if latency_ms is None else ("--latency-budget", "--target")
@@ -78,4 +78,4 @@ def _budget(latency_ms: float | None, target: str | None) -> "Budget | None":
     if latency_ms is None or target is None:
         return None
     chosen = targets.get(target)
-    return Budget(latency_ms, chosen, chosen.precisions[0])
+    return LatencyBudget(latency_ms, chosen, chosen.precisions[0])

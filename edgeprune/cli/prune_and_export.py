@@ -20,14 +20,14 @@ from edgeprune.cli._options import (
     training_frames_option,
 )
 from edgeprune.cli._planning import plan_options
-from edgeprune.cli._precision import lowering_options
+from edgeprune.cli._precision import precision_options
 from edgeprune.records.names import CHANNEL_METHODS
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console
     from edgeprune.network.model_file import ModelOptions
     from edgeprune.targets import Precision
-    from edgeprune.tasks.data.reading import Asked
+    from edgeprune.tasks.data.reading import ReadOverrides
     from edgeprune.tasks.device.connect import Host
     from edgeprune.tasks.plan import PlanSettings
 
@@ -84,7 +84,7 @@ if TYPE_CHECKING:
     help="auto measures each precision of the target and takes the fastest that loses at most --max-accuracy-drop, or "
     "half a point.  [default: the target's first]",
 )
-@lowering_options
+@precision_options
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames per inference.")
 @click.option("--out", type=FOLDER, help="Run folder.  [default: runs/MODEL-TARGET]")
 @click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
@@ -105,7 +105,7 @@ def command(
     mix: float,
     frames: int | None,
     compute: str,
-    asked: "Asked",
+    asked: "ReadOverrides",
     accept_baseline: bool,
     precision: "Precision | Literal['auto'] | None",
     calibration: dict[str, Any],

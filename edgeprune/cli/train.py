@@ -85,12 +85,12 @@ def command(
     training, shuffled in blocks.
     """
     from edgeprune.files.store import to_plain
-    from edgeprune.tasks.data.reading import Handling
+    from edgeprune.tasks.data.reading import ReadOptions
     from edgeprune.tasks.train import train_new
     from edgeprune.train.finetune import Recipe
 
     recipe = Recipe(epochs, batch_size, learning_rate, weight_decay, rotate, seed=seed)
-    handling = Handling(split_seed, method, reading, stream)
+    handling = ReadOptions(split_seed, method, reading, stream)
     saved, result = train_new(name, data, out, recipe, handling, frames, console, chosen(console, compute))
     if console.as_json:
         console.json(

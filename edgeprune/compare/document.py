@@ -134,7 +134,7 @@ class FailedCell:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One line of the table: a method on a model at a ratio, over its seeds.
 
     Attributes:
@@ -220,7 +220,7 @@ class Comparison:
     data: tuple[DataFacts, ...]
     measurement: Measurement
     unpruned: tuple[UnprunedFigures, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     cells: tuple[CellFigures, ...]
     failed: tuple[FailedCell, ...]
     warnings: tuple[str, ...]

@@ -4,18 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeprune.compare.document import Cost
-from edgeprune.compare.grid.grid import Bench, Method, Network, Training
+from edgeprune.compare.grid.grid import GridBench, Method, Network, Training
 from edgeprune.network.model_file import ModelOptions
 from edgeprune.records.pruning import OnnxModel, PrunePlan
 from edgeprune.records.results import Accuracy, TrainingResult
-from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.data.reading import ReadOverrides
 
-AS_TRAINED = Asked()
+AS_TRAINED = ReadOverrides()
 """Frames are read and split as when the model was trained."""
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """A file or folder that cells are made from; `name` is its stem."""
 
     name: str
@@ -38,9 +38,9 @@ class Cell:
     """
 
     id: str
-    model: Source | None
+    model: SourceFile | None
     network: Network | None
-    data: Source
+    data: SourceFile
     method: Method | None
     ratio: float | None
     seed: int
@@ -55,13 +55,13 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Job:
+class CellJob:
     """All that the work on one cell takes; it can be sent to another machine that sees the same files.
 
     Attributes:
         cell: Which cell.
         folder: Folder of the cell.
-        shelf: Folder of what cells of the same model and data share.
+        shared_cache: Folder of what cells of the same model and data share.
         training: How to train.
         bench: How it will be measured, which says how to export.
         split_seed: Seed of the data split.
@@ -75,13 +75,13 @@ class Job:
 
     cell: Cell
     folder: Path
-    shelf: Path
+    shared_cache: Path
     training: Training
-    bench: Bench
+    bench: GridBench
     split_seed: int
     options: ModelOptions
-    reference: "Job | None" = None
-    asked: Asked = AS_TRAINED
+    reference: "CellJob | None" = None
+    asked: ReadOverrides = AS_TRAINED
     checked: str | None = None
     test_frames: int | None = None
     compute: str = "cpu"

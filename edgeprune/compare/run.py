@@ -14,12 +14,12 @@ from edgeprune.compare.cell.settings import in_full
 from edgeprune.compare.cell.stages import finished_of
 from edgeprune.compare.document import Comparison, FailedCell, Measurement
 from edgeprune.compare.grid.grid import Grid
-from edgeprune.compare.records import Cell, Finished, Job
+from edgeprune.compare.records import Cell, CellJob, Finished
 from edgeprune.compare.report import figures, folder
-from edgeprune.compare.report.figures import Measured
+from edgeprune.compare.report.figures import MeasuredCell
 from edgeprune.compare.report.rows import rows_of
-from edgeprune.compare.workers import Crew, Piece, work
-from edgeprune.compare.worklist import Agenda, agenda_of
+from edgeprune.compare.workers import Workers, WorkItem, work
+from edgeprune.compare.worklist import Worklist, worklist_of
 from edgeprune.errors import ModelError
 from edgeprune.files.run_folder import refuse_foreign, working_in
 from edgeprune.files.store import now
@@ -29,14 +29,16 @@ from edgeprune.protocols import Progress
 from edgeprune.report import facts
 
 
-def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: str, progress: Progress) -> Comparison:
+def compare(
+    grid: Grid, out: Path, options: ModelOptions, pool: Workers, command: str, progress: Progress
+) -> Comparison:
     """Run a comparison and write compare.json, the table and the plots into `out`.
 
     Args:
         grid: What is compared.
         out: The run folder.
         options: What is to be known of the model files.
-        crew: Who works on the cells.
+        pool: Who works on the cells.
         command: What was typed, for the report.
         progress: Told of every cell.
 
@@ -46,54 +48,54 @@ def compare(grid: Grid, out: Path, options: ModelOptions, crew: Crew, command: s
         ModelError: A model cannot be read, or no cell was finished.
         DataError: Frames cannot be read or do not fit.
     """
-    crew.check()
+    pool.check()
     refuse_foreign(out)
     progress.stage("look at models and data")
-    agenda = agenda_of(grid, out, options)
+    worklist = worklist_of(grid, out, options)
     with working_in(out):
-        return _compared(agenda, grid, out, crew, command, progress)
+        return _compared(worklist, grid, out, pool, command, progress)
 
 
-def _compared(agenda: Agenda, grid: Grid, out: Path, crew: Crew, command: str, progress: Progress) -> Comparison:
-    everything = [*agenda.baselines.values(), *agenda.jobs]
+def _compared(worklist: Worklist, grid: Grid, out: Path, pool: Workers, command: str, progress: Progress) -> Comparison:
+    everything = [*worklist.baselines.values(), *worklist.jobs]
     found = {job.folder: finished_of(job) for job in everything}
     pending = [job for job in everything if found[job.folder] is None]
     progress.note(f"{len(everything) - len(pending)} of {len(everything)} work items are already finished")
-    if crew.in_process:
-        progress.note(choose(crew.compute).sentence)
-    pieces = [Piece(job.cell.id, attempt, replace(job, compute=crew.compute)) for job in pending]
-    lost = work(pieces, crew, progress, "cell")
+    if pool.in_process:
+        progress.note(choose(pool.compute).sentence)
+    pieces = [WorkItem(job.cell.id, attempt, replace(job, compute=pool.compute)) for job in pending]
+    lost = work(pieces, pool, progress, "cell")
     found |= {job.folder: finished_of(job) for job in pending}
     done = {folder: finished for folder, finished in found.items() if finished is not None}
-    measured, failed = _measured(agenda, done, lost, progress)
+    measured, failed = _measured(worklist, done, lost, progress)
     if not measured:
-        raise ModelError(f"none of the {len(agenda.jobs)} cells was finished; {failed[0].id}: {failed[0].reason}")
-    comparison = _comparison(agenda, done, measured, failed, grid, command)
+        raise ModelError(f"none of the {len(worklist.jobs)} cells was finished; {failed[0].id}: {failed[0].reason}")
+    comparison = _comparison(worklist, done, measured, failed, grid, command)
     folder.write(out, comparison)
     return comparison
 
 
 def _measured(
-    agenda: Agenda, done: dict[Path, Finished], lost: dict[str, str], progress: Progress
-) -> tuple[list[Measured], list[FailedCell]]:
+    worklist: Worklist, done: dict[Path, Finished], lost: dict[str, str], progress: Progress
+) -> tuple[list[MeasuredCell], list[FailedCell]]:
     """Latency of every finished cell, and the cells that have none."""
-    measured: list[Measured] = []
+    measured: list[MeasuredCell] = []
     failed: list[FailedCell] = []
     progress.stage("measure latency")
-    with progress.track("latency", len(agenda.jobs)) as advance:
-        for job in agenda.jobs:
-            beside = _beside(job.cell, agenda.baselines)
+    with progress.track("latency", len(worklist.jobs)) as advance:
+        for job in worklist.jobs:
+            beside = _beside(job.cell, worklist.baselines)
             reason = _reason(job, beside, done, lost)
             if reason is None:
                 bench = latency_of(job, beside)
-                measured.append(Measured(job, done[job.folder], bench, beside))
+                measured.append(MeasuredCell(job, done[job.folder], bench, beside))
             else:
                 failed.append(_failed(job.cell, reason))
             advance(1, job.cell.id)
     return measured, failed
 
 
-def _reason(job: Job, beside: Job | None, done: dict[Path, Finished], lost: dict[str, str]) -> str | None:
+def _reason(job: CellJob, beside: CellJob | None, done: dict[Path, Finished], lost: dict[str, str]) -> str | None:
     """Why a cell has no figures, or None when it has."""
     if job.folder not in done:
         return lost.get(job.cell.id) or reason_for(job)
@@ -102,7 +104,7 @@ def _reason(job: Job, beside: Job | None, done: dict[Path, Finished], lost: dict
     return None
 
 
-def _beside(cell: Cell, baselines: dict[Pair, Job]) -> Job | None:
+def _beside(cell: Cell, baselines: dict[Pair, CellJob]) -> CellJob | None:
     """The unpruned network a cell is measured beside: its own, or for a reference network the first on its data."""
     if cell.model is not None:
         return baselines[cell.model, cell.data]
@@ -110,9 +112,9 @@ def _beside(cell: Cell, baselines: dict[Pair, Job]) -> Job | None:
 
 
 def _comparison(
-    agenda: Agenda,
+    worklist: Worklist,
     done: dict[Path, Finished],
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredCell],
     failed: Sequence[FailedCell],
     grid: Grid,
     command: str,
@@ -120,7 +122,7 @@ def _comparison(
     own = {each.job.folder: each.beside if each.job.cell.model is not None else None for each in measured}
     cells = tuple(figures.figures(each, own[each.job.folder]) for each in measured)
     unpruned = tuple(
-        figures.unpruned_figures(job, done[job.folder]) for job in agenda.baselines.values() if job.folder in done
+        figures.unpruned_figures(job, done[job.folder]) for job in worklist.baselines.values() if job.folder in done
     )
     first = measured[0].bench
     return Comparison(
@@ -131,7 +133,7 @@ def _comparison(
         packages=facts.packages(),
         machine=first.device,
         grid=_named(grid),
-        data=agenda.data,
+        data=worklist.data,
         measurement=Measurement(
             target=targets.get(grid.bench.target).name,
             runtime=first.runtime,
@@ -146,7 +148,7 @@ def _comparison(
         rows=rows_of(cells, failed, unpruned),
         cells=cells,
         failed=tuple(failed),
-        warnings=agenda.warnings,
+        warnings=worklist.warnings,
         plots=grid.plots,
         git_commit=facts.git_commit(Path.cwd()),
     )
@@ -172,5 +174,5 @@ def _failed(cell: Cell, reason: str) -> FailedCell:
 def outlook(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
     """Which cells are finished and which would be worked on; writes nothing."""
     refuse_foreign(out)
-    agenda = agenda_of(grid, out, options)
-    return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in agenda.jobs}
+    worklist = worklist_of(grid, out, options)
+    return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in worklist.jobs}

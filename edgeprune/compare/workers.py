@@ -26,7 +26,7 @@ Function = Callable[[Any, Progress, int], str]
 
 
 @dataclass(frozen=True)
-class Piece:
+class WorkItem:
     """A piece of work.
 
     Attributes:
@@ -42,7 +42,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Who works.
 
     Attributes:
@@ -86,12 +86,12 @@ class Crew:
         return self.workers == 0 or not _ray_is_installed()
 
 
-def work(pieces: Sequence[Piece], crew: Crew, progress: Progress, label: str) -> dict[str, str]:
+def work(pieces: Sequence[WorkItem], pool: Workers, progress: Progress, label: str) -> dict[str, str]:
     """Do every piece; one that is lost with its worker is done again.
 
     Args:
         pieces: In the order they are begun.
-        crew: Who does them.
+        pool: Who does them.
         progress: Told how each went, and of each that was lost.
         label: What they are.
 
@@ -103,15 +103,15 @@ def work(pieces: Sequence[Piece], crew: Crew, progress: Progress, label: str) ->
     """
     if not pieces:
         return {}
-    if crew.in_process:
+    if pool.in_process:
         for number, piece in enumerate(pieces, start=1):
             progress.stage(f"{label} {number} of {len(pieces)}: {piece.name}")
             progress.note(piece.function(piece.argument, progress, 0))
         return {}
-    with _ray(crew, len(pieces)) as (ray, workers):
+    with _ray(pool, len(pieces)) as (ray, workers):
         progress.stage(f"{len(pieces)} {label}s on {workers} worker{'' if workers == 1 else 's'}")
         with progress.track(f"{label}s", len(pieces)) as advance:
-            return _Hands(ray, workers, _gpus(ray, crew, workers), _threads(crew, workers), progress, advance).do(
+            return _Hands(ray, workers, _gpus(ray, pool, workers), _threads(pool, workers), progress, advance).do(
                 pieces
             )
 
@@ -124,10 +124,10 @@ class _Hands:
         self._progress, self._advance = progress, advance
         self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_call)
 
-    def do(self, pieces: Sequence[Piece]) -> dict[str, str]:
+    def do(self, pieces: Sequence[WorkItem]) -> dict[str, str]:
         """Keep every worker busy until all pieces are done or given up."""
         waiting, tries = list(pieces), Counter[str]()
-        running: dict[Any, Piece] = {}
+        running: dict[Any, WorkItem] = {}
         lost: dict[str, str] = {}
         while waiting or running:
             while waiting and len(running) < self._workers:
@@ -149,7 +149,7 @@ class _Hands:
                     self._advance(1, f"{piece.name} was lost")
         return lost
 
-    def _end(self, piece: Piece, reference: Any) -> str | None:
+    def _end(self, piece: WorkItem, reference: Any) -> str | None:
         """None when the piece is done, otherwise how its worker was lost."""
         errors = self._ray.exceptions
         try:
@@ -170,7 +170,7 @@ def _call(function: Function, argument: Any, threads: int) -> str:
 
 
 @contextmanager
-def _ray(crew: Crew, pieces: int) -> Iterator[tuple[Any, int]]:
+def _ray(pool: Workers, pieces: int) -> Iterator[tuple[Any, int]]:
     """Ray and the number of its workers, started on this machine or met at an address; let go of afterwards.
 
     Raises:
@@ -186,16 +186,16 @@ def _ray(crew: Crew, pieces: int) -> Iterator[tuple[Any, int]]:
         ) from error
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if crew.address is None:
-            workers = min(crew.workers or _cores(), pieces)
+        if pool.address is None:
+            workers = min(pool.workers or _cores(), pieces)
             ray.init("local", num_cpus=workers, object_store_memory=_STORE_BYTES, include_dashboard=False, **quiet)
         else:
-            _reach(crew.address)
-            ray.init(crew.address, **quiet)
-            workers = min(crew.workers or max(1, int(ray.cluster_resources().get("CPU", 1))), pieces)
+            _reach(pool.address)
+            ray.init(pool.address, **quiet)
+            workers = min(pool.workers or max(1, int(ray.cluster_resources().get("CPU", 1))), pieces)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        where = f"at {crew.address}" if crew.address else "on this machine"
-        hint = "Look whether a cluster runs there and RAY_AUTH_MODE is as it wants, or use" if crew.address else "Use"
+        where = f"at {pool.address}" if pool.address else "on this machine"
+        hint = "Look whether a cluster runs there and RAY_AUTH_MODE is as it wants, or use" if pool.address else "Use"
         raise ConfigError(f"Ray cannot be reached {where}: {reason_of(error)}", f"{hint} `workers=0`") from error
     try:
         yield ray, workers
@@ -214,14 +214,14 @@ def _reach(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
 
 
-def _gpus(ray: Any, crew: Crew, workers: int) -> float:
+def _gpus(ray: Any, pool: Workers, workers: int) -> float:
     """The GPUs of a worker: its share of those that Ray knows, a whole number or a part of one.
 
     Raises:
         ConfigError: It is to compute on one, and there is none.
     """
-    known = 0.0 if crew.compute == "cpu" else ray.cluster_resources().get("GPU", 0.0)
-    if crew.compute == "cuda" and not known:
+    known = 0.0 if pool.compute == "cpu" else ray.cluster_resources().get("GPU", 0.0)
+    if pool.compute == "cuda" and not known:
         raise ConfigError("`compute='cuda'` asks for a GPU, and Ray knows of none", "Use `compute='cpu'`, or auto")
     return share(known, workers)
 
@@ -232,10 +232,10 @@ def share(gpus: float, workers: int) -> float:
     return float(int(each)) if each >= 1 else int(each * 1000) / 1000
 
 
-def _threads(crew: Crew, workers: int) -> int:
-    if crew.threads is not None:
-        return crew.threads
-    return 1 if crew.address else max(1, _cores() // workers)
+def _threads(pool: Workers, workers: int) -> int:
+    if pool.threads is not None:
+        return pool.threads
+    return 1 if pool.address else max(1, _cores() // workers)
 
 
 def _cores() -> int:

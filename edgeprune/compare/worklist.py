@@ -9,7 +9,7 @@ from edgeprune.compare.cell.frames import frames_of
 from edgeprune.compare.cell.settings import asked_of
 from edgeprune.compare.document import DataFacts
 from edgeprune.compare.grid.grid import Grid
-from edgeprune.compare.records import Cell, Job, Source
+from edgeprune.compare.records import Cell, CellJob, SourceFile
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
@@ -17,15 +17,15 @@ from edgeprune.network.model_file import ModelOptions
 from edgeprune.protocols import NullProgress
 from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of
-from edgeprune.tasks.data.reading import SPLIT_SEED, Asked, handling_of, reading_of
+from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOverrides, handling_of, reading_of
 from edgeprune.tasks.identify import settled
 
-_Fit = tuple[Path, Source]
+_Fit = tuple[Path, SourceFile]
 """A model file, and frames."""
 
 
 @dataclass(frozen=True)
-class Agenda:
+class Worklist:
     """All work of a comparison.
 
     Attributes:
@@ -35,13 +35,13 @@ class Agenda:
         warnings: Models and data sets that do not fit each other.
     """
 
-    baselines: dict[Pair, Job]
-    jobs: tuple[Job, ...]
+    baselines: dict[Pair, CellJob]
+    jobs: tuple[CellJob, ...]
     data: tuple[DataFacts, ...]
     warnings: tuple[str, ...]
 
 
-def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
+def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
     """Look at models and data, and list the work.
 
     Raises:
@@ -58,7 +58,7 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
     checked, problems = _looked_at(models, own, asked)
     told = {path: _options_of(model, options) for path, model in models.items()}
     pairs = {
-        (Source(model.name, path, model.sha256), data): split_seed_of(model)
+        (SourceFile(model.name, path, model.sha256), data): split_seed_of(model)
         for path, model in models.items()
         for data in own[path]
         if (path, data) not in problems
@@ -71,7 +71,7 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
         raise ConfigError(f"two data sets have the same name: {', '.join(names)}", "Rename one of the files")
     seeds = {frames: _split_seed(frames, pairs, grid) for frames in data}
     cells = expand(grid, tuple(pairs), data)
-    return Agenda(
+    return Worklist(
         baselines={
             (model, frames): baseline_job(
                 (model, frames), grid, out, seed, told[model.path], checked[model.path, frames]
@@ -98,7 +98,7 @@ def agenda_of(grid: Grid, out: Path, options: ModelOptions) -> Agenda:
 
 
 def _looked_at(
-    models: dict[Path, Checkpoint], own: dict[Path, list[Source]], asked: Asked
+    models: dict[Path, Checkpoint], own: dict[Path, list[SourceFile]], asked: ReadOverrides
 ) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
     """The hash of the split of each model and data set that fit, and why others do not; each set is read once.
 
@@ -133,15 +133,15 @@ def _options_of(model: Checkpoint, options: ModelOptions) -> ModelOptions:
     return replace(options, normalisation=model.input.normalisation, outputs=model.arch.outputs)
 
 
-def _own_source(model: Checkpoint, asked: Asked) -> Source:
+def _own_source(model: Checkpoint, asked: ReadOverrides) -> SourceFile:
     return _source(find_data(model, None).resolve(), handling_of(model, asked).reading)
 
 
-def _source(path: Path, reading: Reading | None) -> Source:
-    return Source(path.stem, path, datasets.sha256_of(path, reading))
+def _source(path: Path, reading: Reading | None) -> SourceFile:
+    return SourceFile(path.stem, path, datasets.sha256_of(path, reading))
 
 
-def _split_seed(data: Source, pairs: dict[Pair, int], grid: Grid) -> int:
+def _split_seed(data: SourceFile, pairs: dict[Pair, int], grid: Grid) -> int:
     """The seed that a data set is split by for reference networks: that of the first model on it."""
     otherwise = SPLIT_SEED if grid.data.split_seed is None else grid.data.split_seed
     return next((seed for (_, frames), seed in pairs.items() if frames == data), otherwise)
@@ -151,5 +151,5 @@ def _fit_of(cell: Cell) -> _Fit | None:
     return None if cell.model is None else (cell.model.path, cell.data)
 
 
-def _seed_of(cell: Cell, pairs: dict[Pair, int], seeds: dict[Source, int]) -> int:
+def _seed_of(cell: Cell, pairs: dict[Pair, int], seeds: dict[SourceFile, int]) -> int:
     return seeds[cell.data] if cell.model is None else pairs[cell.model, cell.data]

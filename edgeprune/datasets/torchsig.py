@@ -48,7 +48,7 @@ class TorchSig(Streamed):
         """
         file_path = path / _FILE if path.is_dir() else path
         with _hdf5.opened(file_path) as file:
-            layout = _Array(file, file_path) if "index" not in file else _Records(file, file_path)
+            layout = _OneArray(file, file_path) if "index" not in file else _Records(file, file_path)
             told = [layout.about(index) for index in range(layout.count)]
             lacking = [index for index, about in enumerate(told) if "class_name" not in about]
             if lacking:
@@ -70,7 +70,7 @@ class TorchSig(Streamed):
             yield Source(table, (file_path,), layout.block, notes)
 
 
-class _Array:
+class _OneArray:
     """All samples in one array, with their descriptions as JSON."""
 
     def __init__(self, file: h5py.File, path: Path) -> None:

@@ -41,7 +41,7 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """How far a bundle is on a device.
 
     Attributes:
@@ -101,7 +101,7 @@ class RemoteRun:
         """Where it is unpacked."""
         return f"{self.work}/{self.manifest.folder}"
 
-    def state(self) -> State:
+    def state(self) -> RunState:
         """How far it is; also tells the device that somebody still asks."""
         self.asked += 1
         token = f"{self.asked}-{self.clock():.3f}"
@@ -111,11 +111,11 @@ class RemoteRun:
         )
         lines = said.splitlines()
         if not lines:
-            return State(there=False)
+            return RunState(there=False)
         status = lines[2].strip() if len(lines) > 2 else ""
-        return State(True, lines[0] == "alive", lines[1:2] == ["packed"], status)
+        return RunState(True, lines[0] == "alive", lines[1:2] == ["packed"], status)
 
-    def prepare(self, state: State) -> None:
+    def prepare(self, state: RunState) -> None:
         """Look whether the device will do, and bring the bundle there.
 
         Raises:
@@ -155,7 +155,7 @@ class RemoteRun:
             "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -L run.pid ] || sleep 0.2; done; true"
         )
 
-    def fetch(self, state: State, out: Path, also: Mapping[str, Path]) -> Path:
+    def fetch(self, state: RunState, out: Path, also: Mapping[str, Path]) -> Path:
         """Bring the result here, and tidy up there: a finished one is not measured twice by mistake."""
         target = out / self.manifest.result
         there = f"{self.work}/{self.manifest.result}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from edgeprune.device.bundle import read_manifest
-from edgeprune.device.remote import Patience, RemoteRun, State
+from edgeprune.device.remote import Patience, RemoteRun, RunState
 from edgeprune.errors import DeviceError
 from edgeprune.protocols import Advance, LinkLost, Progress, Transport
 
@@ -70,7 +70,7 @@ def run_bundle(
         raise
 
 
-def _follow(remote: RemoteRun) -> State:
+def _follow(remote: RemoteRun) -> RunState:
     """Watch it until it ends.
 
     Raises:
@@ -106,7 +106,7 @@ def _follow(remote: RemoteRun) -> State:
             remote.sleep(pause)
 
 
-def _give_up(remote: RemoteRun, state: State, deaths: int) -> None:
+def _give_up(remote: RemoteRun, state: RunState, deaths: int) -> None:
     """Raises DeviceError where starting again would not help."""
     name = remote.transport.name
     if state.word == "refused":

@@ -23,7 +23,7 @@ _CLOCK_CHANGE = 0.02
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeterReading:
     """One line.
 
     Attributes:
@@ -63,7 +63,7 @@ class Summary:
         return self.gpu_mhz is not None and self.gpu_mhz[0] < (1 - _CLOCK_CHANGE) * self.gpu_mhz[1]
 
 
-def readings(text: str) -> tuple[Reading, ...]:
+def readings(text: str) -> tuple[MeterReading, ...]:
     """Read what tegrastats printed; a last line that it was stopped in does not count."""
     found = (_reading(line) for line in text[: text.rfind("\n") + 1].splitlines())
     return tuple(reading for reading in found if reading.rails_w or reading.gpu_load is not None or reading.gpu_mhz)
@@ -94,7 +94,7 @@ def summarise(text: str, rails: Sequence[Sequence[str]], *, on_gpu: bool = False
     )
 
 
-def _longest_busy(found: Sequence[Reading]) -> tuple[Reading, ...]:
+def _longest_busy(found: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
     """Return the longest run of readings in which the GPU was busy; empty where none was or its load is not told."""
     loads = [reading.gpu_load or 0 for reading in found]
     highest = max(loads, default=0)
@@ -109,19 +109,19 @@ def _longest_busy(found: Sequence[Reading]) -> tuple[Reading, ...]:
     return tuple(found[slice(*best)])
 
 
-def _inside(busy: Sequence[Reading]) -> tuple[Reading, ...]:
+def _inside(busy: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
     """Drop the readings at both edges, which may begin before the first inference or end after the last."""
     edge = max(1, round(_EDGE * len(busy)))
     return tuple(busy[edge : len(busy) - edge])
 
 
-def _middle_half(found: Sequence[Reading]) -> tuple[Reading, ...]:
+def _middle_half(found: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
     """Return the readings of the middle half, where no load tells when the model ran."""
     quarter = len(found) // 4
     return tuple(found[quarter : len(found) - quarter])
 
 
-def rails_of(found: Sequence[Reading], rails: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def rails_of(found: Sequence[MeterReading], rails: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """The first set of rails that every reading has, or none."""
     for names in rails:
         if found and all(set(names) <= reading.rails_w.keys() for reading in found):
@@ -129,7 +129,7 @@ def rails_of(found: Sequence[Reading], rails: Sequence[Sequence[str]]) -> tuple[
     return ()
 
 
-def power_w(reading: Reading, rails: Sequence[str]) -> float:
+def power_w(reading: MeterReading, rails: Sequence[str]) -> float:
     """Sum of the power on some rails."""
     return sum(reading.rails_w[rail] for rail in rails)
 
@@ -154,11 +154,11 @@ def disturbed(rounds: Sequence[Summary], hot_c: float) -> dict[int, str]:
     return reasons
 
 
-def _reading(line: str) -> Reading:
+def _reading(line: str) -> MeterReading:
     clock = _CLOCK.search(line)
     load, clocks = clock.groups() if clock else (None, None)
     heats = {name: float(heat) for name, heat in _TEMPERATURE.findall(line) if name not in _NOT_MEASURED}
-    return Reading(
+    return MeterReading(
         rails_w={name: int(mw) / 1000 for name, mw in _RAIL.findall(line) if name != _NOT_CONNECTED},
         gpu_mhz=max(int(mhz) for mhz in clocks.split(",") if mhz) if clocks else None,
         gpu_load=int(load) if load else None,

@@ -15,12 +15,12 @@ from torch import nn
 import edgeprune
 from edgeprune.errors import EdgepruneError, ModelError
 from edgeprune.export import graph
-from edgeprune.export.check import Agreement, check_against_torch, onnx_logits
+from edgeprune.export.check import TorchAgreement, check_against_torch, onnx_logits
 from edgeprune.export.fallback import Bound
 from edgeprune.export.gain import check_gains
 from edgeprune.export.network import fitting, on_raw_samples, torch_logits
 from edgeprune.export.onnx import export_onnx
-from edgeprune.export.precision import Calibration, Lowering, lower
+from edgeprune.export.precision import Calibration, LowerPrecision, lower
 from edgeprune.export.quantise import METHODS, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
 from edgeprune.files.room import blame_disk, require_room
@@ -103,7 +103,7 @@ def export(
         record = replace(_record(finished, exporter, simplified, agreement), gains=gains)
         if precision != "fp32":
             kept_in: Literal["fp16", "fp32"] = "fp16" if "fp16" in target.precisions else "fp32"
-            record = lower(finished, typed, iq, Lowering(precision, calibration, bound, kept_in), record)
+            record = lower(finished, typed, iq, LowerPrecision(precision, calibration, bound, kept_in), record)
             finished = typed
             advance(1, f"{precision}: the same class for {record.same_top1:.1%} of {len(iq)} frames")
         with replacing(path) as file:
@@ -113,7 +113,7 @@ def export(
     return replace(record, path=path.name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
 
 
-def _record(path: Path, exporter: str, simplified: Simplification, agreement: Agreement) -> OnnxModel:
+def _record(path: Path, exporter: str, simplified: Simplification, agreement: TorchAgreement) -> OnnxModel:
     finished = load(path)
     return OnnxModel(
         path=path.name,

@@ -20,7 +20,7 @@ _NAMED_FRAMES = 5
 
 
 @dataclass(frozen=True)
-class Agreement:
+class TorchAgreement:
     """Agreement of two sets of logits.
 
     Attributes:
@@ -44,7 +44,7 @@ class Agreement:
         return (f"{_some(np.array(self.tied), self.frames)} {what}",)
 
 
-def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.NDArray[np.float32]) -> Agreement:
+def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.NDArray[np.float32]) -> TorchAgreement:
     """Compare an ONNX file in ONNX Runtime with the network in torch, both on the CPU in float32.
 
     Args:
@@ -87,7 +87,7 @@ def onnx_logits(path: Path, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float
     return np.concatenate(parts)[: len(iq)]
 
 
-def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> Agreement:
+def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> TorchAgreement:
     """Compare two computations of the same logits, both (N, classes).
 
     They agree when no logit differs by more than `LOGIT_TOLERANCE` of the largest magnitude among the reference's
@@ -119,7 +119,7 @@ def compare(reference: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) 
         worst = np.flatnonzero(np.abs(other - reference).max(axis=1) > LOGIT_TOLERANCE * scale)
         raise ModelError(f"it gives other logits to {_some(worst, len(reference))}; {figures}", hint)
     tied = tuple(int(frame) for frame in np.flatnonzero(first != second))
-    return Agreement(len(reference), difference, LOGIT_TOLERANCE * scale, tied)
+    return TorchAgreement(len(reference), difference, LOGIT_TOLERANCE * scale, tied)
 
 
 def _batches(iq: npt.NDArray[np.float32], fixed: int | None) -> Iterator[npt.NDArray[np.float32]]:

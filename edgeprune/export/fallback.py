@@ -52,7 +52,7 @@ class Kept:
 
 
 @dataclass
-class Search:
+class FallbackSearch:
     """Search for the operators to keep in one network.
 
     Attributes:

@@ -49,7 +49,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class OnnxRequest:
     """Required properties of the file.
 
     Attributes:
@@ -112,7 +112,7 @@ def export_onnx(
     traced = torch.randn((batch_size or 2, *frame), generator=generator)
     tried = torch.randn((batch_size or 3, *frame), generator=generator)
     classes = torch_logits(network, traced.numpy()).shape[1]
-    wanted = Wanted(opset, batch_size, frame, classes)
+    wanted = OnnxRequest(opset, batch_size, frame, classes)
     failures = []
     for route in routes(opset):
         try:
@@ -137,7 +137,7 @@ def export_onnx(
     ) from cause
 
 
-def _fixed(network: RawSampleNetwork, wanted: Wanted, path: Path) -> bool:
+def _fixed(network: RawSampleNetwork, wanted: OnnxRequest, path: Path) -> bool:
     """Whether the network could be exported for one frame at a time, where it cannot be for any number."""
     for route in routes(wanted.opset):
         with contextlib.suppress(Exception):  # it is tried for a message only
@@ -177,7 +177,7 @@ def _export(network: RawSampleNetwork, example: torch.Tensor, path: Path, route:
             )
 
 
-def _finish(model: ModelProto, wanted: Wanted) -> ModelProto:
+def _finish(model: ModelProto, wanted: OnnxRequest) -> ModelProto:
     """Bring an exported model to the required form, and check it.
 
     Raises:

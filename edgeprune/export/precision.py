@@ -11,7 +11,7 @@ import onnx
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
-from edgeprune.export.fallback import Bound, Kept, Search
+from edgeprune.export.fallback import Bound, FallbackSearch, Kept
 from edgeprune.export.gain import check_lower
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import Quantisation
@@ -37,7 +37,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Lowering:
+class LowerPrecision:
     """To which precision, and what it may cost.
 
     Attributes:
@@ -53,7 +53,9 @@ class Lowering:
     kept_in: Literal["fp16", "fp32"] = "fp32"
 
 
-def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Lowering, record: OnnxModel) -> OnnxModel:
+def lower(
+    source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: LowerPrecision, record: OnnxModel
+) -> OnnxModel:
     """Write a float32 file in a lower precision.
 
     Args:
@@ -98,7 +100,7 @@ def lower(source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Low
 
 
 def _int8(
-    source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: Lowering
+    source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: LowerPrecision
 ) -> tuple[Quantisation, float | None]:
     """Write the int8 file; returns how it was quantised, and the top-1 it loses where a bound was set."""
     calibration = lowering.calibration
@@ -117,7 +119,7 @@ def _int8(
 
     found, drop = Kept(calibration.keep, 0.0), None
     if lowering.bound is not None and not calibration.keep:
-        found = Search(source, ranges, lowering.bound, write).run()
+        found = FallbackSearch(source, ranges, lowering.bound, write).run()
         drop = found.drop
     write(found.operators)
     return Quantisation(

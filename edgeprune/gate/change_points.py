@@ -15,7 +15,7 @@ _MAD = 1.4826
 
 
 @dataclass(frozen=True)
-class Step:
+class ChangePoint:
     """Change of level: `at` is the first point of the new level."""
 
     at: int
@@ -23,7 +23,7 @@ class Step:
     after: float
 
 
-def steps(values: Values) -> list[Step]:
+def steps(values: Values) -> list[ChangePoint]:
     """Find the steps of a series, by least squares over piecewise constant levels.
 
     Each step costs 5 s² ln n, about twice the penalty of the Bayesian information criterion, where s is the noise from
@@ -42,7 +42,7 @@ def steps(values: Values) -> list[Step]:
     noise = max(_LEAST_NOISE, float(_MAD * np.median(np.abs(np.diff(values))) / np.sqrt(2)))
     bounds = _levels(smooth, _COST_OF_A_STEP * noise**2 * np.log(n))
     levels = [float(np.median(values[low:high])) for low, high in itertools.pairwise(bounds)]
-    return [Step(at, *pair) for at, pair in zip(bounds[1:-1], itertools.pairwise(levels), strict=True)]
+    return [ChangePoint(at, *pair) for at, pair in zip(bounds[1:-1], itertools.pairwise(levels), strict=True)]
 
 
 def _levels(values: Values, cost: float) -> list[int]:

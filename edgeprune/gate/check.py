@@ -9,8 +9,8 @@ from edgeprune.gate import judge, regression
 from edgeprune.gate.budget import Budget
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.noise import SCHEMA, NoiseFile
-from edgeprune.gate.regression import Comparison, Incomparable
-from edgeprune.gate.session import Session
+from edgeprune.gate.regression import Incomparable, SessionComparison
+from edgeprune.gate.session import TimedSession
 from edgeprune.gate.verdict import Check, Verdict
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Against:
     history: "Sequence[Entry]" = ()
     noise: NoiseFile = field(default_factory=lambda: NoiseFile(SCHEMA))
     waived: bool = False
-    sessions: Mapping[str, Session] = field(default_factory=dict)
+    sessions: Mapping[str, TimedSession] = field(default_factory=dict)
 
 
 def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verdict:
@@ -66,10 +66,10 @@ def check(reports: Sequence[Evidence], budget: Budget, against: Against) -> Verd
 
 def _compared(
     reports: Sequence[Evidence], baselines: Sequence[Evidence | None], budget: Budget, against: Against
-) -> list[Comparison | Incomparable | None]:
+) -> list[SessionComparison | Incomparable | None]:
     """Compare each report, with the probability of a false alarm that holds for all of them together."""
 
-    def compare(evidence: Evidence, baseline: Evidence | None, tests: int) -> Comparison | Incomparable | None:
+    def compare(evidence: Evidence, baseline: Evidence | None, tests: int) -> SessionComparison | Incomparable | None:
         alpha = budget.limits(evidence.report.target, evidence.model).alpha / tests
         session = against.sessions.get(evidence.source)
         if session is not None:
@@ -80,10 +80,10 @@ def _compared(
         return regression.compare(baseline, evidence, alpha, noise)
 
     pairs = list(zip(reports, baselines, strict=True))
-    tests = sum(isinstance(compare(*pair, 1), Comparison) for pair in pairs)
+    tests = sum(isinstance(compare(*pair, 1), SessionComparison) for pair in pairs)
     found = [compare(*pair, max(1, tests)) for pair in pairs]
-    adjusted = iter(regression.together([each for each in found if isinstance(each, Comparison)]))
-    return [next(adjusted) if isinstance(each, Comparison) else each for each in found]
+    adjusted = iter(regression.together([each for each in found if isinstance(each, SessionComparison)]))
+    return [next(adjusted) if isinstance(each, SessionComparison) else each for each in found]
 
 
 def baseline_of(evidence: Evidence, against: Against, alone: bool) -> Evidence | None:

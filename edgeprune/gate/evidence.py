@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeprune.bench import samples
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import verify
-from edgeprune.gate.session import HOW, Session, conditions_of, timing
+from edgeprune.gate.session import HOW, TimedSession, conditions_of, timing
 from edgeprune.gate.statistics import Values
 from edgeprune.records.names import Role
 from edgeprune.report.schema.json import load
@@ -52,7 +52,7 @@ class Evidence:
         return " / ".join(part for part in parts if part)
 
     @cached_property
-    def session(self) -> Session | None:
+    def session(self) -> TimedSession | None:
         """Latencies for comparison; None if the pruned model was not measured.
 
         Raises:
@@ -62,7 +62,7 @@ class Evidence:
         if latency is None or latency.pruned is None:
             return None
         how = {name: getattr(latency, name) for name in HOW}
-        return Session(
+        return TimedSession(
             conditions=conditions_of(self.report.target, how, dict(self.report.device or {})),
             baseline=timing(artifacts.baseline_onnx.sha256, latency.baseline.round_medians_ms, self._times("baseline")),
             pruned=timing(artifacts.pruned_onnx.sha256, latency.pruned.round_medians_ms, self._times("pruned")),

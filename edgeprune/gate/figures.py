@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from edgeprune.gate.evidence import Evidence
-from edgeprune.gate.regression import Comparison
+from edgeprune.gate.regression import SessionComparison
 from edgeprune.gate.verdict import Figure
 from edgeprune.text.numerals import p_value
 
@@ -13,7 +13,7 @@ BIGGER_IS_BETTER = frozenset({"speedup", "top1"})
 def figures_of(
     evidence: Evidence,
     intervals: Mapping[str, tuple[float, float]],
-    compared: tuple[Evidence, Comparison] | None,
+    compared: tuple[Evidence, SessionComparison] | None,
     alpha: float,
 ) -> tuple[Figure, ...]:
     """List the figures of a report.
@@ -55,7 +55,7 @@ def plain(evidence: Evidence) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _latency_change(comparison: Comparison, alpha: float) -> str:
+def _latency_change(comparison: SessionComparison, alpha: float) -> str:
     shift = comparison.shift
     if shift.p < alpha:
         return f"slower, {p_value(shift.p)}"

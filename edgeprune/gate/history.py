@@ -13,7 +13,7 @@ from edgeprune.errors import ConfigError
 from edgeprune.files.run_folder import claim, clear_unfinished, unwritable
 from edgeprune.files.whole import own_folder, replacing
 from edgeprune.gate import evidence as evidences
-from edgeprune.gate.change_points import Step, steps
+from edgeprune.gate.change_points import ChangePoint, steps
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import plain
 from edgeprune.gate.history_index import Verified, key_of
@@ -40,7 +40,7 @@ class Trend:
     label: str
     name: str
     points: tuple[Point, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[ChangePoint, ...]
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ def _trend(label: str, name: str, points: Sequence[Point]) -> Trend:
     found = steps(values if name in _LINEAR or np.any(values <= 0) else np.log(values))
     levels = [0, *(step.at for step in found), len(points)]
     medians = [float(np.median(values[low:high])) for low, high in itertools.pairwise(levels)]
-    told = tuple(Step(step.at, *pair) for step, pair in zip(found, itertools.pairwise(medians), strict=True))
+    told = tuple(ChangePoint(step.at, *pair) for step, pair in zip(found, itertools.pairwise(medians), strict=True))
     return Trend(label, name, tuple(points), told)

@@ -15,7 +15,7 @@ from edgeprune.gate.budget import Limits
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import figures_of
 from edgeprune.gate.noise import Noise
-from edgeprune.gate.regression import Comparison, Incomparable
+from edgeprune.gate.regression import Incomparable, SessionComparison
 from edgeprune.gate.statistics import Values, mean_interval, median_interval, quantile_interval
 from edgeprune.gate.verdict import Check, Judgement
 from edgeprune.report.schema.measured import LatencySection
@@ -32,7 +32,7 @@ _RUNNING_ONNX = ("onnxruntime", "onnxruntime-agent")
 
 
 @dataclass(frozen=True)
-class Unit:
+class FigureUnit:
     """Format of a number: times `scale`, followed by `name`."""
 
     name: str
@@ -44,14 +44,19 @@ class Unit:
         return [n.significant(self.scale * value, digits) for value in values]
 
 
-_MS, _TIMES, _POINTS, _PERCENT = Unit("ms"), Unit("times"), Unit("percentage points", 100), Unit("%", 100)
+_MS, _TIMES, _POINTS, _PERCENT = (
+    FigureUnit("ms"),
+    FigureUnit("times"),
+    FigureUnit("percentage points", 100),
+    FigureUnit("%", 100),
+)
 
 
 def judge(
     evidence: Evidence,
     limits: Limits,
     baseline: Evidence | None = None,
-    comparison: Comparison | Incomparable | None = None,
+    comparison: SessionComparison | Incomparable | None = None,
     noise: Noise | None = None,
     no_baseline: bool = False,
 ) -> Judgement:
@@ -79,7 +84,7 @@ def judge(
     ]
     if check is not None:
         found.append(check)
-    compared = (baseline, comparison) if baseline and isinstance(comparison, Comparison) else None
+    compared = (baseline, comparison) if baseline and isinstance(comparison, SessionComparison) else None
     return Judgement(
         label=evidence.label,
         target=evidence.report.target,
@@ -211,13 +216,13 @@ def _engine(evidence: Evidence, limits: Limits, intervals: dict[str, Interval]) 
         if size is None:
             found.append(_absent(name, limit, "the size of an engine"))
         else:
-            found.append(_at_most(name, limit, size / _BYTES_PER_MB, None, Unit("MB")))
+            found.append(_at_most(name, limit, size / _BYTES_PER_MB, None, FigureUnit("MB")))
     if limits.max_energy_mj is not None:
         name, limit, power = "max_energy_mj", limits.max_energy_mj, report.energy.pruned if report.energy else None
         if power is None:
             found.append(_absent(name, limit, "the pruned model's energy"))
         else:
-            found.append(_at_most(name, limit, power.energy_mj, intervals.get("energy_mj"), Unit("mJ")))
+            found.append(_at_most(name, limit, power.energy_mj, intervals.get("energy_mj"), FigureUnit("mJ")))
     return found
 
 
@@ -228,18 +233,18 @@ def _engine_bytes(report: Report) -> int | None:
     return report.size.pruned_engine_bytes
 
 
-def _at_most(name: str, limit: float, value: float, interval: Interval | None, unit: Unit) -> Check:
+def _at_most(name: str, limit: float, value: float, interval: Interval | None, unit: FigureUnit) -> Check:
     worst = interval[1] if interval else value
     check = Check(name, "pass" if worst <= limit else "fail", "at most", limit, value, interval)
     return _in_words(check, unit, value <= limit)
 
 
-def _at_least(name: str, limit: float, value: float, interval: Interval, unit: Unit) -> Check:
+def _at_least(name: str, limit: float, value: float, interval: Interval, unit: FigureUnit) -> Check:
     check = Check(name, "pass" if interval[0] >= limit else "fail", "at least", limit, value, interval)
     return _in_words(check, unit, value >= limit)
 
 
-def _in_words(check: Check, unit: Unit, value_holds: bool) -> Check:
+def _in_words(check: Check, unit: FigureUnit, value_holds: bool) -> Check:
     """Add figures to the check; a failed one says so if the value itself would pass and its interval does not."""
     assert check.limit is not None
     assert check.value is not None

@@ -16,7 +16,7 @@ from edgeprune.bench import student_t
 from edgeprune.bench.stats import Values
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.store import from_plain, read_json, to_plain, write_json
-from edgeprune.gate.session import Level, Method, Session, first_difference, level_of, result
+from edgeprune.gate.session import Level, Method, TimedSession, first_difference, level_of, result
 
 NAME = "edgeprune-noise.json"
 SCHEMA = "edgeprune-noise/1"
@@ -93,7 +93,7 @@ class NoiseFile:
 
 
 def calibrate(
-    sessions: Sequence[Session],
+    sessions: Sequence[TimedSession],
     target: str,
     model: str,
     created: str,

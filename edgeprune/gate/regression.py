@@ -14,7 +14,7 @@ from edgeprune.gate.noise import Noise
 from edgeprune.gate.session import (
     Level,
     Method,
-    Session,
+    TimedSession,
     first_difference,
     level_of,
     method_of,
@@ -37,7 +37,7 @@ Spread = Literal["calibrated", "assumed", "none"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SessionComparison:
     """Comparison of two measurements.
 
     Attributes:
@@ -88,7 +88,7 @@ def change(share: float) -> str:
     return n.relative(1, 1 + share) or "0.0 %"
 
 
-def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None) -> Comparison | Incomparable:
+def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None) -> SessionComparison | Incomparable:
     """Compare two reports of a model, if they are comparable.
 
     Args:
@@ -113,7 +113,7 @@ def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None
 
 
 def check_of(
-    found: Comparison | Incomparable | None, limits: Limits, waived: bool = False, older: str = "baseline report"
+    found: SessionComparison | Incomparable | None, limits: Limits, waived: bool = False, older: str = "baseline report"
 ) -> Check | None:
     """Check for a regression; None if no limit was set.
 
@@ -135,7 +135,7 @@ def check_of(
     return against_limit(found, limit, limits.alpha)
 
 
-def together(found: Sequence[Comparison]) -> list[Comparison]:
+def together(found: Sequence[SessionComparison]) -> list[SessionComparison]:
     """Adjust the comparisons of one call so that their p values hold for all of them together."""
     slower, faster = (holm([getattr(each.shift, name) for each in found]) for name in ("p", "p_faster"))
     return [
@@ -163,7 +163,7 @@ def refuse_below_floor(evidence: Evidence, limits: Limits, noise: Noise | None) 
         )
 
 
-def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
+def against_limit(found: SessionComparison, limit: float, alpha: float) -> Check:
     """Judge whether a comparison shows a regression.
 
     It fails when the shift exceeds the limit and is significant. It passes when the shift does not exceed the limit,
@@ -192,7 +192,9 @@ def against_limit(found: Comparison, limit: float, alpha: float) -> Check:
     return Check(NAME, "pass", f"{found.told}; {allowed}", limit, shift.share, interval)
 
 
-def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise | None) -> Comparison | Incomparable:
+def compare_sessions(
+    before: TimedSession, after: TimedSession, alpha: float, noise: Noise | None
+) -> SessionComparison | Incomparable:
     """Compare two measurements made under the same conditions; see `compare`."""
     method, level = method_of(before, after), level_of(before, after)
     rounds = (len(before.pruned.medians_ms), len(after.pruned.medians_ms))
@@ -202,7 +204,9 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
             "measure the same one, or calibrate"
         )
     if noise is None:
-        return Comparison(shift_between(before, after, method, alpha, _ASSUMED), method, level, rounds, "assumed")
+        return SessionComparison(
+            shift_between(before, after, method, alpha, _ASSUMED), method, level, rounds, "assumed"
+        )
     shift = shift_between(before, after, method, alpha)
     spread, freedom = math.sqrt(2) * noise.floor(method, level).spread_log, noise.freedom(method, level)
     widened = Shift(
@@ -213,13 +217,13 @@ def compare_sessions(before: Session, after: Session, alpha: float, noise: Noise
         if spread > 0
         else shift.p_faster,
     )
-    return Comparison(widened, method, level, rounds, "calibrated")
+    return SessionComparison(widened, method, level, rounds, "calibrated")
 
 
-def compare_within(session: Session, alpha: float) -> Comparison:
+def compare_within(session: TimedSession, alpha: float) -> SessionComparison:
     """Compare the two models of one measurement; the older one is its `baseline`."""
     rounds = (len(session.pruned.medians_ms),) * 2
-    return Comparison(shift_within(session, alpha), "one session", level_of(session), rounds, "none")
+    return SessionComparison(shift_within(session, alpha), "one session", level_of(session), rounds, "none")
 
 
 def _obstacle(before: Evidence, after: Evidence, noise: Noise | None) -> str | None:

@@ -30,7 +30,7 @@ _CLOCKS = "gpu_hz"  # least, current and greatest; the current one moves
 
 
 @dataclass(frozen=True)
-class Timing:
+class SessionTiming:
     """Rounds of one model.
 
     Attributes:
@@ -46,7 +46,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Session:
+class TimedSession:
     """Measurement of both models in turns.
 
     Attributes:
@@ -58,13 +58,13 @@ class Session:
     """
 
     conditions: dict[str, Any]
-    baseline: Timing
-    pruned: Timing
+    baseline: SessionTiming
+    pruned: SessionTiming
     builds: tuple[int, ...] = ()
     processes: tuple[int, ...] = ()
 
 
-def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | None) -> Timing:
+def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | None) -> SessionTiming:
     """Collect one model's rounds from their medians and, if known, all single times.
 
     Raises:
@@ -73,7 +73,7 @@ def timing(sha256: str, medians_ms: Sequence[float], times: Sequence[Values] | N
     if len(medians_ms) < MIN_ROUNDS:
         raise DataError(f"a measurement has {len(medians_ms)} rounds", f"A comparison takes at least {MIN_ROUNDS}")
     fast = None if times is None else np.array([quantile(each, FAST_END / 100) for each in times])
-    return Timing(sha256, np.asarray(medians_ms, dtype=np.float64), fast)
+    return SessionTiming(sha256, np.asarray(medians_ms, dtype=np.float64), fast)
 
 
 def session_of(
@@ -82,7 +82,7 @@ def session_of(
     before: Sequence[Values],
     after: Sequence[Values],
     sha256: tuple[str, str] = ("", ""),
-) -> Session:
+) -> TimedSession:
     """Build the session of a measurement that was just made.
 
     Args:
@@ -97,7 +97,7 @@ def session_of(
     """
     assert measured.pruned is not None
     how = {name: getattr(measured, name) for name in HOW}
-    return Session(
+    return TimedSession(
         conditions=conditions_of(target, how, measured.device),
         baseline=timing(sha256[0], measured.baseline.round_medians_ms, before),
         pruned=timing(sha256[1], measured.pruned.round_medians_ms, after),
@@ -129,18 +129,18 @@ def first_difference(before: dict[str, Any], after: dict[str, Any]) -> str | Non
     return None
 
 
-def level_of(*sessions: Session) -> Level:
+def level_of(*sessions: TimedSession) -> Level:
     """Finest level of value a round that all of them have."""
     timings = [timing for session in sessions for timing in (session.baseline, session.pruned)]
     return "median" if any(timing.fast_ms is None for timing in timings) else "fast end"
 
 
-def method_of(before: Session, after: Session) -> Method:
+def method_of(before: TimedSession, after: TimedSession) -> Method:
     """Choose the ratio to the unpruned model if it is the same in both, because the machine's drift then cancels."""
     return "ratio" if before.baseline.sha256 == after.baseline.sha256 else "direct"
 
 
-def series(session: Session, method: Method, level: Level) -> Values:
+def series(session: TimedSession, method: Method, level: Level) -> Values:
     """Logarithms of one value a round: that of the pruned model, or its ratio to the unpruned one, (rounds,)."""
     after = _values(session.pruned, level)
     if method == "direct":
@@ -148,13 +148,13 @@ def series(session: Session, method: Method, level: Level) -> Values:
     return np.log(after) - np.log(_values(session.baseline, level))
 
 
-def result(session: Session, method: Method, level: Level) -> Estimate:
+def result(session: TimedSession, method: Method, level: Level) -> Estimate:
     """Result of a measurement, in logarithms."""
     return mean_of(series(session, method, level), session.processes)
 
 
 def shift_between(
-    before: Session, after: Session, method: Method, alpha: float, spread: Estimate | None = None
+    before: TimedSession, after: TimedSession, method: Method, alpha: float, spread: Estimate | None = None
 ) -> Shift:
     """Slow-down of the pruned model in the second measurement, over all pairs of builds of the engines.
 
@@ -179,7 +179,7 @@ def shift_between(
     return across(whole, [shift(first, second) for first, second in itertools.product(*own)])
 
 
-def shift_within(session: Session, alpha: float) -> Shift:
+def shift_within(session: TimedSession, alpha: float) -> Shift:
     """Slow-down of the second model of one measurement relative to the first, over all pairs of builds.
 
     The rounds of two builds are paired in order, so that whatever slows the machine cancels.
@@ -195,14 +195,14 @@ def shift_within(session: Session, alpha: float) -> Shift:
     return across(whole, [shift_of(mean_of(pair), alpha) for pair in pairs])
 
 
-def _values(timing: Timing, level: Level) -> Values:
+def _values(timing: SessionTiming, level: Level) -> Values:
     if level == "median":
         return timing.medians_ms
     assert timing.fast_ms is not None
     return timing.fast_ms
 
 
-def _places(session: Session) -> "list[npt.NDArray[np.int64]]":
+def _places(session: TimedSession) -> "list[npt.NDArray[np.int64]]":
     """Rounds of each build; all of them if nothing is built."""
     builds = np.array(session.builds)
     return [np.flatnonzero(builds == number) for number in sorted(set(session.builds))] or [
@@ -210,7 +210,7 @@ def _places(session: Session) -> "list[npt.NDArray[np.int64]]":
     ]
 
 
-def _by_build(values: Values, session: Session) -> list[Estimate]:
+def _by_build(values: Values, session: TimedSession) -> list[Estimate]:
     return [mean_of(values[places]) for places in _places(session)]
 
 

@@ -11,8 +11,7 @@ from edgeprune.files.store import file_sha256, from_plain, read_json, to_plain
 from edgeprune.files.whole import replacing
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.folder import open_folder
-from edgeprune.pipeline.prune_stages import Branch
-from edgeprune.pipeline.stages import hashes_of
+from edgeprune.pipeline.prune_stages import PruneStages
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.names import Role
 from edgeprune.records.pruning import OnnxModel
@@ -23,6 +22,7 @@ from edgeprune.tasks import export
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import ANSWER_BATCH, HOST, ModelFiles, assign
 from edgeprune.tasks.device.run import BUNDLE, RESULT, collected, run_there
+from edgeprune.tasks.stages import hashes_of
 
 PACKED, STAGE, BY_HAND = "10-bundle", "11-device", "by hand"
 ARTIFACTS = (RESULT, "samples-baseline.npz", "samples-pruned.npz")
@@ -44,24 +44,24 @@ class Packed:
 
 
 @dataclass(frozen=True)
-class OnDevice:
-    """The stages that measure one branch on a device.
+class DeviceStages:
+    """The stages that measure both networks on a device.
 
     Attributes:
-        branch: What is measured.
+        stages: The stages that made the pruned network.
         checkpoint: The pruned network that was exported.
         baseline: The unpruned network as ONNX.
         pruned: The pruned one.
     """
 
-    branch: Branch
+    stages: PruneStages
     checkpoint: Checkpoint
     baseline: OnnxModel
     pruned: OnnxModel
 
     def pack(self) -> Packed:
         """Pack both networks and the frames of the test split."""
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         settings = work.settings
         inputs = {
             "models": [self.baseline.sha256, self.pruned.sha256],
@@ -79,35 +79,35 @@ class OnDevice:
             }
             test = work.split("test")
             target, precision = settings.target, settings.precision
-            packed = assign(target, precision, models, test, settings.wishes, ledger.path, ledger.progress)
-            return Packed(packed.id, BUNDLE, file_sha256(ledger.path / BUNDLE), target.model_dump(mode="json"))
+            packed = assign(target, precision, models, test, settings.wishes, cache.path, cache.progress)
+            return Packed(packed.id, BUNDLE, file_sha256(cache.path / BUNDLE), target.model_dump(mode="json"))
 
-        packed = ledger.stage(PACKED, Packed, inputs, make, (BUNDLE, HOST))
-        ledger.note(f"{BUNDLE} holds all that the device needs")
+        packed = cache.stage(PACKED, Packed, inputs, make, (BUNDLE, HOST))
+        cache.note(f"{BUNDLE} holds all that the device needs")
         return packed
 
     def measure(self, host: Host | None, packed: Packed) -> DeviceOutcome | None:
         """Run the bundle on a device; without one, take what was run by hand and collected, if it was."""
-        settings, ledger = self.branch.work.settings, self.branch.ledger
+        settings, cache = self.stages.work.settings, self.stages.cache
         if host is None:
-            return ledger.found(STAGE, DeviceOutcome, made_from(packed.bundle_id, BY_HAND))
+            return cache.found(STAGE, DeviceOutcome, made_from(packed.bundle_id, BY_HAND))
 
         def make() -> DeviceOutcome:
-            return run_there(host, settings.target, ledger.path, ledger.progress)
+            return run_there(host, settings.target, cache.path, cache.progress)
 
-        return ledger.stage(STAGE, DeviceOutcome, made_from(packed.bundle_id, host.name), make, ARTIFACTS)
+        return cache.stage(STAGE, DeviceOutcome, made_from(packed.bundle_id, host.name), make, ARTIFACTS)
 
     def _files(self, role: Role, model: Checkpoint, timed_as: OnnxModel) -> ModelFiles:
         """One network's files: the one that is timed, and one for many frames where the batch is fixed."""
-        work, ledger = self.branch.work, self.branch.ledger
-        timed = ledger.path / f"{role}.onnx"
+        work, cache = self.stages.work, self.stages.cache
+        timed = cache.path / f"{role}.onnx"
         if work.settings.target.batch == "dynamic":
             return ModelFiles(timed, timed)
-        answering: Path = ledger.path / f"{role}-answers.onnx"
+        answering: Path = cache.path / f"{role}-answers.onnx"
         kept = () if timed_as.quantisation is None else timed_as.quantisation.kept
         lowered = replace(work.settings.lowered, max_drop=None, keep=kept)
         target = work.settings.target
-        export.export_checked(model, work.parts(), target, answering, lowered, ANSWER_BATCH, ledger.progress)
+        export.export_checked(model, work.parts(), target, answering, lowered, ANSWER_BATCH, cache.progress)
         return ModelFiles(timed, answering)
 
 
@@ -132,7 +132,7 @@ def collect_into(folder: Path, result: Path) -> dict[str, Any]:
         if result.resolve() != (folder / RESULT).resolve():
             with result.open("rb") as source, replacing(folder / RESULT) as file:
                 shutil.copyfileobj(source, file)
-        hashes = hashes_of(made_from(outcome.bundle_id, BY_HAND), document["baseline"]["sha256"])
+        hashes = hashes_of(made_from(outcome.bundle_id, BY_HAND), {"model": document["baseline"]["sha256"]})
         document = with_outcome(document, outcome)
         run.save(STAGE, outcome, hashes, ARTIFACTS)
         write(folder, document)

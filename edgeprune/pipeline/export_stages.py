@@ -8,7 +8,7 @@ from edgeprune.files.store import file_sha256, record_sha256, to_plain
 from edgeprune.files.whole import remove, replacing
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
-from edgeprune.pipeline.prune_stages import PRUNED, Branch, Grown
+from edgeprune.pipeline.prune_stages import PRUNED, PrunedResult, PruneStages
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import PrecisionChoice, PrecisionTrial, TrainingResult
 from edgeprune.targets import Precision
@@ -17,7 +17,7 @@ from edgeprune.tasks import export as measuring
 from edgeprune.tasks import precision as lowering
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
 from edgeprune.tasks.device.run import bench_there
-from edgeprune.tasks.precision import Lowered
+from edgeprune.tasks.precision import PrecisionOptions
 
 TRAINED_FOR_INT8 = "pruned-qat.pt"
 CANDIDATES = "precision"
@@ -33,8 +33,8 @@ class ExportPair:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """The way from a fine-tuned network to its file.
+class ExportStages:
+    """The stages from a fine-tuned network to its ONNX file.
 
     Attributes:
         branch: What is exported.
@@ -42,8 +42,8 @@ class Delivery:
         unpruned: The unpruned network as it was exported before anything else, in float32.
     """
 
-    branch: Branch
-    grown: Grown
+    stages: PruneStages
+    pruning: PrunedResult
     unpruned: OnnxModel
 
     @property
@@ -54,33 +54,33 @@ class Delivery:
     @cached_property
     def pruned(self) -> Checkpoint:
         """The network that is exported."""
-        return checkpoints.load(self.branch.ledger.path / self.checkpoint, self.branch.work.model.trusted)
+        return checkpoints.load(self.stages.cache.path / self.checkpoint, self.stages.work.model.trusted)
 
     def train(self) -> None:
         """Fine-tune the pruned network as int8 computes it, if that was asked for."""
-        work, ledger, epochs = self.branch.work, self.branch.ledger, self._lowered.qat_epochs
+        work, cache, epochs = self.stages.work, self.stages.cache, self._lowered.qat_epochs
         if epochs is None:
             return
-        seed, state = work.settings.recipe.seed, ledger.path / _STATE
+        seed, state = work.settings.recipe.seed, cache.path / _STATE
         data, most = work.split("train").sha256, work.settings.frames
         inputs = {"finetune": self._made_from, "data": data, "frames": most, "epochs": epochs, "seed": seed}
 
         def make() -> TrainingResult:
-            tuned = self.branch.tuned()
+            tuned = self.stages.tuned()
             trained, result = lowering.train_for_int8(
-                tuned, work.lessons(), epochs, seed, state, ledger.progress, work.settings.compute
+                tuned, work.lessons(), epochs, seed, state, cache.progress, work.settings.compute
             )
-            checkpoints.save(ledger.path / TRAINED_FOR_INT8, trained)
+            checkpoints.save(cache.path / TRAINED_FOR_INT8, trained)
             return result
 
-        result = ledger.stage("09-qat", TrainingResult, inputs, make, (TRAINED_FOR_INT8,))
-        if not ledger.dry:
+        result = cache.stage("09-qat", TrainingResult, inputs, make, (TRAINED_FOR_INT8,))
+        if not cache.dry:
             remove(state)
-        ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
+        cache.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
 
     def choose(self) -> PrecisionChoice:
         """Measure the pruned network in each of the target's precisions; the fastest that is accurate enough."""
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         settings, most = work.settings, self._lowered.max_drop
         assert most is not None
         inputs = {
@@ -101,18 +101,18 @@ class Delivery:
             best = min(holding, key=fastest) if holding else min(trials, key=nearest)
             return PrecisionChoice(allowed, trials, best.precision)
 
-        choice = ledger.stage("09-precision", PrecisionChoice, inputs, make)
-        ledger.note(f"{choice.chosen} is the fastest that loses at most {100 * choice.max_drop:.2f} points")
+        choice = cache.stage("09-precision", PrecisionChoice, inputs, make)
+        cache.note(f"{choice.chosen} is the fastest that loses at most {100 * choice.max_drop:.2f} points")
         return choice
 
     def export(self) -> ExportPair:
         """Both networks in the precision."""
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         target = work.settings.target
         inputs = {
             "finetune": self._made_from,
             "qat": self._lowered.qat_epochs,
-            "plan": record_sha256(self.grown.plan),
+            "plan": record_sha256(self.pruning.plan),
             "opset": target.opset,
             "batch": [target.batch, work.settings.batch],
             "lowered": self._plain(),
@@ -123,14 +123,14 @@ class Delivery:
         def make() -> ExportPair:
             most = self._lowered.max_drop
             allowed = None if most is None or self._lowered.precision == "fp32" else self._allowed(most)
-            pruned = self._exported(self.pruned, ledger.path / "pruned.onnx", replace(self._lowered, max_drop=allowed))
+            pruned = self._exported(self.pruned, cache.path / "pruned.onnx", replace(self._lowered, max_drop=allowed))
             return ExportPair(self._baseline(most), pruned)
 
-        return ledger.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
+        return cache.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
 
     def _baseline(self, most: float | None) -> OnnxModel:
         """The unpruned network in the precision; in float32 the file that was exported first."""
-        work, out = self.branch.work, self.branch.ledger.path / "baseline.onnx"
+        work, out = self.stages.work, self.stages.cache.path / "baseline.onnx"
         if self._lowered.precision != "fp32":
             return self._exported(work.model, out, replace(self._lowered, max_drop=most))
         with replacing(out) as file:
@@ -138,12 +138,12 @@ class Delivery:
         return replace(self.unpruned, path=out.name)
 
     @property
-    def _lowered(self) -> Lowered:
-        return self.branch.work.settings.lowered
+    def _lowered(self) -> PrecisionOptions:
+        return self.stages.work.settings.lowered
 
     @property
     def _made_from(self) -> str:
-        return record_sha256(self.grown.training)
+        return record_sha256(self.pruning.training)
 
     def _plain(self) -> dict[str, object]:
         """How the precision is reached, with the hash of the calibration set instead of its place."""
@@ -155,24 +155,24 @@ class Delivery:
 
     def _allowed(self, most: float) -> float:
         """What the precision may cost the pruned network: what pruning left of the bound on both, if there is one."""
-        work = self.branch.work
+        work = self.stages.work
         if work.settings.max_accuracy_drop is None:
             return most
-        validation, progress = work.split("validation"), self.branch.ledger.progress
+        validation, progress = work.split("validation"), self.stages.cache.progress
         before, after = (
             bounded.top1(model, validation, progress, work.settings.compute) for model in (work.model, self.pruned)
         )
         return max(0.0, most - (before - after))
 
-    def _exported(self, model: Checkpoint, out: Path, lowered: Lowered) -> OnnxModel:
-        work = self.branch.work
+    def _exported(self, model: Checkpoint, out: Path, lowered: PrecisionOptions) -> OnnxModel:
+        work = self.stages.work
         target, batch = work.settings.target, work.settings.batch
-        return measuring.export_checked(model, work.parts(), target, out, lowered, batch, self.branch.ledger.progress)
+        return measuring.export_checked(model, work.parts(), target, out, lowered, batch, self.stages.cache.progress)
 
     def _trial(self, precision: Precision, allowed: float) -> PrecisionTrial:
         """The pruned network in one precision, measured alone."""
-        work, progress = self.branch.work, self.branch.ledger.progress
-        settings, folder = work.settings, self.branch.ledger.path / CANDIDATES / precision
+        work, progress = self.stages.work, self.stages.cache.progress
+        settings, folder = work.settings, self.stages.cache.path / CANDIDATES / precision
         file = folder / "pruned.onnx"
         lowered = replace(self._lowered.of(precision), max_drop=allowed)
         model = self._exported(self.pruned, file, lowered)

@@ -9,14 +9,14 @@ from edgeprune.errors import ModelError
 from edgeprune.files.store import canonical_sha256, to_plain
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.settings import Settings
-from edgeprune.pipeline.stages import Ledger
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.tasks import export, identify
 from edgeprune.tasks.identify import Baseline
-from edgeprune.tasks.precision import Lowered
+from edgeprune.tasks.precision import PrecisionOptions
+from edgeprune.tasks.stages import StageCache
 
 BASELINE, EXPORT = "00-baseline", "00-export"
 UNPRUNED = "baseline-fp32.onnx"
@@ -73,7 +73,7 @@ class FirstStages:
         """The model with what a measurement before found of it."""
         return identify.as_found(self.model, baseline.normalisation, baseline.outputs, self.progress)
 
-    def export(self, model: Checkpoint, ledger: Ledger) -> OnnxModel:
+    def export(self, model: Checkpoint, cache: StageCache) -> OnnxModel:
         """The unpruned network as ONNX for the target, in float32: what cannot be exported ends the job here.
 
         Raises:
@@ -81,13 +81,11 @@ class FirstStages:
         """
         target, batch = self.settings.target, self.settings.batch
         inputs = {"data": self.parts()["test"].sha256, "opset": target.opset, "batch": [target.batch, batch]}
-        return ledger.stage(
-            EXPORT, OnnxModel, inputs, lambda: self._exported(model, ledger.path / UNPRUNED), (UNPRUNED,)
-        )
+        return cache.stage(EXPORT, OnnxModel, inputs, lambda: self._exported(model, cache.path / UNPRUNED), (UNPRUNED,))
 
     def _exported(self, model: Checkpoint, out: Path) -> OnnxModel:
         target, batch = self.settings.target, self.settings.batch
-        return export.export_checked(model, self.parts(), target, out, Lowered(), batch, self.progress)
+        return export.export_checked(model, self.parts(), target, out, PrecisionOptions(), batch, self.progress)
 
     def _besides(self) -> str:
         """What would stop the job next, so that one message says it: the export."""

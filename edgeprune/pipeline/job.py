@@ -17,10 +17,9 @@ from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.device_stages import STAGE
 from edgeprune.pipeline.first_stages import BASELINE, FirstStages, identity_of
 from edgeprune.pipeline.folder import TRIALS, computed_on, open_folder
-from edgeprune.pipeline.measure_stages import Proof, Proven
-from edgeprune.pipeline.prune_stages import Branch, Grown, Judged, Work
+from edgeprune.pipeline.measure_stages import Measurements, MeasureStages
+from edgeprune.pipeline.prune_stages import PrunedResult, PruneStages, UnitAnalysis, Work
 from edgeprune.pipeline.settings import TITLES, Settings
-from edgeprune.pipeline.stages import DryRunEnd, Ledger
 from edgeprune.protocols import Progress
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.constraints import Trials
@@ -29,13 +28,14 @@ from edgeprune.records.names import Split
 from edgeprune.records.pruning import LayerChain, Scores, Similarity
 from edgeprune.records.results import Trial
 from edgeprune.report import facts
-from edgeprune.report.document import Evidence, Origin, build, with_outcome
+from edgeprune.report.document import Origin, RunRecords, build, with_outcome
 from edgeprune.report.folder import write
 from edgeprune.tasks import bounded, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
 from edgeprune.tasks.device.run import check_there
 from edgeprune.tasks.identify import Baseline, is_settled
+from edgeprune.tasks.stages import DryRunEnd, StageCache
 from edgeprune.text.printable import line
 
 
@@ -77,14 +77,14 @@ class Job:
     settings: Settings
     folder: RunFolder
     progress: Progress
-    ledger: Ledger = field(init=False)
+    cache: StageCache = field(init=False)
     _first: FirstStages = field(init=False)
     _measured: Baseline | None = field(default=None, init=False)
     _scored: Scores | None = field(default=None, init=False)
     _continued: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.folder, identity_of(self.model), self.progress)
+        self.cache = self._cache_of(self.folder)
         self._first = FirstStages(self.model, self.settings, lambda: self.parts, self.progress)
 
     def prepare(self) -> None:
@@ -101,7 +101,7 @@ class Job:
         self._check_device()
         if is_settled(self.model):
             plan.kept_units(self._found_chain, self.settings.planning)
-        found = self.ledger.found(BASELINE, Baseline, self._first.inputs)
+        found = self.cache.found(BASELINE, Baseline, self._first.inputs)
         if found is None:
             self.progress.stage(TITLES[BASELINE])
             self.model, self._measured = self._first.measure()
@@ -118,23 +118,23 @@ class Job:
         self.settings.check()
         self._note_compute()
         self._settle()
-        unpruned = self._first.export(self.model, self.ledger)
+        unpruned = self._first.export(self.model, self.cache)
         chain = self._chain()
         plan.kept_units(chain, self.settings.planning)
         similarity = self._similarity(chain)
-        judged = Judged(chain, similarity, lambda: self._scores(chain))
+        analysis = UnitAnalysis(chain, similarity, lambda: self._scores(chain))
         planned, trials = self.settings.planning, None
         if self.settings.fewest:
-            trials = self._trials(judged)
+            trials = self._trials(analysis)
             planned = replace(planned, keep=trials.keep)
-            self.ledger.source = self._trial_folder(trials.keep)
-        branch = Branch(self._work, self.ledger, planned)
-        grown = branch.grow(judged)
-        proven = Proof(branch, grown, unpruned, trials.trials if trials else ()).prove()
-        self.ledger.begin("12-report", reused=False)
-        document = build(self._evidence(judged, grown, proven), self._origin(proven))
-        if proven.outcome is not None:
-            document = with_outcome(document, proven.outcome)
+            self.cache.source = self._trial_folder(trials.keep)
+        stages = PruneStages(self._work, self.cache, planned)
+        pruning = stages.run(analysis)
+        measured = MeasureStages(stages, pruning, unpruned, trials.trials if trials else ()).run()
+        self.cache.begin("12-report", reused=False)
+        document = build(self._evidence(analysis, pruning, measured), self._origin(measured))
+        if measured.outcome is not None:
+            document = with_outcome(document, measured.outcome)
         write(self.path, document)
         return document
 
@@ -146,10 +146,10 @@ class Job:
                 self.model, self._measured = self._first.measure()
             return self._measured
 
-        baseline = self.ledger.stage(BASELINE, Baseline, self._first.inputs, make)
+        baseline = self.cache.stage(BASELINE, Baseline, self._first.inputs, make)
         if self._measured is None:
             self.model = self._first.known(baseline)
-        self.ledger.note(f"top-1 {baseline.top1:.2%} of {baseline.frames} validation frames, unpruned")
+        self.cache.note(f"top-1 {baseline.top1:.2%} of {baseline.frames} validation frames, unpruned")
 
     def _check_device(self) -> None:
         """Ask the device before long work whether it will do, unless it was measured on already."""
@@ -163,7 +163,7 @@ class Job:
 
     def _note_compute(self) -> None:
         """Say where a run is continued that was begun elsewhere; what is finished there counts here."""
-        if self.ledger.dry:
+        if self.cache.dry:
             return
         known = computed_on(self.path, self.settings.compute)
         if len(known) > 1:
@@ -172,12 +172,15 @@ class Job:
 
     def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
         """What `run` would reuse and what it would do; writes nothing."""
-        self.ledger.dry = True
+        self.cache.dry = True
         with contextlib.suppress(DryRunEnd):
             self.run()
         for name, _ in self.settings.stages:
-            self.ledger.outcome.setdefault(name, "run")
-        return self.ledger.outcome
+            self.cache.outcome.setdefault(name, "run")
+        return self.cache.outcome
+
+    def _cache_of(self, folder: RunFolder) -> StageCache:
+        return StageCache(folder, {"model": identity_of(self.model)}, self.progress, TITLES.__getitem__)
 
     @property
     def path(self) -> Path:
@@ -196,16 +199,16 @@ class Job:
 
     @cached_property
     def _found_chain(self) -> LayerChain:
-        found = self.ledger.found("01-layers", LayerChain, {})
+        found = self.cache.found("01-layers", LayerChain, {})
         return found or layers_of(self.model.model, self.model.input, self.model.sha256)
 
     def _chain(self) -> LayerChain:
-        return self.ledger.stage("01-layers", LayerChain, {}, lambda: self._found_chain)
+        return self.cache.stage("01-layers", LayerChain, {}, lambda: self._found_chain)
 
     def _similarity(self, chain: LayerChain) -> Similarity:
         settings, data = self.settings.planning, self.parts["train"]
         inputs = {"layers": record_sha256(chain), "data": data.sha256, "metric": settings.metric}
-        return self.ledger.stage(
+        return self.cache.stage(
             "02-similarity",
             Similarity,
             inputs,
@@ -226,10 +229,10 @@ class Job:
                 subject = plan.subject(self.model, chain, self.parts, settings, self.progress)
                 return plan.scores(subject, settings, self.settings.compute)
 
-            self._scored = self.ledger.stage("04-scores", Scores, inputs, make)
+            self._scored = self.cache.stage("04-scores", Scores, inputs, make)
         return self._scored
 
-    def _trials(self, judged: Judged) -> Trials:
+    def _trials(self, analysis: UnitAnalysis) -> Trials:
         """The fewest units whose fine-tuned network loses no more than it may.
 
         Raises:
@@ -238,8 +241,8 @@ class Job:
         most, settings = self.settings.max_accuracy_drop, self.settings
         assert most is not None
         inputs = {
-            "layers": record_sha256(judged.chain),
-            "similarity": record_sha256(judged.similarity),
+            "layers": record_sha256(analysis.chain),
+            "similarity": record_sha256(analysis.similarity),
             "planning": to_plain(settings.planning),
             "width": None if settings.width is None else to_plain(settings.width),
             "data": self.parts["train"].sha256,
@@ -248,26 +251,26 @@ class Job:
             "distill": settings.distill,
             "bound": most,
         }
-        trials = self.ledger.stage("02-trials", Trials, inputs, lambda: self._tried(judged, most))
-        self.ledger.note(f"{trials.keep} units are the fewest that lose at most {100 * most:g} points on validation")
+        trials = self.cache.stage("02-trials", Trials, inputs, lambda: self._tried(analysis, most))
+        self.cache.note(f"{trials.keep} units are the fewest that lose at most {100 * most:g} points on validation")
         return trials
 
-    def _tried(self, judged: Judged, most: float) -> Trials:
+    def _tried(self, analysis: UnitAnalysis, most: float) -> Trials:
         validation = self.parts["validation"]
         baseline = bounded.top1(self.model, validation, self.progress, self.settings.compute)
         tried: dict[int, Trial] = {}
 
         def holds(keep: int) -> bool:
-            ledger = Ledger(self._trial_folder(keep), self.ledger.model_sha256, self.progress)
-            branch = Branch(self._work, ledger, replace(self.settings.planning, keep=keep))
-            branch.grow(judged)
-            top1 = bounded.top1(branch.tuned(), validation, self.progress, self.settings.compute)
+            cache = self._cache_of(self._trial_folder(keep))
+            stages = PruneStages(self._work, cache, replace(self.settings.planning, keep=keep))
+            stages.run(analysis)
+            top1 = bounded.top1(stages.tuned(), validation, self.progress, self.settings.compute)
             tried[keep] = Trial(keep, top1, baseline - top1)
             self.progress.note(f"{keep} units lose {100 * tried[keep].drop:.2f} points on validation")
             return tried[keep].drop <= most
 
-        units = len(judged.chain.units)
-        keep = bounded.fewest(units - len(judged.chain.droppable), units - 1, holds)
+        units = len(analysis.chain.units)
+        keep = bounded.fewest(units - len(analysis.chain.droppable), units - 1, holds)
         if keep is None:
             nearest = min(tried.values(), key=lambda trial: trial.drop)
             raise ConfigError(
@@ -280,34 +283,34 @@ class Job:
     def _trial_folder(self, keep: int) -> RunFolder:
         return RunFolder(self.path / TRIALS / f"keep-{keep:02}")
 
-    def _evidence(self, judged: Judged, grown: Grown, proven: Proven) -> Evidence:
-        return Evidence(
-            before=judged.chain,
-            after=grown.after,
-            similarity=judged.similarity,
-            segmentation=grown.segmentation,
-            plan=grown.plan,
-            baseline_onnx=proven.onnx.baseline,
-            pruned_onnx=proven.onnx.pruned,
-            training=grown.training,
-            accuracy=proven.accuracy,
-            bench=proven.bench,
-            latency_plan=grown.latency,
-            bound=proven.bound,
-            narrowing=grown.narrowing,
-            precision=proven.choice,
+    def _evidence(self, analysis: UnitAnalysis, pruning: PrunedResult, measured: Measurements) -> RunRecords:
+        return RunRecords(
+            before=analysis.chain,
+            after=pruning.after,
+            similarity=analysis.similarity,
+            segmentation=pruning.segmentation,
+            plan=pruning.plan,
+            baseline_onnx=measured.onnx.baseline,
+            pruned_onnx=measured.onnx.pruned,
+            training=pruning.training,
+            accuracy=measured.accuracy,
+            bench=measured.bench,
+            latency_plan=pruning.latency,
+            bound=measured.bound,
+            narrowing=pruning.narrowing,
+            precision=measured.choice,
         )
 
-    def _origin(self, proven: Proven) -> Origin:
-        bundle, engines = proven.bundle, proven.engines
+    def _origin(self, measured: Measurements) -> Origin:
+        bundle, engines = measured.bundle, measured.engines
         return Origin(
             model=self.model.name,
             target=self.settings.target.name,
             seed=self.settings.recipe.seed,
             classes=self.model.classes,
             baseline_sha256=self.model.sha256,
-            pruned_sha256=file_sha256(self.path / proven.checkpoint),
-            pruned_path=proven.checkpoint,
+            pruned_sha256=file_sha256(self.path / measured.checkpoint),
+            pruned_path=measured.checkpoint,
             created=now(),
             edgeprune_version=edgeprune.__version__,
             commands=(self.settings.command,),
@@ -316,7 +319,7 @@ class Job:
             data=self._data_ref(),
             bundle=None if bundle is None else (bundle.path, bundle.sha256),
             engines=None if engines is None else (engines.baseline, engines.pruned),
-            warnings=tuple(filter(None, (self._continued, proven.unmeasured))),
+            warnings=tuple(filter(None, (self._continued, measured.unmeasured))),
             compute=self.settings.compute.facts,
         )
 

@@ -1,4 +1,4 @@
-"""What the fine-tuned network is worth: the stages that measure it beside the unpruned one."""
+"""The stages that measure the fine-tuned network beside the unpruned one."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,9 +10,9 @@ from edgeprune import registry
 from edgeprune.errors import DeviceError
 from edgeprune.export import onnx_logits
 from edgeprune.files.store import record_sha256
-from edgeprune.pipeline.device_stages import OnDevice, Packed
-from edgeprune.pipeline.export_stages import Delivery, ExportPair
-from edgeprune.pipeline.prune_stages import Branch, Grown
+from edgeprune.pipeline.device_stages import DeviceStages, Packed
+from edgeprune.pipeline.export_stages import ExportPair, ExportStages
+from edgeprune.pipeline.prune_stages import PrunedResult, PruneStages
 from edgeprune.records.constraints import AccuracyBound
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.device_run import BuiltEngine
@@ -34,7 +34,7 @@ class EnginePair:
 
 
 @dataclass(frozen=True)
-class Proven:
+class Measurements:
     """What was measured; `unmeasured` says why latency was not, where it could not be.
 
     `checkpoint` is the file of the network that was exported.
@@ -53,8 +53,8 @@ class Proven:
 
 
 @dataclass(frozen=True)
-class Proof:
-    """The measurements of one branch, in its folder.
+class MeasureStages:
+    """The stages that measure a pruned network beside the unpruned one.
 
     Attributes:
         branch: What is measured.
@@ -63,69 +63,69 @@ class Proof:
         trials: The networks that were tried to find its number of units.
     """
 
-    branch: Branch
-    grown: Grown
+    stages: PruneStages
+    pruning: PrunedResult
     unpruned: OnnxModel
     trials: tuple[Trial, ...] = ()
 
-    def prove(self) -> Proven:
+    def run(self) -> Measurements:
         """Do every stage that is not done yet."""
-        delivery = Delivery(self.branch, self.grown, self.unpruned)
-        delivery.train()
-        if not self.branch.work.settings.choose_precision:
-            return self._proven(delivery)
-        choice = delivery.choose()
-        work = self.branch.work
+        exports = ExportStages(self.stages, self.pruning, self.unpruned)
+        exports.train()
+        if not self.stages.work.settings.choose_precision:
+            return self._measure(exports)
+        choice = exports.choose()
+        work = self.stages.work
         chosen = export.precision_of(work.settings.target, choice.chosen)
         settings = replace(work.settings, lowered=work.settings.lowered.of(chosen))
-        branch = replace(self.branch, work=replace(work, settings=settings))
-        proven = replace(self, branch=branch)._proven(Delivery(branch, self.grown, self.unpruned))
-        return replace(proven, choice=choice)
+        stages = replace(self.stages, work=replace(work, settings=settings))
+        measured = replace(self, stages=stages)._measure(ExportStages(stages, self.pruning, self.unpruned))
+        return replace(measured, choice=choice)
 
-    def _proven(self, delivery: Delivery) -> Proven:
-        settings = self.branch.work.settings
-        lower = None if settings.precision == "fp32" else delivery.export()
-        compared, bound = self._accuracy(lower, delivery), self._bound(lower, delivery)
-        pair = lower or delivery.export()
-        proven = Proven(compared, bound, pair, delivery.checkpoint)
+    def _measure(self, exports: ExportStages) -> Measurements:
+        settings = self.stages.work.settings
+        lower = None if settings.precision == "fp32" else exports.export()
+        compared, bound = self._accuracy(lower, exports), self._bound(lower, exports)
+        pair = lower or exports.export()
+        measured = Measurements(compared, bound, pair, exports.checkpoint)
         if settings.builds_here:
-            proven = replace(proven, engines=self._engines(pair))
+            measured = replace(measured, engines=self._engines(pair))
             try:
-                return replace(proven, bench=self._bench(pair))
+                return replace(measured, bench=self._bench(pair))
             except DeviceError as error:
-                return replace(proven, unmeasured=f"latency was not measured: {error.message}")
+                return replace(measured, unmeasured=f"latency was not measured: {error.message}")
         if not settings.target.on_device:
-            return replace(proven, bench=self._bench(pair))
-        there = OnDevice(self.branch, delivery.pruned, pair.baseline, pair.pruned)
+            return replace(measured, bench=self._bench(pair))
+        there = DeviceStages(self.stages, exports.pruned, pair.baseline, pair.pruned)
         bundle = there.pack()
-        return replace(proven, bundle=bundle, outcome=there.measure(settings.host, bundle))
+        return replace(measured, bundle=bundle, outcome=there.measure(settings.host, bundle))
 
-    def _accuracy(self, pair: ExportPair | None, delivery: Delivery) -> AccuracyComparison:
+    def _accuracy(self, pair: ExportPair | None, exports: ExportStages) -> AccuracyComparison:
         """Accuracy of the networks in PyTorch, or of their files in a lower precision."""
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         test = work.split("test")
 
         def make() -> AccuracyComparison:
-            return compare(*self._answers(delivery, test), test, "test")
+            return compare(*self._answers(exports, test), test, "test")
 
         inputs = {"data": test.sha256, **self._answered_by(pair)}
-        comparison = ledger.stage("08-accuracy", AccuracyComparison, inputs, make)
-        ledger.note(f"top-1 {comparison.baseline.top1:.2%} before, {comparison.pruned.top1:.2%} after")
+        comparison = cache.stage("08-accuracy", AccuracyComparison, inputs, make)
+        cache.note(f"top-1 {comparison.baseline.top1:.2%} before, {comparison.pruned.top1:.2%} after")
         return comparison
 
-    def _bound(self, pair: ExportPair | None, delivery: Delivery) -> AccuracyBound | None:
-        work, ledger = self.branch.work, self.branch.ledger
+    def _bound(self, pair: ExportPair | None, exports: ExportStages) -> AccuracyBound | None:
+        work, cache = self.stages.work, self.stages.cache
         most, validation = work.settings.max_accuracy_drop, work.split("validation")
         if most is None:
             return None
 
         def make() -> AccuracyBound:
-            before = bounded.top1(work.model, validation, ledger.progress, work.settings.compute)
+            before = bounded.top1(work.model, validation, cache.progress, work.settings.compute)
             if work.settings.precision == "fp32":
-                after = bounded.top1(delivery.pruned, validation, ledger.progress, work.settings.compute)
+                after = bounded.top1(exports.pruned, validation, cache.progress, work.settings.compute)
             else:
-                after = accuracy(self._answers(delivery, validation)[1], validation, "validation").top1
-            return AccuracyBound(most, before, Trial(len(self.grown.plan.kept), after, before - after), self.trials)
+                after = accuracy(self._answers(exports, validation)[1], validation, "validation").top1
+            return AccuracyBound(most, before, Trial(len(self.pruning.plan.kept), after, before - after), self.trials)
 
         inputs = {
             "data": validation.sha256,
@@ -133,43 +133,45 @@ class Proof:
             "trials": [record_sha256(trial) for trial in self.trials],
             **self._answered_by(pair),
         }
-        bound = ledger.stage("08-bound", AccuracyBound, inputs, make)
-        ledger.note(f"loses {100 * bound.result.drop:.2f} points on validation, {100 * most:g} are allowed")
+        bound = cache.stage("08-bound", AccuracyBound, inputs, make)
+        cache.note(f"loses {100 * bound.result.drop:.2f} points on validation, {100 * most:g} are allowed")
         return bound
 
     def _answered_by(self, pair: ExportPair | None) -> dict[str, Any]:
         if pair is None:
-            return {"finetune": record_sha256(self.grown.training)}
+            return {"finetune": record_sha256(self.pruning.training)}
         return {"files": [pair.baseline.sha256, pair.pruned.sha256]}
 
-    def _answers(self, delivery: Delivery, frames: Frames) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _answers(
+        self, exports: ExportStages, frames: Frames
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Logits of both networks."""
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         if work.settings.precision != "fp32":
-            before, after = (onnx_logits(ledger.path / f"{name}.onnx", frames.iq) for name in ("baseline", "pruned"))
+            before, after = (onnx_logits(cache.path / f"{name}.onnx", frames.iq) for name in ("baseline", "pruned"))
             return before, after
-        tuned = delivery.pruned
+        tuned = exports.pruned
         with work.settings.compute.lent(work.model.model, tuned.model):
-            before = predict(work.model.model, frames.iq, work.model.input, ledger.progress, "unpruned")
-            return before, predict(tuned.model, frames.iq, tuned.input, ledger.progress, "pruned")
+            before = predict(work.model.model, frames.iq, work.model.input, cache.progress, "unpruned")
+            return before, predict(tuned.model, frames.iq, tuned.input, cache.progress, "pruned")
 
     def _engines(self, pair: ExportPair) -> EnginePair:
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         target = work.settings.target
         builder = registry.get("runtimes", target.runtime)
         inputs = {"export": record_sha256(pair), "target": target.model_dump(), "builder": builder.facts()}
 
         def make() -> EnginePair:
             built = (
-                builder.build(ledger.path / f"{name}.onnx", target, ledger.path / f"{name}.engine", ledger.progress)
+                builder.build(cache.path / f"{name}.onnx", target, cache.path / f"{name}.engine", cache.progress)
                 for name in ("baseline", "pruned")
             )
             return EnginePair(*built)
 
-        return ledger.stage("10-engine", EnginePair, inputs, make, ("baseline.engine", "pruned.engine"))
+        return cache.stage("10-engine", EnginePair, inputs, make, ("baseline.engine", "pruned.engine"))
 
     def _bench(self, pair: ExportPair) -> BenchReport:
-        work, ledger = self.branch.work, self.branch.ledger
+        work, cache = self.stages.work, self.stages.cache
         target, settings = work.settings.target, work.settings
         inputs = {
             "export": record_sha256(pair),
@@ -178,18 +180,18 @@ class Proof:
             "batch": settings.batch,
             "runtime": target.runtime,
         }
-        return ledger.stage(
+        return cache.stage(
             "10-bench",
             BenchReport,
             inputs,
             lambda: bench_here(
-                ledger.path / "baseline.onnx",
-                ledger.path / "pruned.onnx",
+                cache.path / "baseline.onnx",
+                cache.path / "pruned.onnx",
                 work.split("test").iq,
                 target,
                 bench_settings(target, settings.precision, BenchChoices(settings.batch)),
-                ledger.path,
-                ledger.progress,
+                cache.path,
+                cache.progress,
             ),
             ("samples-baseline.npz", "samples-pruned.npz"),
         )

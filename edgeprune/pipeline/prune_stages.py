@@ -10,7 +10,6 @@ from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.pipeline.folder import LATENCY, TRAINING_STATE
 from edgeprune.pipeline.settings import Settings
-from edgeprune.pipeline.stages import Ledger
 from edgeprune.protocols import Subject
 from edgeprune.prune.units.chain import layers_of
 from edgeprune.records.constraints import LatencyPlan, Narrowing
@@ -23,6 +22,7 @@ from edgeprune.tasks import train as training
 from edgeprune.tasks.data.frames import at_most
 from edgeprune.tasks.latency.budget import choose_within, every_unit, plan_within
 from edgeprune.tasks.plan import PlanSettings
+from edgeprune.tasks.stages import StageCache
 from edgeprune.tasks.width import narrow_model
 
 REASSEMBLED, NARROWED, PRUNED = "reassembled.pt", "narrowed.pt", "pruned.pt"
@@ -46,8 +46,8 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What is known of the units before any of them is chosen; they are scored when that is first asked for."""
+class UnitAnalysis:
+    """Analysis of the units, made before selection; scores are computed on first use."""
 
     chain: LayerChain
     similarity: Similarity
@@ -55,8 +55,8 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Grown:
-    """What a branch came to.
+class PrunedResult:
+    """What the pruning stages made.
 
     `after` is the chain of the network that is fine-tuned.
     """
@@ -70,42 +70,42 @@ class Grown:
 
 
 @dataclass(frozen=True)
-class Branch:
-    """One network in the making, in one folder."""
+class PruneStages:
+    """The stages from the analysis to a fine-tuned network, in one folder."""
 
     work: Work
-    ledger: Ledger
+    cache: StageCache
     planning: PlanSettings
 
-    def grow(self, judged: Judged) -> Grown:
+    def run(self, analysis: UnitAnalysis) -> PrunedResult:
         """Do every stage that is not done yet."""
-        chain, segmentation = judged.chain, self._segmentation(judged)
-        scores = judged.scores()
+        chain, segmentation = analysis.chain, self._segmentation(analysis)
+        scores = analysis.scores()
         latency = self._latency(chain, segmentation, scores)
         plan = self._plan(chain, segmentation, scores, latency)
         after = self._prune(plan)
         narrowing = self._narrow(after)
         after = after if narrowing is None else narrowing.chain
         start = REASSEMBLED if narrowing is None else NARROWED
-        return Grown(segmentation, latency, plan, after, narrowing, self._finetune(after, start))
+        return PrunedResult(segmentation, latency, plan, after, narrowing, self._finetune(after, start))
 
     def tuned(self) -> Checkpoint:
         """The fine-tuned network."""
-        return checkpoints.load(self.ledger.path / PRUNED, self.work.model.trusted)
+        return checkpoints.load(self.cache.path / PRUNED, self.work.model.trusted)
 
-    def _segmentation(self, judged: Judged) -> Segmentation:
+    def _segmentation(self, analysis: UnitAnalysis) -> Segmentation:
         settings = self.planning if self.work.settings.budget is None else every_unit(self.planning)
         inputs = {
-            "similarity": record_sha256(judged.similarity),
+            "similarity": record_sha256(analysis.similarity),
             "segments": settings.segments,
             "profile": settings.profile,
-            "keep": planning.kept_units(judged.chain, settings),
+            "keep": planning.kept_units(analysis.chain, settings),
         }
-        return self.ledger.stage(
+        return self.cache.stage(
             "03-segments",
             Segmentation,
             inputs,
-            lambda: planning.segmentation(judged.similarity, judged.chain, settings),
+            lambda: planning.segmentation(analysis.similarity, analysis.chain, settings),
         )
 
     def _latency(self, chain: LayerChain, segmentation: Segmentation, scores: Scores) -> LatencyPlan | None:
@@ -127,15 +127,15 @@ class Branch:
                 scores,
                 self.work.split("validation"),
                 budget,
-                self.ledger.path / LATENCY,
-                self.ledger.progress,
+                self.cache.path / LATENCY,
+                self.cache.progress,
             )
 
-        return self.ledger.stage("05-latency", LatencyPlan, inputs, make)
+        return self.cache.stage("05-latency", LatencyPlan, inputs, make)
 
     def _subject(self, chain: LayerChain) -> Subject:
         work = self.work
-        return planning.subject(work.model, chain, work.parts(), self.planning, self.ledger.progress)
+        return planning.subject(work.model, chain, work.parts(), self.planning, self.cache.progress)
 
     def _plan(
         self, chain: LayerChain, segmentation: Segmentation, scores: Scores, latency: LatencyPlan | None
@@ -153,9 +153,9 @@ class Branch:
                 self._subject(chain), segmentation, scores, self.planning, self.work.settings.compute
             )
 
-        plan = self.ledger.stage("05-plan", PrunePlan, inputs, make)
+        plan = self.cache.stage("05-plan", PrunePlan, inputs, make)
         cuts = " | ".join(f"{first}-{last}" for first, last in plan.segments)
-        self.ledger.note(f"keeps {len(plan.kept)} of {len(chain.units)} units; segments {cuts}")
+        self.cache.note(f"keeps {len(plan.kept)} of {len(chain.units)} units; segments {cuts}")
         return plan
 
     def _prune(self, plan: PrunePlan) -> LayerChain:
@@ -170,10 +170,10 @@ class Branch:
 
         def make() -> LayerChain:
             pruned = planning.reassemble(self.work.model, plan, self.work.parts(), settings, self.work.settings.compute)
-            saved = checkpoints.save(self.ledger.path / REASSEMBLED, pruned)
+            saved = checkpoints.save(self.cache.path / REASSEMBLED, pruned)
             return layers_of(saved.model, saved.input, saved.sha256)
 
-        return self.ledger.stage("06-prune", LayerChain, inputs, make, (REASSEMBLED,))
+        return self.cache.stage("06-prune", LayerChain, inputs, make, (REASSEMBLED,))
 
     def _narrow(self, after: LayerChain) -> Narrowing | None:
         width = self.work.settings.width
@@ -182,19 +182,19 @@ class Branch:
         inputs = {"layers": record_sha256(after), "width": to_plain(width), "seed": self.planning.seed}
 
         def make() -> Narrowing:
-            pruned = checkpoints.load(self.ledger.path / REASSEMBLED, self.work.model.trusted)
-            out = self.ledger.path / NARROWED
+            pruned = checkpoints.load(self.cache.path / REASSEMBLED, self.work.model.trusted)
+            out = self.cache.path / NARROWED
             return narrow_model(
                 pruned, after, width, self.work.parts(), self.planning.seed, out, self.work.settings.compute
             )
 
-        narrowing = self.ledger.stage("06-width", Narrowing, inputs, make, (NARROWED,))
+        narrowing = self.cache.stage("06-width", Narrowing, inputs, make, (NARROWED,))
         share = narrowing.chain.macs / narrowing.macs_before
-        self.ledger.note(f"{len(narrowing.sizes)} modules narrower; {share:.1%} of the MACs are left")
+        self.cache.note(f"{len(narrowing.sizes)} modules narrower; {share:.1%} of the MACs are left")
         return narrowing
 
     def _finetune(self, after: LayerChain, start: str) -> TrainingResult:
-        settings, path = self.work.settings, self.ledger.path
+        settings, path = self.work.settings, self.cache.path
         inputs = {
             "reassembled": after.model_sha256,
             "data": self.work.split("train").sha256,
@@ -210,13 +210,13 @@ class Branch:
             key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
             parts = self.work.lessons()
             fitted, result = training.fit(
-                pruned, parts, settings.recipe, teacher, state, key, self.ledger.progress, settings.compute
+                pruned, parts, settings.recipe, teacher, state, key, self.cache.progress, settings.compute
             )
             checkpoints.save(path / PRUNED, fitted)
             return result
 
-        result = self.ledger.stage("07-finetune", TrainingResult, inputs, make, (PRUNED,))
-        if not self.ledger.dry:
+        result = self.cache.stage("07-finetune", TrainingResult, inputs, make, (PRUNED,))
+        if not self.cache.dry:
             remove(state)
-        self.ledger.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
+        self.cache.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
         return result

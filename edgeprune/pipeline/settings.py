@@ -10,13 +10,13 @@ from edgeprune.network.cards import cards
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.records.frames import Frames
 from edgeprune.targets import Precision, Target
-from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.device.connect import Host
-from edgeprune.tasks.device.pack import Wishes, require_rounds
+from edgeprune.tasks.device.pack import DeviceOptions, require_rounds
 from edgeprune.tasks.export import precision_of
-from edgeprune.tasks.latency.budget import Budget
+from edgeprune.tasks.latency.budget import LatencyBudget
 from edgeprune.tasks.plan import PlanSettings
-from edgeprune.tasks.precision import AUTO_DROP, Lowered
+from edgeprune.tasks.precision import AUTO_DROP, PrecisionOptions
 from edgeprune.tasks.train import require_teacher
 from edgeprune.tasks.width import Width
 from edgeprune.train.finetune import Recipe
@@ -80,7 +80,7 @@ class Settings:
     planning: PlanSettings
     recipe: Recipe
     distill: bool
-    lowered: Lowered
+    lowered: PrecisionOptions
     batch: int
     command: str
     latency_budget_ms: float | None = None
@@ -88,11 +88,11 @@ class Settings:
     fewest: bool = False
     width: Width | None = None
     host: Host | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: DeviceOptions = field(default_factory=DeviceOptions)
     choose_precision: bool = False
     frames: int | None = None
     compute: Compute = CPU
-    overrides: Asked = field(default_factory=Asked)
+    overrides: ReadOverrides = field(default_factory=ReadOverrides)
     accept_baseline: bool = False
 
     def check(self) -> None:
@@ -160,12 +160,13 @@ class Settings:
         frames: int | None,
         compute: Compute,
         power: Mapping[str, Any] | None = None,
-        overrides: Asked | None = None,
+        overrides: ReadOverrides | None = None,
         accept_baseline: bool = False,
     ) -> "Settings":
         """The settings of a job as `prune_and_export` names them, from Python or the command line.
 
-        `calibration` has fields of `Lowered`, `power` fields of `Wishes`; all else is as in `api.job.prune_and_export`.
+        `calibration` has fields of `PrecisionOptions`, `power` fields of `DeviceOptions`; all else is as in
+        `api.job.prune_and_export`.
 
         Raises:
             ConfigError: A metric or criterion is unknown, or the target does not run the precision.
@@ -180,7 +181,7 @@ class Settings:
             planning=planning,
             recipe=recipe,
             distill=distill,
-            lowered=Lowered(wanted, max_drop=bound, qat_epochs=qat, **calibration),
+            lowered=PrecisionOptions(wanted, max_drop=bound, qat_epochs=qat, **calibration),
             batch=batch,
             command=command,
             latency_budget_ms=latency_budget,
@@ -188,11 +189,11 @@ class Settings:
             fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
             width=None if then_width is None else Width(then_width, width_method),
             host=host,
-            wishes=Wishes(batch, **(power or {})),
+            wishes=DeviceOptions(batch, **(power or {})),
             choose_precision=auto,
             frames=frames,
             compute=compute,
-            overrides=overrides or Asked(),
+            overrides=overrides or ReadOverrides(),
             accept_baseline=accept_baseline,
         )
 
@@ -207,11 +208,11 @@ class Settings:
         return self.target.runtime in ("tensorrt", "tensorrt-rtx")
 
     @property
-    def budget(self) -> Budget | None:
+    def budget(self) -> LatencyBudget | None:
         """The bound on latency, if there is one."""
         if self.latency_budget_ms is None:
             return None
-        return Budget(self.latency_budget_ms, self.target, self.precision, self.batch)
+        return LatencyBudget(self.latency_budget_ms, self.target, self.precision, self.batch)
 
     @property
     def stages(self) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from edgeprune.errors import EdgepruneError
 from edgeprune.prune.planning import members_of
-from edgeprune.prune.shape_paths import END, Routes, Stop
+from edgeprune.prune.shape_paths import END, PathNode, Routes
 from edgeprune.records.pruning import LayerChain, Scores, Segmentation
 
 Floats = npt.NDArray[np.float64]
@@ -170,7 +170,7 @@ class _Program:
         for place, row in enumerate(flow):
             self._bound(row, float(place == 0), float(place == 0))
 
-    def _keeping(self, value: Callable[[Stop], float]) -> Floats:
+    def _keeping(self, value: Callable[[PathNode], float]) -> Floats:
         """Row with the contribution of keeping the unit at each stop."""
         return np.array([*map(value, self.stops), *np.zeros(self.size - len(self.stops))])
 

@@ -28,7 +28,7 @@ _MOST_TRIALS = 2000
 
 
 @dataclass(frozen=True)
-class Stop:
+class PathNode:
     """Droppable unit with one possible shape of its input.
 
     Attributes:
@@ -48,7 +48,7 @@ class Stop:
 class Routes:
     """All stops in the order of the network, at least one; every route begins at the first."""
 
-    stops: tuple[Stop, ...]
+    stops: tuple[PathNode, ...]
 
     def loads(self, kept: Iterable[int]) -> Mapping[int, float] | None:
         """Computation of each droppable unit that is kept, as a share of before; None if the network cannot run so."""
@@ -103,16 +103,16 @@ def routes_of(model: nn.Module, chain: LayerChain, shape: InputSpec) -> Routes:
     if all(unit.drop != "adapter" for unit in droppable):
         last = len(droppable) - 1
         ahead = [place + 1 if place < last else END for place in range(len(droppable))]
-        return Routes(tuple(Stop(unit.index, 1.0, to, to) for unit, to in zip(droppable, ahead, strict=True)))
+        return Routes(tuple(PathNode(unit.index, 1.0, to, to) for unit, to in zip(droppable, ahead, strict=True)))
     return Routes(tuple(_explored(_Trials(model, chain, shape), droppable)))
 
 
-def _explored(trials: "_Trials", droppable: list[Unit]) -> list[Stop]:
+def _explored(trials: "_Trials", droppable: list[Unit]) -> list[PathNode]:
     """Find the stops of each unit in turn, from those of the one before it."""
     nothing: frozenset[int] = frozenset()
     unpruned = trials.run(nothing)
     assert unpruned is not None
-    stops: list[Stop] = []
+    stops: list[PathNode] = []
     here: dict[_Trial, tuple[int, frozenset[int]]] = {unpruned[droppable[0].index :]: (0, nothing)}
     for unit, following in zip(droppable, [*droppable[1:], None], strict=True):
         ahead: dict[_Trial, tuple[int, frozenset[int]]] = {}
@@ -136,7 +136,7 @@ def _explored(trials: "_Trials", droppable: list[Unit]) -> list[Stop]:
             else:
                 without = trials.run(dropped | {unit.index})
                 gone = None if without is None else onward(without, dropped | {unit.index})
-            stops.append(Stop(unit.index, _load(seen, usual), kept, gone))
+            stops.append(PathNode(unit.index, _load(seen, usual), kept, gone))
         here = ahead
     return stops
 

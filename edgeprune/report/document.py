@@ -65,7 +65,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunRecords:
     """The records of a run: `before` and `after` are the chains, the two ONNX models stand in the same order."""
 
     before: LayerChain
@@ -84,7 +84,7 @@ class Evidence:
     precision: PrecisionChoice | None = None
 
 
-def build(evidence: Evidence, origin: Origin) -> dict[str, Any]:
+def build(evidence: RunRecords, origin: Origin) -> dict[str, Any]:
     """The plain dict of report.json; a figure that was not measured is absent.
 
     Raises:
@@ -165,7 +165,7 @@ def _checked(plain: dict[str, Any]) -> dict[str, Any]:
     return measured
 
 
-def _artifacts(evidence: Evidence, origin: Origin) -> dict[str, Any]:
+def _artifacts(evidence: RunRecords, origin: Origin) -> dict[str, Any]:
     files = {
         "baseline_onnx": (evidence.baseline_onnx.path, evidence.baseline_onnx.sha256),
         "pruned_onnx": (evidence.pruned_onnx.path, evidence.pruned_onnx.sha256),

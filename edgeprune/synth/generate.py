@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edgeprune.records.frames import FrameTable
 from edgeprune.synth.channel import EXTRA_SAMPLES, noise, resampled, turned
 from edgeprune.synth.pulse import Signals
-from edgeprune.synth.recipes import Recipe
+from edgeprune.synth.recipes import SignalRecipe
 
 _PIECE_SAMPLES = 1 << 17  # so many that workers seldom wait for one another, and few enough for the cache
 _AT_ONCE = 16  # pieces in work for each worker
@@ -21,7 +21,7 @@ _FILTER_FILLS = 352  # samples: half the arms of the original's resampling filte
 
 
 @dataclass(frozen=True)
-class Piece:
+class FrameBlock:
     """Some frames of one class at one SNR; `number` counts the pieces of the cell."""
 
     name: str
@@ -30,18 +30,18 @@ class Piece:
     frames: int
 
 
-def pieces_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> list[Piece]:
+def pieces_of(recipe: SignalRecipe, snrs: Sequence[int], frames_per_cell: int) -> list[FrameBlock]:
     """List all pieces in order: by class name, SNR and number."""
     largest = max(1, _PIECE_SAMPLES // recipe.length)
     return [
-        Piece(name, snr, number, min(largest, frames_per_cell - number * largest))
+        FrameBlock(name, snr, number, min(largest, frames_per_cell - number * largest))
         for name in sorted(recipe.modulators)
         for snr in snrs
         for number in range(-(-frames_per_cell // largest))
     ]
 
 
-def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> FrameTable:
+def table_of(recipe: SignalRecipe, snrs: Sequence[int], frames_per_cell: int) -> FrameTable:
     """Labels and SNRs of all frames; each is a group of its own, since no two share bits, speech or channel."""
     classes = tuple(sorted(recipe.modulators))
     return FrameTable(
@@ -55,7 +55,9 @@ def table_of(recipe: Recipe, snrs: Sequence[int], frames_per_cell: int) -> Frame
     )
 
 
-def generate(recipe: Recipe, pieces: Sequence[Piece], seed: int, workers: int) -> Iterator[npt.NDArray[np.float32]]:
+def generate(
+    recipe: SignalRecipe, pieces: Sequence[FrameBlock], seed: int, workers: int
+) -> Iterator[npt.NDArray[np.float32]]:
     """Generate the frames of each piece, (frames, 2, length), in order, independent of the number of workers."""
     with ThreadPoolExecutor(workers) as pool:
         waiting = iter(pieces)
@@ -63,7 +65,7 @@ def generate(recipe: Recipe, pieces: Sequence[Piece], seed: int, workers: int) -
             yield from pool.map(lambda piece: frames_of(recipe, piece, seed), batch)
 
 
-def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32]:
+def frames_of(recipe: SignalRecipe, piece: FrameBlock, seed: int) -> npt.NDArray[np.float32]:
     """Generate the frames of one piece, (frames, 2, length)."""
     place = [seed, zlib.crc32(piece.name.encode()), piece.snr & 0xFFFFFFFF, piece.number]
     generator = np.random.default_rng(place)
@@ -78,7 +80,7 @@ def frames_of(recipe: Recipe, piece: Piece, seed: int) -> npt.NDArray[np.float32
     return _scaled(recipe, noisy)
 
 
-def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> Signals:
+def through(recipe: SignalRecipe, generator: np.random.Generator, clean: Signals) -> Signals:
     """Pass signals through the channel, without noise, (frames, length)."""
     frames, rate = len(clean), recipe.sample_rate_hz
     samples = clean.shape[1] - EXTRA_SAMPLES + 7 if recipe.fading else recipe.length
@@ -89,7 +91,7 @@ def through(recipe: Recipe, generator: np.random.Generator, clean: Signals) -> S
     return recipe.fading.apply(generator, signal, rate) if recipe.fading else signal
 
 
-def _noise_power(recipe: Recipe, clean: Signals, received: Signals, snr: int) -> npt.NDArray[np.float64]:
+def _noise_power(recipe: SignalRecipe, clean: Signals, received: Signals, snr: int) -> npt.NDArray[np.float64]:
     """Power of the noise of each frame, (frames, 1).
 
     The SNR refers to the mean power of the class after the frame's channel, so a frame in a pause has less. With the
@@ -118,7 +120,7 @@ def _switched_on(generator: np.random.Generator, signal: Signals, one_in: int) -
     return signal * (np.arange(signal.shape[1]) >= silent[:, None])
 
 
-def _scaled(recipe: Recipe, signal: Signals) -> npt.NDArray[np.float32]:
+def _scaled(recipe: SignalRecipe, signal: Signals) -> npt.NDArray[np.float32]:
     """Scale frames (frames, 2, length) as the recipe requires."""
     if recipe.scale == "sum-abs":
         divisor = np.abs(signal).sum(axis=1, keepdims=True)

@@ -24,7 +24,7 @@ class Modulator(Protocol):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SignalRecipe:
     """Recipe for a set of frames.
 
     Attributes:
@@ -61,7 +61,7 @@ _UNSCALED = {"PAM4": np.sqrt(5), "QAM16": np.sqrt(10), "QAM64": np.sqrt(42)}
 _FRAMES_A_RUN = 30
 
 
-def recipe_2016(quirks: bool) -> Recipe:
+def recipe_2016(quirks: bool) -> SignalRecipe:
     """RadioML 2016.10A: 11 modulations at 8 samples a symbol, a slow three-path channel, frames of 128 samples.
 
     With its quirks, AM-SSB is silent, noise has a wrong amplitude that ignores the constellation's, all frames have
@@ -82,7 +82,7 @@ def recipe_2016(quirks: bool) -> Recipe:
         "WBFM": Frequency(9_000.0, rate),
     }
     fading = Fading(delays=(0.0, 0.9, 1.7), amplitudes=(1.0, 0.8, 0.3), doppler_hz=1.0, rician_k=4.0)
-    plain = Recipe(
+    plain = SignalRecipe(
         name="2016",
         modulators=modulators,
         snrs=tuple(range(-20, 20, 2)),
@@ -113,7 +113,7 @@ def _linear(modulator: Modulator) -> Linear:
     return modulator
 
 
-def recipe_2018(quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are not those of signals)
+def recipe_2018(quirks: bool) -> SignalRecipe:  # noqa: ARG001 (its known faults are not those of signals)
     """RadioML 2018.01A: 24 modulations, roll-off 0.1 to 0.4, clocks off by 1e-4, Rayleigh fading, 1024 samples."""
     rate = 1_000_000
     shaped = partial(Linear, rolloff=(0.1, 0.4))
@@ -131,7 +131,7 @@ def recipe_2018(quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are n
         "GMSK": FrequencyShift(2, 0.5, bt=0.3),
         "OQPSK": shaped("QPSK", staggered=True),
     }
-    return Recipe(
+    return SignalRecipe(
         name="2018",
         modulators=modulators,
         snrs=tuple(range(-20, 31, 2)),
@@ -145,14 +145,14 @@ def recipe_2018(quirks: bool) -> Recipe:  # noqa: ARG001 (its known faults are n
     )
 
 
-def recipe_sig2019(quirks: bool) -> Recipe:  # noqa: ARG001 (no fault is known)
+def recipe_sig2019(quirks: bool) -> SignalRecipe:  # noqa: ARG001 (no fault is known)
     """Sig2019-12 after its public sibling HKDD_AMC12: 12 modulations, carrier offsets up to a fifth of the rate."""
     shaped = partial(Linear, rolloff=(0.2, 0.7), span=6)
     names = ("BPSK", "QPSK", "8PSK", "16QAM", "32QAM", "64QAM", "4PAM", "8PAM")
     modulators: dict[str, Modulator] = {name: shaped(name) for name in names}
     modulators["OQPSK"] = shaped("QPSK", staggered=True)
     modulators |= {f"{levels}FSK": FrequencyShift(levels, 0.5) for levels in (2, 4, 8)}
-    return Recipe(
+    return SignalRecipe(
         name="sig2019",
         modulators=dict(sorted(modulators.items())),
         snrs=tuple(range(-20, 31, 2)),
@@ -166,7 +166,7 @@ def recipe_sig2019(quirks: bool) -> Recipe:  # noqa: ARG001 (no fault is known)
     )
 
 
-_RECIPES: dict[str, Callable[[bool], Recipe]] = {
+_RECIPES: dict[str, Callable[[bool], SignalRecipe]] = {
     "2016": recipe_2016,
     "2018": recipe_2018,
     "sig2019": recipe_sig2019,
@@ -174,7 +174,7 @@ _RECIPES: dict[str, Callable[[bool], Recipe]] = {
 RECIPES = tuple(_RECIPES)
 
 
-def recipe(name: str, quirks: bool) -> Recipe:
+def recipe(name: str, quirks: bool) -> SignalRecipe:
     """Find a recipe by its name.
 
     Args:

@@ -14,7 +14,7 @@ from edgeprune.network.model_file import ModelOptions
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import fitted, tell_frames, tell_skipped
-from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
 from edgeprune.tasks.identify import Baseline, baseline_of, refuse_low, settled
 
 
@@ -22,7 +22,7 @@ def bring_in(
     weights: Path,
     options: ModelOptions,
     data: Path,
-    asked: Asked,
+    asked: ReadOverrides,
     out: Path,
     progress: Progress,
     compute: Compute = CPU,
@@ -46,8 +46,8 @@ def bring_in(
     """
     writable(out)
     shape = options.input_shape
-    handling = Handling(
-        method=asked.split or Handling.method,
+    handling = ReadOptions(
+        method=asked.split or ReadOptions.method,
         reading=reading_of(None, shape[1] if shape else Reading.length, asked),
         stream=asked.stream,
     )

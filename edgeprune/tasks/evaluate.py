@@ -24,7 +24,7 @@ from edgeprune.records.names import Split
 from edgeprune.records.pruning import InputSpec
 from edgeprune.records.results import Accuracy
 from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_frames, tell_skipped
-from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
 from edgeprune.tasks.identify import settled
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
@@ -36,7 +36,7 @@ def evaluate(
     path: Path,
     options: ModelOptions,
     data: Path | None,
-    asked: Asked,
+    asked: ReadOverrides,
     split: Split,
     progress: Progress,
     compute: Compute = CPU,
@@ -56,7 +56,7 @@ def evaluate(
 def evaluate_checkpoint(
     model: Checkpoint,
     data: Path | None,
-    asked: Asked,
+    asked: ReadOverrides,
     split: Split,
     progress: Progress,
     compute: Compute = CPU,
@@ -79,7 +79,7 @@ def measured(model: Checkpoint, frames: Frames, split: Split, progress: Progress
 
 
 def evaluate_onnx(
-    path: Path, data: Path | Frames, asked: Asked, split: Split, progress: Progress
+    path: Path, data: Path | Frames, asked: ReadOverrides, split: Split, progress: Progress
 ) -> tuple[Accuracy, DataRef]:
     """Accuracy of an exported model on one part of the data, run by ONNX Runtime, and how these were split.
 
@@ -89,7 +89,7 @@ def evaluate_onnx(
     with runtime.open(path, 1) as session:
         about = _Exported.read(session.metadata, path)
         channels, length = session.frame_shape
-        handling = Handling(
+        handling = ReadOptions(
             seed=about.split_seed,
             method=asked.split or about.split,
             reading=reading_of(about.reading, length, asked),

@@ -18,7 +18,7 @@ from edgeprune.targets import Precision, Target
 from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED
 from edgeprune.tasks.identify import settled
-from edgeprune.tasks.precision import Lowered, bound, calibration, train_for_int8
+from edgeprune.tasks.precision import PrecisionOptions, bound, calibration, train_for_int8
 
 CHECKED_FRAMES = 512
 
@@ -55,7 +55,7 @@ def export_model(
     data: Path,
     target: Target,
     out: Path,
-    lowered: Lowered,
+    lowered: PrecisionOptions,
     batch: int,
     progress: Progress,
     compute: Compute = CPU,
@@ -78,7 +78,7 @@ def export_lowered(
     parts: dict[Split, Frames],
     target: Target,
     out: Path,
-    lowered: Lowered,
+    lowered: PrecisionOptions,
     batch: int,
     progress: Progress,
     compute: Compute = CPU,
@@ -100,7 +100,7 @@ def export_checked(
     parts: dict[Split, Frames],
     target: Target,
     out: Path,
-    lowered: Lowered,
+    lowered: PrecisionOptions,
     batch: int,
     progress: Progress,
 ) -> OnnxModel:

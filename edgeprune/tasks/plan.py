@@ -169,7 +169,7 @@ class Planned:
     plan: PrunePlan
 
 
-class Judged(Protocol):
+class Remember(Protocol):
     """Gives back what another plan of the same model and frames was made from, or makes it."""
 
     def __call__(self, name: str, kind: type[Record], make: Callable[[], Record], /) -> Record:
@@ -177,7 +177,7 @@ class Judged(Protocol):
         ...
 
 
-def judged_anew(_name: str, _kind: type[Record], make: Callable[[], Record]) -> Record:
+def made_anew(_name: str, _kind: type[Record], make: Callable[[], Record]) -> Record:
     """Make it: nothing is kept of other plans."""
     return make()
 
@@ -187,7 +187,7 @@ def decide(
     parts: dict[Split, Frames],
     settings: PlanSettings,
     progress: Progress,
-    judged: Judged = judged_anew,
+    judged: Remember = made_anew,
     compute: Compute = CPU,
 ) -> Planned:
     """Find, compare, segment and score the units of a model, and choose those that stay.

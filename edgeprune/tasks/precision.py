@@ -34,7 +34,7 @@ _LEARNING_RATE = 0.01
 
 
 @dataclass(frozen=True)
-class Lowered:
+class PrecisionOptions:
     """The precision of an export and how it is reached.
 
     Attributes:
@@ -53,7 +53,7 @@ class Lowered:
     keep: tuple[str, ...] = ()
     qat_epochs: int | None = None
 
-    def of(self, precision: Precision) -> "Lowered":
+    def of(self, precision: Precision) -> "PrecisionOptions":
         """The same for another precision, without what only int8 takes."""
         return replace(self, precision=precision, calibration=self.calibration if precision == "int8" else None)
 
@@ -72,7 +72,7 @@ class Lowered:
             raise ConfigError(f"no such calibration set: {self.calibration}", "Make one with: edgeprune data calib")
 
 
-def calibration(lowered: Lowered, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
+def calibration(lowered: PrecisionOptions, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
     """What the scales of int8 are found with; None for another precision.
 
     Raises:
@@ -108,7 +108,7 @@ def calibration(lowered: Lowered, model: Checkpoint, parts: dict[Split, Frames])
     return Calibration(frames.iq[order], lowered.method, str(path), frames.sha256, lowered.keep)
 
 
-def bound(lowered: Lowered, parts: dict[Split, Frames]) -> Bound | None:
+def bound(lowered: PrecisionOptions, parts: dict[Split, Frames]) -> Bound | None:
     """What the precision may cost, on frames of the validation split; None where nothing was said of it."""
     if lowered.max_drop is None or lowered.precision == "fp32":
         return None

@@ -24,7 +24,7 @@ from edgeprune.records.pruning import Arch, InputSpec
 from edgeprune.records.results import TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_frames, tell_skipped
-from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of
+from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of
 from edgeprune.tasks.identify import settled
 from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, train
@@ -35,7 +35,7 @@ def train_new(
     data: Path,
     out: Path,
     recipe: Recipe,
-    handling: Handling,
+    handling: ReadOptions,
     most: int | None,
     progress: Progress,
     compute: Compute = CPU,
@@ -75,7 +75,7 @@ def finetune_model(
     out: Path,
     recipe: Recipe,
     teacher: Checkpoint | None,
-    asked: Asked,
+    asked: ReadOverrides,
     most: int | None,
     progress: Progress,
     compute: Compute = CPU,

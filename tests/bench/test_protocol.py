@@ -9,13 +9,13 @@ import pytest
 from onnx import parser, save
 
 from edgeprune.bench import samples
-from edgeprune.bench.protocol import Settings, measure, measure_rounds
+from edgeprune.bench.protocol import BenchSettings, measure, measure_rounds
 from edgeprune.errors import ConfigError, DataError, DeviceError
 from edgeprune.files.store import from_plain, to_plain
 from edgeprune.records.results import BenchReport
 from edgeprune.runtimes.onnxruntime import runtime as onnxruntime
 
-SETTINGS = Settings(precision="fp32", batch=2, threads=1, rounds=6, round_ms=20.0, warmup_ms=10.0)
+SETTINGS = BenchSettings(precision="fp32", batch=2, threads=1, rounds=6, round_ms=20.0, warmup_ms=10.0)
 FRAMES = np.random.default_rng(0).standard_normal((5, 2, 8), dtype=np.float32)
 
 

@@ -15,7 +15,7 @@ from edgeprune import datasets
 from edgeprune.compare import run
 from edgeprune.compare.cell import attempt, stages, work
 from edgeprune.compare.grid.read import parse
-from edgeprune.compare.workers import Crew
+from edgeprune.compare.workers import Workers
 from edgeprune.errors import ConfigError, DataError, ModelError
 from edgeprune.export import export
 from edgeprune.files.run_folder import begun_name
@@ -53,7 +53,7 @@ def small(place, **changes):
 
 
 def compare(grid, out, progress=None):
-    return run.compare(grid, out, ModelOptions(), Crew(0), "edgeprune compare", progress or synthetic.Silent())
+    return run.compare(grid, out, ModelOptions(), Workers(0), "edgeprune compare", progress or synthetic.Silent())
 
 
 def of_cell(out, name):
@@ -186,7 +186,7 @@ def test_what_is_exported_answers_as_the_finished_network_does(finished, place, 
         job for job in _jobs(finished[1], place, tmp_path) if job.cell.method and job.cell.method.name == "scratch"
     ]
     monkeypatch.setattr(work, "export", functools.partial(export, simplifiers=()))
-    work.Workshop(job, synthetic.Silent()).export(job.folder / "pruned.pt", tmp_path / "real.onnx")
+    work.CellWork(job, synthetic.Silent()).export(job.folder / "pruned.pt", tmp_path / "real.onnx")
     iq = synthetic.signals(5).numpy()
     session = onnxruntime.InferenceSession(str(tmp_path / "real.onnx"))
     expected = predict(checkpoints.load(job.folder / "pruned.pt").model, iq, InputSpec(2, 32), synthetic.Silent(), "")
@@ -370,17 +370,17 @@ def test_reference_networks_alone_are_measured_alone(place, tmp_path):
 def test_a_model_is_compared_on_the_data_that_fit_it(place, tmp_path):
     save_frames(tmp_path / "longer.npz", length=64)
     both = {"path": ["frames.npz", str(tmp_path / "longer.npz")]}
-    agenda = run.agenda_of(grid_of(place, data=both, networks=["gru2"]), tmp_path, ModelOptions())
-    assert {job.cell.data.name for job in agenda.jobs if job.cell.model} == {"frames"}
-    assert {job.cell.data.name for job in agenda.jobs if job.cell.network} == {"frames", "longer"}
-    assert "net is not compared on longer" in agenda.warnings[0]
+    worklist = run.worklist_of(grid_of(place, data=both, networks=["gru2"]), tmp_path, ModelOptions())
+    assert {job.cell.data.name for job in worklist.jobs if job.cell.model} == {"frames"}
+    assert {job.cell.data.name for job in worklist.jobs if job.cell.network} == {"frames", "longer"}
+    assert "net is not compared on longer" in worklist.warnings[0]
     with pytest.raises(DataError, match="2 x 64"):
-        run.agenda_of(grid_of(place, data={"path": [str(tmp_path / "longer.npz")]}), tmp_path, ModelOptions())
+        run.worklist_of(grid_of(place, data={"path": [str(tmp_path / "longer.npz")]}), tmp_path, ModelOptions())
 
 
 def test_impossible_settings_are_found_before_any_work(place, tmp_path):
     with pytest.raises(ConfigError, match="reference networks have no data"):
-        run.agenda_of(grid_of(place, models=None, methods=None, data=None), tmp_path, ModelOptions())
+        run.worklist_of(grid_of(place, models=None, methods=None, data=None), tmp_path, ModelOptions())
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot write"):
         compare(grid_of(place), tmp_path / "file" / "run")
@@ -397,4 +397,4 @@ def _jobs(folder, place, tmp_path):
     """The jobs of the finished comparison in a copy of its folder."""
     out = tmp_path / "run"
     shutil.copytree(folder, out)
-    return run.agenda_of(grid_of(place), out, ModelOptions()).jobs
+    return run.worklist_of(grid_of(place), out, ModelOptions()).jobs

@@ -9,12 +9,12 @@ import synthetic
 
 from edgeprune import datasets
 from edgeprune.compare.cell.settings import asked_of, read_otherwise, taught_with
-from edgeprune.compare.cell.work import Workshop
+from edgeprune.compare.cell.work import CellWork
 from edgeprune.compare.grid.grid import Training
 from edgeprune.compare.grid.read import parse
 from edgeprune.compare.run import compare
-from edgeprune.compare.workers import Crew
-from edgeprune.compare.worklist import agenda_of
+from edgeprune.compare.workers import Workers
+from edgeprune.compare.worklist import worklist_of
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.network.model_file import ModelOptions
 from edgeprune.records.frames import Reading
@@ -54,7 +54,7 @@ def grid_of(place, *, models=(), data=None, **more):
 
 
 def work_of(grid, out: Path):
-    return [Workshop(job, synthetic.Silent()) for job in agenda_of(grid, out, ModelOptions()).jobs]
+    return [CellWork(job, synthetic.Silent()) for job in worklist_of(grid, out, ModelOptions()).jobs]
 
 
 def test_recordings_are_cut_and_split_as_the_grid_says(recordings, place, tmp_path):
@@ -95,7 +95,7 @@ def test_a_split_that_is_asked_for_holds_for_models_too(place, tmp_path):
 @pytest.mark.usefixtures("exported_as_placeholders")
 def test_a_streamed_comparison_runs_through(frames_h5, place, tmp_path):
     grid = grid_of(place, data={"path": [str(frames_h5)], "stream": True})
-    found = compare(grid, tmp_path, ModelOptions(), Crew(workers=0), "edgeprune compare", synthetic.Silent())
+    found = compare(grid, tmp_path, ModelOptions(), Workers(workers=0), "edgeprune compare", synthetic.Silent())
     assert [each.id for each in found.cells] == ["ulcnn--frames--trained--s0"]
     assert found.failed == ()
     assert found.grid["data"] == {"path": ["frames.h5"], "stream": True}

@@ -18,8 +18,8 @@ from edgeprune.compare.cell import stages
 from edgeprune.compare.cell.attempt import attempt
 from edgeprune.compare.cell.cells import expand, job_of
 from edgeprune.compare.grid.read import parse
-from edgeprune.compare.records import Source
-from edgeprune.compare.workers import MOST_TRIES, Crew, Piece, work
+from edgeprune.compare.records import SourceFile
+from edgeprune.compare.workers import MOST_TRIES, Workers, WorkItem, work
 from edgeprune.errors import ConfigError
 from edgeprune.files.store import file_sha256, read_json
 from edgeprune.network.model_file import ModelOptions
@@ -52,7 +52,7 @@ def test_this_process_works_piece_after_piece():
         done.append((argument, threads))
         return f"did {argument}"
 
-    lost = work([Piece(name, function, name.upper()) for name in "ab"], Crew(0), watch, "cell")
+    lost = work([WorkItem(name, function, name.upper()) for name in "ab"], Workers(0), watch, "cell")
     assert (lost, done) == ({}, [("A", 0), ("B", 0)])
     assert watch.stages == ["cell 1 of 2: a", "cell 2 of 2: b"]
     assert watch.notes == ["did A", "did B"]
@@ -60,7 +60,7 @@ def test_this_process_works_piece_after_piece():
 
 def test_no_work_starts_nobody(monkeypatch):
     monkeypatch.setattr(workers, "_ray", None)
-    assert work([], Crew(2), Watch(), "cell") == {}
+    assert work([], Workers(2), Watch(), "cell") == {}
 
 
 def test_a_worker_that_dies_costs_its_own_piece_which_is_tried_again(tmp_path):
@@ -76,9 +76,9 @@ def test_a_worker_that_dies_costs_its_own_piece_which_is_tried_again(tmp_path):
     pieces = []
     for name, dies in (("well", 0), ("once", 1), ("also-well", 0), ("always", 99)):
         (tmp_path / name).mkdir()
-        pieces.append(Piece(name, function, (tmp_path / name, dies)))
+        pieces.append(WorkItem(name, function, (tmp_path / name, dies)))
     watch = Watch()
-    lost = work(pieces, Crew(2, threads=1), watch, "cell")
+    lost = work(pieces, Workers(2, threads=1), watch, "cell")
     tries = {folder.name: len(list(folder.iterdir())) for folder in tmp_path.iterdir()}
     assert tries == {"well": 1, "once": 2, "also-well": 1, "always": MOST_TRIES}
     assert list(lost) == ["always"]
@@ -95,7 +95,7 @@ def test_a_cell_whose_worker_is_killed_in_training_continues_there(tmp_path):
     save_frames(path)
     plain = {"networks": ["ulcnn"], "training": {"epochs": epochs, "batch_size": 32, "learning_rate": 0.01}}
     grid = parse(plain, "the grid", Path())
-    (cell,) = expand(grid, [], [Source("frames", path, file_sha256(path))])
+    (cell,) = expand(grid, [], [SourceFile("frames", path, file_sha256(path))])
     job = job_of(cell, grid, tmp_path, 2016, ModelOptions())
 
     class StopsAfterAnEpoch:
@@ -126,7 +126,7 @@ def test_a_cell_whose_worker_is_killed_in_training_continues_there(tmp_path):
     killer = threading.Thread(target=_kill_in_training, args=(job,))
     killer.start()
     watch = Watch()
-    lost = work([Piece(cell.id, function, job)], Crew(1, threads=1), watch, "cell")
+    lost = work([WorkItem(cell.id, function, job)], Workers(1, threads=1), watch, "cell")
     killer.join()
     assert lost == {}
     assert watch.notes[0].startswith(f"{cell.id}: its worker died")
@@ -150,37 +150,43 @@ def _kill_in_training(job):
 
 def test_an_address_where_nothing_listens_is_said_at_once():
     with pytest.raises(ConfigError, match=r"Ray cannot be reached at 127\.0\.0\.1:1: .*refused"):
-        work([Piece("a", lambda *_: "", None)], Crew(1, "127.0.0.1:1"), Watch(), "cell")
+        work([WorkItem("a", lambda *_: "", None)], Workers(1, "127.0.0.1:1"), Watch(), "cell")
 
 
-@pytest.mark.parametrize("crew", [Crew(2), Crew(None, "auto")])
-def test_without_ray_whoever_asks_for_workers_is_told_how_to_get_them(monkeypatch, crew):
+@pytest.mark.parametrize("pool", [Workers(2), Workers(None, "auto")])
+def test_without_ray_whoever_asks_for_workers_is_told_how_to_get_them(monkeypatch, pool):
     monkeypatch.setattr(workers, "_ray_is_installed", lambda: False)
     with pytest.raises(ConfigError, match="Ray is not installed") as error:
-        crew.check()
+        pool.check()
     assert "pip install 'edgeprune[ray]'" in error.value.hint
 
 
 def test_without_ray_this_process_works(monkeypatch):
     monkeypatch.setattr(workers, "_ray_is_installed", lambda: False)
-    Crew().check()
+    Workers().check()
     watch = Watch()
-    work([Piece("a", lambda *_: "done", None)], Crew(), watch, "cell")
+    work([WorkItem("a", lambda *_: "done", None)], Workers(), watch, "cell")
     assert watch.notes == ["done"]
 
 
 def test_an_address_and_no_workers_contradict():
     with pytest.raises(ConfigError, match="`workers=0`"):
-        Crew(0, "auto").check()
+        Workers(0, "auto").check()
 
 
 @pytest.mark.parametrize(
-    ("crew", "count", "threads"),
-    [(Crew(), 2, 4), (Crew(), 3, 2), (Crew(), 16, 1), (Crew(address="a:1"), 2, 1), (Crew(threads=5), 2, 5)],
+    ("pool", "count", "threads"),
+    [
+        (Workers(), 2, 4),
+        (Workers(), 3, 2),
+        (Workers(), 16, 1),
+        (Workers(address="a:1"), 2, 1),
+        (Workers(threads=5), 2, 5),
+    ],
 )
-def test_the_cores_of_this_machine_are_shared_out(monkeypatch, crew, count, threads):
+def test_the_cores_of_this_machine_are_shared_out(monkeypatch, pool, count, threads):
     monkeypatch.setattr(workers, "_cores", lambda: 8)
-    assert workers._threads(crew, count) == threads
+    assert workers._threads(pool, count) == threads
 
 
 @pytest.mark.parametrize(
@@ -194,15 +200,17 @@ def test_cells_on_the_cpu_take_no_gpu_and_cells_on_a_gpu_ask_for_one():
     def ray(gpus):
         return SimpleNamespace(cluster_resources=lambda: {"GPU": gpus} if gpus else {})
 
-    assert workers._gpus(ray(4.0), Crew(compute="cpu"), 2) == 0
-    assert workers._gpus(ray(4.0), Crew(compute="auto"), 2) == workers._gpus(ray(4.0), Crew(compute="cuda"), 2) == 2
-    assert workers._gpus(ray(0.0), Crew(compute="auto"), 2) == 0
+    assert workers._gpus(ray(4.0), Workers(compute="cpu"), 2) == 0
+    assert (
+        workers._gpus(ray(4.0), Workers(compute="auto"), 2) == workers._gpus(ray(4.0), Workers(compute="cuda"), 2) == 2
+    )
+    assert workers._gpus(ray(0.0), Workers(compute="auto"), 2) == 0
     with pytest.raises(ConfigError, match="`compute='cuda'` asks for a GPU, and Ray knows of none"):
-        workers._gpus(ray(0.0), Crew(compute="cuda"), 2)
+        workers._gpus(ray(0.0), Workers(compute="cuda"), 2)
 
 
 def test_one_gpu_by_its_number_is_not_for_ray(monkeypatch):
     monkeypatch.setattr(workers, "choose", lambda wanted: None)
-    Crew(workers=0, compute="cuda:1").check()
+    Workers(workers=0, compute="cuda:1").check()
     with pytest.raises(ConfigError, match="`compute=cuda:1` names one GPU, and Ray shares them out"):
-        Crew(workers=2, compute="cuda:1").check()
+        Workers(workers=2, compute="cuda:1").check()

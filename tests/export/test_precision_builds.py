@@ -12,7 +12,7 @@ from torch import nn
 from edgeprune import registry, targets
 from edgeprune.errors import ConfigError
 from edgeprune.export import Calibration, export, onnx_logits
-from edgeprune.export.precision import Lowering, lower
+from edgeprune.export.precision import LowerPrecision, lower
 from edgeprune.network.checkpoint import build
 from edgeprune.protocols import NullProgress
 from edgeprune.records.pruning import Arch, InputSpec
@@ -54,7 +54,7 @@ def lowered(frames, tmp_path_factory):
             target = AMPERE if name == "small-vgg" else targets.get("jetson-orin")  # by either of torch's exporters
             how_many = {"batch_size": len(frames), "simplifiers": ()}
             records = {"fp32": export(model, InputSpec(2, LENGTH), frames, target, plain, {}, **how_many)}
-            for how in (Lowering("fp16"), Lowering("int8", Calibration(frames, "minmax"))):
+            for how in (LowerPrecision("fp16"), LowerPrecision("int8", Calibration(frames, "minmax"))):
                 file = folder / f"{how.precision}.onnx"
                 records[how.precision] = lower(plain, file, frames, how, records["fp32"])
             made[name] = records, folder
@@ -98,7 +98,7 @@ def test_the_builder_takes_both(lowered, tmp_path, name, precision):
 def test_the_builder_takes_int8_with_layers_kept_in_half(lowered, frames, tmp_path):
     records, folder = lowered("small-vgg")
     layers = [node.name for node in onnx.load(folder / "fp32.onnx").graph.node if node.op_type in ("Conv", "Gemm")]
-    how = Lowering("int8", Calibration(frames, keep=(layers[1], layers[2])), kept_in="fp16")
+    how = LowerPrecision("int8", Calibration(frames, keep=(layers[1], layers[2])), kept_in="fp16")
     record = lower(folder / "fp32.onnx", tmp_path / "mixed.onnx", frames, how, records["fp32"])
     assert record.quantisation.quantised == len(layers) - 2
     before, mixed = (onnx_logits(path, frames) for path in (folder / "fp32.onnx", tmp_path / "mixed.onnx"))

@@ -12,7 +12,7 @@ import edgeprune
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.run_folder import MANIFEST, begun_name
 from edgeprune.gate import check, evidence, history, trend
-from edgeprune.gate.change_points import Step
+from edgeprune.gate.change_points import ChangePoint
 from edgeprune.gate.history_index import NAME, key_of
 
 
@@ -205,6 +205,6 @@ def test_a_page_without_history_says_so():
 
 def test_the_commit_of_a_step_is_named_on_the_axis_and_crowds_nobody():
     points = tuple(history.Point(f"commit-{number:02d}", "", 1.0 + (number >= 9)) for number in range(40))
-    text = trend.render([history.Trend("model", "median_ms", points, (Step(9, 1.0, 2.0),))])
+    text = trend.render([history.Trend("model", "median_ms", points, (ChangePoint(9, 1.0, 2.0),))])
     ticks = re.findall(r"<text[^>]*>(commit-\d\d)</text>", text)
     assert ticks == [f"commit-{number:02d}" for number in (0, 4, 9, 16, 20, 24, 28, 32, 36)]

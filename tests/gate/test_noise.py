@@ -6,7 +6,7 @@ from scipy import stats
 
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.gate import noise
-from edgeprune.gate.session import Session, Timing
+from edgeprune.gate.session import SessionTiming, TimedSession
 
 CONDITIONS = {"target": "board", "device.power_mode": "25W"}
 
@@ -15,10 +15,10 @@ def session(machine, own, seed=0, fast=True):
     """A measurement whose machine and whose pruned model are that much off, in logarithms."""
     jitter = 1e-6 * np.random.default_rng(seed).standard_normal(8)
     baseline, pruned = np.exp(machine + jitter), np.exp(machine + own + jitter)
-    return Session(
+    return TimedSession(
         CONDITIONS,
-        Timing("a", baseline, 0.9 * baseline if fast else None),
-        Timing("b", pruned, 0.9 * pruned if fast else None),
+        SessionTiming("a", baseline, 0.9 * baseline if fast else None),
+        SessionTiming("b", pruned, 0.9 * pruned if fast else None),
     )
 
 
@@ -74,7 +74,7 @@ def test_what_kept_no_single_results_cannot_be_added_to():
     with pytest.raises(ConfigError, match="older version"):
         calibrate(sessions_of([0.02], 5), ["d2"], old)
     with pytest.raises(DataError, match="different models"):
-        calibrate([replace(sessions_of([0.02], 5)[0], baseline=Timing("z", np.ones(8), None))], ["d2"], found)
+        calibrate([replace(sessions_of([0.02], 5)[0], baseline=SessionTiming("z", np.ones(8), None))], ["d2"], found)
 
 
 def test_two_measurements_of_a_hundred_differ_by_more_than_the_floor():

@@ -8,7 +8,7 @@ from scipy import stats
 from edgeprune.errors import ConfigError
 from edgeprune.gate import evidence, noise, regression
 from edgeprune.gate.budget import Limits
-from edgeprune.gate.regression import Comparison, Incomparable
+from edgeprune.gate.regression import Incomparable, SessionComparison
 from edgeprune.gate.session import shift_between
 from edgeprune.gate.statistics import Shift, across
 
@@ -145,7 +145,7 @@ def test_another_model_never_passes_even_when_no_limit_is_set(made):
 
 
 def found_with(log, resolution, p):
-    return Comparison(Shift(log, resolution, p, 1 - p), "ratio", "median", (64, 64), "calibrated")
+    return SessionComparison(Shift(log, resolution, p, 1 - p), "ratio", "median", (64, 64), "calibrated")
 
 
 @pytest.mark.parametrize(

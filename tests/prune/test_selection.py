@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.prune.selection import select, select_within, worth_of, worths
-from edgeprune.prune.shape_paths import END, Routes, Stop
+from edgeprune.prune.shape_paths import END, PathNode, Routes
 from edgeprune.records.pruning import LayerChain, Scores, Segmentation, Unit
 
 
 def straight(count, must_stay=()):
     """Units 0, 1, ... that cost the same whatever else is dropped."""
     ahead = [place + 1 if place + 1 < count else END for place in range(count)]
-    return Routes(tuple(Stop(unit, 1.0, to, None if unit in must_stay else to) for unit, to in enumerate(ahead)))
+    return Routes(tuple(PathNode(unit, 1.0, to, None if unit in must_stay else to) for unit, to in enumerate(ahead)))
 
 
 def forked(data, count):
@@ -25,7 +25,7 @@ def forked(data, count):
         to = (after, after + 1) if unit + 1 < count else (END, END)
         for _ in range(1 if unit == 0 else 2):
             load = data.draw(st.sampled_from([0.25, 0.5, 1.0, 2.0]))
-            stops.append(Stop(unit, load, to[0], to[1] if data.draw(st.integers(0, 4)) else None))
+            stops.append(PathNode(unit, load, to[0], to[1] if data.draw(st.integers(0, 4)) else None))
     return Routes(tuple(stops))
 
 
@@ -111,7 +111,7 @@ def test_of_a_chain_with_raw_scores():
     chain = LayerChain("sha", units, 50, 500)
     cut = Segmentation("sha", ((0, 2), (3, 4)), (), "rows", "given")
     scores = Scores("sha", "synflow", {1: 1e6, 2: 3e6, 3: 0.2, 4: 0.1})
-    ahead = Routes(tuple(Stop(unit, 1.0, place, place) for unit, place in ((1, 1), (2, 2), (3, 3), (4, END))))
+    ahead = Routes(tuple(PathNode(unit, 1.0, place, place) for unit, place in ((1, 1), (2, 2), (3, 3), (4, END))))
     costs = dict.fromkeys(range(1, 5), 0.1)
     # The largest raw scores are both in the first segment; a unit of each stays, its best.
     assert select_within(chain, cut, scores, ahead, costs, 0.2) == {2, 3}

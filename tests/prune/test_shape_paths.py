@@ -77,10 +77,10 @@ def test_where_all_keep_the_shape_there_is_one_stop_a_unit():
 
 def test_units_that_the_network_cannot_run_without_stay_in_the_smallest_set():
     stops = (
-        module.Stop(1, 1.0, 1, 2),
-        module.Stop(2, 1.0, 3, 3),
-        module.Stop(2, 1.0, 3, None),
-        module.Stop(3, 1.0, module.END, module.END),
+        module.PathNode(1, 1.0, 1, 2),
+        module.PathNode(2, 1.0, 3, 3),
+        module.PathNode(2, 1.0, 3, None),
+        module.PathNode(3, 1.0, module.END, module.END),
     )
     routes = module.Routes(stops)
     assert routes.loads({3}) is None

@@ -19,7 +19,7 @@ from edgeprune.records.results import (
     Rate,
     TrainingResult,
 )
-from edgeprune.report.document import Evidence, Origin, build
+from edgeprune.report.document import Origin, RunRecords, build
 
 CLASSES = ("8PSK", "AM-DSB", "AM-SSB", "BPSK", "CPFSK", "GFSK", "PAM4", "QAM16", "QAM64", "QPSK", "WBFM")
 SEGMENTS = ((0, 10), (11, 16), (17, 21), (22, 28))
@@ -204,9 +204,9 @@ def training() -> TrainingResult:
     return TrainingResult(best.epoch, best.validation_top1, epochs, "bf16", distilled=True)
 
 
-def evidence(**changes: Any) -> Evidence:
+def evidence(**changes: Any) -> RunRecords:
     losses = (41.2, 17.9, 8.1, 3.9, 3.4, 3.0, 2.7, 2.5)
-    whole = Evidence(
+    whole = RunRecords(
         before=chain(),
         after=chain(KEPT),
         similarity=similarity(),

@@ -8,7 +8,7 @@ import pytest
 from edgeprune import datasets
 from edgeprune.errors import ConfigError
 from edgeprune.files.shipped import shipped
-from edgeprune.synth.generate import Piece, frames_of, generate, pieces_of, table_of
+from edgeprune.synth.generate import FrameBlock, frames_of, generate, pieces_of, table_of
 from edgeprune.synth.recipes import RECIPES, recipe
 
 SHAPED = {"2016": ["QPSK", "8PSK", "QAM64", "PAM4", "BPSK"], "2018": ["QPSK", "256QAM"]}
@@ -16,7 +16,7 @@ EDGE = {"2016": 0.35, "2018": 0.4}
 
 
 def signals(name, label, snr, frames=400, quirks=False, seed=0):
-    iq = frames_of(recipe(name, quirks), Piece(label, snr, 0, frames), seed)
+    iq = frames_of(recipe(name, quirks), FrameBlock(label, snr, 0, frames), seed)
     return (iq[:, 0] + 1j * iq[:, 1]).astype(np.complex128)
 
 
@@ -87,10 +87,10 @@ def test_frames_do_not_depend_on_the_number_of_workers():
 
 def test_a_cell_depends_on_the_seed_and_on_no_other_cell():
     made_by = recipe("2016", quirks=False)
-    alone = frames_of(made_by, Piece("QPSK", 10, 0, 5), 7)
-    assert not np.array_equal(alone, frames_of(made_by, Piece("QPSK", 10, 0, 5), 8))
-    assert not np.array_equal(alone, frames_of(made_by, Piece("QPSK", 12, 0, 5), 7))
-    assert not np.array_equal(alone, frames_of(made_by, Piece("QPSK", 10, 1, 5), 7))
+    alone = frames_of(made_by, FrameBlock("QPSK", 10, 0, 5), 7)
+    assert not np.array_equal(alone, frames_of(made_by, FrameBlock("QPSK", 10, 0, 5), 8))
+    assert not np.array_equal(alone, frames_of(made_by, FrameBlock("QPSK", 12, 0, 5), 7))
+    assert not np.array_equal(alone, frames_of(made_by, FrameBlock("QPSK", 10, 1, 5), 7))
     everything = np.concatenate(list(generate(made_by, pieces_of(made_by, (10, 12), 5), 7, 2)))
     table = table_of(made_by, (10, 12), 5)
     here = (table.labels == table.classes.index("QPSK")) & (table.snrs == 10)
@@ -108,7 +108,7 @@ def test_with_quirks_single_sideband_is_noise():
 
 def test_with_quirks_some_frames_begin_in_silence():
     made_by = recipe("2016", quirks=True)
-    iq = frames_of(made_by, Piece("QPSK", 18, 0, 3000), 0)
+    iq = frames_of(made_by, FrameBlock("QPSK", 18, 0, 3000), 0)
     halves = (np.abs(iq[:, 0] + 1j * iq[:, 1]) ** 2).reshape(3000, 2, 64).mean(axis=2)
     silent = (halves[:, 0] < 0.01 * halves.max(axis=1)).mean()
     # one frame in 30, of which those that begin 224 to 288 samples before the filter is full

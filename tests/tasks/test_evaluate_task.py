@@ -16,7 +16,7 @@ from edgeprune.records.frames import DataRef, Reading
 from edgeprune.tasks import evaluate
 from edgeprune.tasks.data import frames as inputs
 from edgeprune.tasks.data.convert import convert
-from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.evaluate import evaluate_checkpoint
 
 
@@ -59,20 +59,20 @@ def test_the_file_is_hashed_once(which, request, hashed, silent):
     path = request.getfixturevalue(which)
     model = trained_on(path)
     hashed.clear()
-    found, used = evaluate_checkpoint(model, None, Asked(), "test", silent)
+    found, used = evaluate_checkpoint(model, None, ReadOverrides(), "test", silent)
     assert hashed == [path]
-    given, _ = evaluate_checkpoint(model, path, Asked(), "test", silent)
+    given, _ = evaluate_checkpoint(model, path, ReadOverrides(), "test", silent)
     assert found == given
     assert (used.source, used.sha256) == (str(path), file_sha256(path))
 
 
 def test_a_file_that_changed_is_not_taken(npz, silent):
     with pytest.raises(ConfigError, match="no data were given"):
-        evaluate_checkpoint(trained_on(npz, sha256="0" * 64), None, Asked(), "test", silent)
+        evaluate_checkpoint(trained_on(npz, sha256="0" * 64), None, ReadOverrides(), "test", silent)
     model = trained_on(npz)
     npz.write_bytes(b"other")
     with pytest.raises(ConfigError, match="no data were given"):
-        evaluate_checkpoint(model, None, Asked(), "test", silent)
+        evaluate_checkpoint(model, None, ReadOverrides(), "test", silent)
 
 
 def test_what_cannot_be_read_as_asked_is_said_and_not_replaced(tmp_path, silent):
@@ -82,13 +82,13 @@ def test_what_cannot_be_read_as_asked_is_said_and_not_replaced(tmp_path, silent)
     sha256 = datasets.read(tmp_path / "set", Reading(32)).sha256
     model = trained_on(tmp_path / "set", sha256=sha256, reading=Reading(32))
     with pytest.raises(DataError, match="none of 3 stretches is as long as a frame of 65"):
-        evaluate_checkpoint(model, None, Asked(reading={"length": 65}), "test", silent)
+        evaluate_checkpoint(model, None, ReadOverrides(reading={"length": 65}), "test", silent)
 
 
 def test_a_model_that_names_no_data_takes_a_shipped_set(silent, monkeypatch, npz):
     monkeypatch.setattr(inputs, "_shipped_for", lambda _model: npz)
     model = replace(trained_on(npz), data=None)
-    _, used = evaluate.evaluate_checkpoint(model, None, Asked(), "test", silent)
+    _, used = evaluate.evaluate_checkpoint(model, None, ReadOverrides(), "test", silent)
     assert used.source == str(npz)
 
 
@@ -118,5 +118,5 @@ def test_what_an_onnx_file_says_of_itself_is_checked(about, kind, words, npz, tm
     onnx.helper.set_model_props(model, {**ABOUT, **about})
     onnx.save(model, tmp_path / "a.onnx")
     with pytest.raises(kind) as caught:
-        evaluate.evaluate_onnx(tmp_path / "a.onnx", npz, Asked(), "test", silent)
+        evaluate.evaluate_onnx(tmp_path / "a.onnx", npz, ReadOverrides(), "test", silent)
     assert words in str(caught.value)

@@ -17,11 +17,11 @@ from edgeprune.records.frames import Reading
 from edgeprune.tasks import precision
 from edgeprune.tasks.data.convert import convert
 from edgeprune.tasks.data.frames import frames_for
-from edgeprune.tasks.data.reading import Handling
+from edgeprune.tasks.data.reading import ReadOptions
 from edgeprune.tasks.device import pack
-from edgeprune.tasks.device.pack import HOST, ModelFiles, Wishes, assign
+from edgeprune.tasks.device.pack import HOST, DeviceOptions, ModelFiles, assign
 from edgeprune.tasks.export import export_checked
-from edgeprune.tasks.precision import Lowered, calibration
+from edgeprune.tasks.precision import PrecisionOptions, calibration
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def model():
 @pytest.fixture
 def parts(path, model):
     """The frames in memory and the same in their file."""
-    return [frames_for(model, path, Handling(stream=stream)) for stream in (False, True)]
+    return [frames_for(model, path, ReadOptions(stream=stream)) for stream in (False, True)]
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def files(path, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     saved = checkpoints.save(folder / "model.pt", model)
     onnx, target = folder / "model.onnx", targets.get("arm64-linux")
-    export_checked(saved, frames_for(saved, path), target, onnx, Lowered(), 1, synthetic.Silent())
+    export_checked(saved, frames_for(saved, path), target, onnx, PrecisionOptions(), 1, synthetic.Silent())
     return {role: ModelFiles(onnx, onnx) for role in ("baseline", "pruned")}
 
 
 class TestCalibration:
     def test_frames_in_a_file_are_chosen_as_those_in_memory(self, parts, model, monkeypatch):
         monkeypatch.setattr(precision, "CALIBRATION_FRAMES", 24)
-        here, there = (calibration(Lowered("int8"), model, each) for each in parts)
+        here, there = (calibration(PrecisionOptions("int8"), model, each) for each in parts)
         assert isinstance(there.iq, np.ndarray)
         np.testing.assert_array_equal(here.iq, there.iq)
         assert here.sha256 == there.sha256
@@ -66,7 +66,7 @@ class TestCalibration:
         test = parts[1]["test"]
         np.savez(tmp_path / "own.npz", iq=test.iq[:], labels=test.labels, classes=np.array(test.classes))
         with pytest.raises(DataError, match=f"holds {len(test)} frames of the test split, the first is frame 0"):
-            calibration(Lowered("int8", calibration=tmp_path / "own.npz"), model, parts[1])
+            calibration(PrecisionOptions("int8", calibration=tmp_path / "own.npz"), model, parts[1])
 
 
 class TestBundle:
@@ -74,7 +74,7 @@ class TestBundle:
 
     def sent(self, frames, files, folder: Path):
         """Frames in the bundle as they are sent, and the labels kept for them."""
-        packed = assign(targets.get("arm64-linux"), "fp32", files, frames, Wishes(), folder, synthetic.Silent())
+        packed = assign(targets.get("arm64-linux"), "fp32", files, frames, DeviceOptions(), folder, synthetic.Silent())
         with tarfile.open(folder / "bundle.tar") as tar:
             chunk = tar.extractfile(f"{packed.folder}/{frames_file(0)}").read()
         with np.load(folder / HOST) as host:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from edgeprune.compare.cell.stages import CellWork
-from edgeprune.compare.records import Job
+from edgeprune.compare.cell.stages import CellStages
+from edgeprune.compare.records import CellJob
 from edgeprune.errors import EdgepruneError, reason_of
 from edgeprune.files.run_folder import clear_unfinished
 from edgeprune.files.store import from_plain, now, read_json, write_json
@@ -19,7 +19,7 @@ from edgeprune.text.printable import printable
 _FAILURE, _LOG = "failure.json", "log.txt"
 
 
-def attempt(job: Job, progress: Progress, threads: int) -> str:
+def attempt(job: CellJob, progress: Progress, threads: int) -> str:
     """Do the work on a cell, or keep why it failed; returns how it went in one line.
 
     Args:
@@ -33,7 +33,7 @@ def attempt(job: Job, progress: Progress, threads: int) -> str:
     remove(job.folder / _FAILURE)
     log = _Log(job.folder / _LOG, progress)
     try:
-        finished = CellWork(job, log).run()
+        finished = CellStages(job, log).run()
     except EdgepruneError as error:
         reason = error.message
     except Exception as error:  # a plug-in from elsewhere may raise anything, and the other cells can still be done
@@ -46,7 +46,7 @@ def attempt(job: Job, progress: Progress, threads: int) -> str:
     return f"failed: {reason}"
 
 
-def reason_for(job: Job) -> str:
+def reason_for(job: CellJob) -> str:
     """Why a cell has no figures.
 
     Raises:

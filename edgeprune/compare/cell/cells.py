@@ -7,13 +7,13 @@ from pathlib import Path
 
 from edgeprune.compare.cell.settings import asked_of
 from edgeprune.compare.grid.grid import REFERENCE, WELL_KNOWN, Grid, Method
-from edgeprune.compare.records import Cell, Job, Source
+from edgeprune.compare.records import Cell, CellJob, SourceFile
 from edgeprune.network.model_file import ModelOptions
 
-Pair = tuple[Source, Source]  # a model, and frames that fit it
+Pair = tuple[SourceFile, SourceFile]  # a model, and frames that fit it
 
 
-def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[Source]) -> tuple[Cell, ...]:
+def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[SourceFile]) -> tuple[Cell, ...]:
     """Every cell of a grid: by data set, then model, ratio, method and seed; reference networks after the models.
 
     Args:
@@ -43,7 +43,7 @@ def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[Source]) -> tuple[C
 
 def job_of(
     cell: Cell, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
-) -> Job:
+) -> CellJob:
     """The work on a cell in the run folder `out`."""
     job = _job(cell, out, "cells", grid, split_seed, options, checked)
     if cell.method is None or cell.method.kind != "channels":
@@ -54,7 +54,7 @@ def job_of(
 
 def baseline_job(
     pair: Pair, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
-) -> Job:
+) -> CellJob:
     """The work on the unpruned network itself: what it takes, its accuracy, its export."""
     model, data = pair
     cell = Cell(f"{_readable(model.name)}--{_readable(data.name)}", model, None, data, None, None, 0)
@@ -63,9 +63,9 @@ def baseline_job(
 
 def _job(
     cell: Cell, out: Path, among: str, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None
-) -> Job:
+) -> CellJob:
     asked = asked_of(grid.data)
-    return Job(
+    return CellJob(
         cell,
         out / among / cell.id,
         out / "judged",
@@ -90,7 +90,7 @@ def reference_of(cell: Cell, methods: Sequence[Method]) -> Cell:
     return _of_model(cell.model, cell.data, method, cell.ratio, cell.seed)
 
 
-def _of_model(model: Source, data: Source, method: Method, ratio: float | None, seed: int) -> Cell:
+def _of_model(model: SourceFile, data: SourceFile, method: Method, ratio: float | None, seed: int) -> Cell:
     return Cell(_id(model.name, data.name, method.name, ratio, seed), model, None, data, method, ratio, seed)
 
 

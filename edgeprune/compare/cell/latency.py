@@ -5,7 +5,7 @@ from pathlib import Path
 from edgeprune import targets
 from edgeprune.bench import machine
 from edgeprune.compare.cell.stages import ONNX
-from edgeprune.compare.records import Job
+from edgeprune.compare.records import CellJob
 from edgeprune.files.store import RunFolder, canonical_sha256, file_sha256
 from edgeprune.protocols import NullProgress
 from edgeprune.records.results import BenchReport
@@ -14,7 +14,7 @@ from edgeprune.tasks.bench.files import BenchChoices, bench_files
 BENCH = "06-bench"
 
 
-def latency_of(job: Job, unpruned: Job | None) -> BenchReport:
+def latency_of(job: CellJob, unpruned: CellJob | None) -> BenchReport:
     """Measure a finished cell's network in turns with the unpruned one, unless this machine has done so before.
 
     Args:
@@ -45,6 +45,6 @@ def latency_of(job: Job, unpruned: Job | None) -> BenchReport:
     )
 
 
-def _measured(first: Path, second: Path | None, job: Job) -> BenchReport:
+def _measured(first: Path, second: Path | None, job: CellJob) -> BenchReport:
     choices = BenchChoices(rounds=job.bench.rounds, round_ms=job.bench.round_ms)
     return bench_files(first, second, targets.get(job.bench.target), choices, job.folder, NullProgress())

@@ -3,9 +3,9 @@
 from typing import Any
 
 from edgeprune.compare.grid.grid import Data, Method, Training
-from edgeprune.compare.records import Cell, Job
+from edgeprune.compare.records import Cell, CellJob
 from edgeprune.files.store import to_plain
-from edgeprune.tasks.data.reading import Asked
+from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.plan import PlanSettings
 from edgeprune.train.finetune import Recipe
 
@@ -28,13 +28,13 @@ def in_full(method: Method) -> dict[str, Any]:
     return {key: value for key, value in to_plain(PlanSettings()).items() if key in _OF_A_PLAN} | said
 
 
-def asked_of(data: Data) -> Asked:
+def asked_of(data: Data) -> ReadOverrides:
     """How a grid's frames are read and split otherwise than when a model was trained."""
     said = data.model_dump(include={"length", "hop", "sample_rate_hz", "skip_bad_files"}, exclude_defaults=True)
-    return Asked(data.split, said, data.stream)
+    return ReadOverrides(data.split, said, data.stream)
 
 
-def read_otherwise(job: Job) -> list[Any]:
+def read_otherwise(job: CellJob) -> list[Any]:
     """What a grid asks for that makes other frames or another split, as plain values; nothing where it asks nothing."""
     asked = job.asked
     otherwise: list[Any] = [asked.split, dict(asked.reading)] if asked.split or asked.reading else []
@@ -47,7 +47,7 @@ def taught_with(training: Training) -> Any:
     return training.frames if few is None else [training.frames, few]
 
 
-def recipe_of(job: Job) -> Recipe:
+def recipe_of(job: CellJob) -> Recipe:
     """How a cell is trained."""
     given, method, network = job.training, job.cell.method, job.cell.network
     mix = given.mix if method is None or method.mix is None else method.mix
@@ -55,7 +55,7 @@ def recipe_of(job: Job) -> Recipe:
     return Recipe(given.epochs, given.batch_size, peak, given.weight_decay, mix=mix, seed=job.cell.seed)
 
 
-def distills(job: Job) -> bool:
+def distills(job: CellJob) -> bool:
     """Whether a cell learns from the unpruned model; a network trained from scratch has none."""
     method = job.cell.method
     if method is None or job.cell.model is None:

@@ -22,13 +22,14 @@ from edgeprune.compare.cell.settings import (
     softens,
     taught_with,
 )
-from edgeprune.compare.cell.work import SOFT_STATE, Workshop
-from edgeprune.compare.records import CellPlan, Finished, Job, Shape, Tested
+from edgeprune.compare.cell.work import SOFT_STATE, CellWork
+from edgeprune.compare.records import CellJob, CellPlan, Finished, Shape, Tested
 from edgeprune.files.store import RunFolder, canonical_sha256, record_sha256, to_plain
 from edgeprune.files.whole import remove, replacing
 from edgeprune.protocols import NullProgress, Progress
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import TrainingResult
+from edgeprune.tasks.stages import DryRunEnd, StageCache
 
 MATCH, PLAN, PRUNE, TRAIN, TEST, EXPORT = "00-match", "01-plan", "02-prune", "03-train", "04-accuracy", "05-export"
 REASSEMBLED, PRUNED, ONNX = "reassembled.pt", "pruned.pt", "network.onnx"
@@ -39,19 +40,15 @@ _STATE = "training.state"
 Record = TypeVar("Record")
 
 
-class _NotDone(Exception):  # noqa: N818 (not an error)
-    """A stage would have to be made."""
-
-
-def finished_of(job: Job) -> Finished | None:
+def finished_of(job: CellJob) -> Finished | None:
     """What a cell left, or None when some of it is missing or was made from something else."""
     try:
-        return CellWork(job, NullProgress(), dry=True).run()
-    except _NotDone:
+        return CellStages(job, NullProgress(), dry=True).run()
+    except DryRunEnd:
         return None
 
 
-class CellWork:
+class CellStages:
     """One cell, stage by stage.
 
     Args:
@@ -60,10 +57,12 @@ class CellWork:
         dry: Only reuse; `run` raises when a stage is not done.
     """
 
-    def __init__(self, job: Job, progress: Progress, dry: bool = False) -> None:
-        self.job, self.cell, self.progress, self.dry = job, job.cell, progress, dry
-        self.folder = RunFolder(job.folder)
-        self.shop = Workshop(job, progress)
+    def __init__(self, job: CellJob, progress: Progress, dry: bool = False) -> None:
+        self.job, self.cell, self.progress = job, job.cell, progress
+        self.cache = StageCache(
+            RunFolder(job.folder), self._model_and_data, progress, _title, tell_reused=False, dry=dry
+        )
+        self.work = CellWork(job, progress)
 
     def run(self) -> Finished:
         """Do every stage that is not done."""
@@ -79,13 +78,13 @@ class CellWork:
         """MACs after pruning if that is done, else None."""
         try:
             return self._prune(self._plan()).cost.macs
-        except _NotDone:
+        except DryRunEnd:
             return None
 
     def _plan(self) -> CellPlan:
         assert self.cell.method is not None
         inputs = {"settings": to_plain(plan_settings(self.cell)), "released": self.cell.method.released}
-        return self._stage(PLAN, CellPlan, inputs, lambda: self.shop.plan(self._judged))
+        return self.cache.stage(PLAN, CellPlan, inputs, lambda: self.work.plan(self._judged))
 
     def _prune(self, plan: CellPlan | None) -> Shape:
         method, network = self.cell.method, self.cell.network
@@ -97,8 +96,8 @@ class CellWork:
             "macs": self._macs_to_match,
         }
         out = self._file(REASSEMBLED)
-        return self._stage(
-            PRUNE, Shape, inputs, lambda: self.shop.prune(plan, self._macs_to_match, out), (REASSEMBLED,)
+        return self.cache.stage(
+            PRUNE, Shape, inputs, lambda: self.work.prune(plan, self._macs_to_match, out), (REASSEMBLED,)
         )
 
     @cached_property
@@ -110,12 +109,12 @@ class CellWork:
         reference = self.job.reference
         if reference is None:
             return None
-        there = CellWork(reference, self.progress, dry=True).planned_macs()
+        there = CellStages(reference, self.progress, dry=True).planned_macs()
         if there is not None:
             return there
         settings = to_plain(plan_settings(reference.cell))
-        shop = Workshop(reference, self.progress)
-        return self._stage(MATCH, int, {"settings": settings}, lambda: shop.planned_macs(self._judged))
+        work = CellWork(reference, self.progress)
+        return self.cache.stage(MATCH, int, {"settings": settings}, lambda: work.planned_macs(self._judged))
 
     def _train(self, shape: Shape) -> TrainingResult:
         inputs = {
@@ -131,35 +130,35 @@ class CellWork:
 
         def make() -> TrainingResult:
             source, out = self._file(REASSEMBLED), self._file(PRUNED)
-            return self.shop.train(source, self._macs_to_match, out, state, canonical_sha256(inputs))
+            return self.work.train(source, self._macs_to_match, out, state, canonical_sha256(inputs))
 
-        result = self._stage(TRAIN, TrainingResult, inputs, make, (PRUNED,))
-        if not self.dry:
+        result = self.cache.stage(TRAIN, TrainingResult, inputs, make, (PRUNED,))
+        if not self.cache.dry:
             remove(state)
             remove(state.with_suffix(SOFT_STATE))
         return result
 
     def _test(self, final: str, made_from: Mapping[str, Any]) -> Tested:
         def make() -> Tested:
-            tested, right = self.shop.test(self._file(final))
+            tested, right = self.work.test(self._file(final))
             with replacing(self._file(RIGHT)) as file:
                 np.save(file, right)
             return tested
 
-        return self._stage(TEST, Tested, made_from, make, (RIGHT,))
+        return self.cache.stage(TEST, Tested, made_from, make, (RIGHT,))
 
     def _export(self, final: str, made_from: Mapping[str, Any]) -> OnnxModel:
         target = targets.get(self.job.bench.target)
         inputs = {**made_from, "opset": target.opset, "batch": target.batch}
-        return self._stage(
-            EXPORT, OnnxModel, inputs, lambda: self.shop.export(self._file(final), self._file(ONNX)), (ONNX,)
+        return self.cache.stage(
+            EXPORT, OnnxModel, inputs, lambda: self.work.export(self._file(final), self._file(ONNX)), (ONNX,)
         )
 
     def _judged(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
         """What plans of this model and these frames are made from, kept once for all cells of the comparison."""
         assert self.cell.model is not None
-        shelf = RunFolder(self.job.shelf / f"{self.cell.model.sha256[:12]}-{self.cell.data.sha256[:12]}")
-        return shelf.reuse_or_make(name, kind, self._model_and_data, (), make)
+        shared = RunFolder(self.job.shared_cache / f"{self.cell.model.sha256[:12]}-{self.cell.data.sha256[:12]}")
+        return shared.reuse_or_make(name, kind, self._model_and_data, (), make)
 
     @property
     def _model_and_data(self) -> dict[str, str]:
@@ -171,21 +170,6 @@ class CellWork:
     def _file(self, name: str) -> Path:
         return self.job.folder / name
 
-    def _stage(
-        self,
-        stage: str,
-        kind: type[Record],
-        inputs: Mapping[str, Any],
-        make: Callable[[], Record],
-        artifacts: tuple[str, ...] = (),
-    ) -> Record:
-        """The record of a stage, reused or made. `inputs` are plain values; model and data count for every stage."""
-        hashes = {name: canonical_sha256(value) for name, value in inputs.items()} | self._model_and_data
 
-        def begun() -> Record:
-            if self.dry:
-                raise _NotDone
-            self.progress.stage(stage.partition("-")[2])
-            return make()
-
-        return self.folder.reuse_or_make(stage, kind, hashes, artifacts, begun)
+def _title(stage: str) -> str:
+    return stage.partition("-")[2]

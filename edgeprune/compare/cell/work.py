@@ -1,6 +1,6 @@
 """What is done in a cell: choose, prune, train, test, export. No other module of the comparison calls these stages.
 
-A `Workshop` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
+A `CellWork` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from edgeprune.compare.cell import released
 from edgeprune.compare.cell.cost import cost_of
 from edgeprune.compare.cell.frames import frames_of
 from edgeprune.compare.cell.settings import chooses_on_test, distills, plan_settings, recipe_of, soft_epochs, softens
-from edgeprune.compare.records import CellPlan, Job, Shape, Tested
+from edgeprune.compare.records import CellJob, CellPlan, Shape, Tested
 from edgeprune.errors import ModelError
 from edgeprune.export import export
 from edgeprune.files.store import to_plain
@@ -39,7 +39,7 @@ from edgeprune.tasks import export as measuring
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks import train as training
 from edgeprune.tasks.data.frames import at_most, splits_of, spread, stored, tell_skipped
-from edgeprune.tasks.data.reading import SPLIT_SEED, Handling, data_ref, handling_of, reading_of
+from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOptions, data_ref, handling_of, reading_of
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 from edgeprune.train.finetune import Recipe, train
@@ -50,7 +50,7 @@ SOFT_STATE = ".soft"
 _UNTRAINED = TrainingResult(0, 0.0, (), "fp32", False)
 
 
-class Workshop:
+class CellWork:
     """The network and frames of a cell, and what can be done with them.
 
     Args:
@@ -58,7 +58,7 @@ class Workshop:
         progress: Told of long work.
     """
 
-    def __init__(self, job: Job, progress: Progress) -> None:
+    def __init__(self, job: CellJob, progress: Progress) -> None:
         self.job, self.cell, self.progress = job, job.cell, progress
 
     @cached_property
@@ -82,18 +82,18 @@ class Workshop:
         return at_most(parts, self.job.test_frames, "test")
 
     @cached_property
-    def handling(self) -> Handling:
+    def handling(self) -> ReadOptions:
         """How frames are read and split: as in the model's training or as `edgeprune train` does, but for the grid."""
         asked, seed = self.job.asked, self.job.split_seed
         if self.cell.model is not None:
             return replace(handling_of(self.model, asked), seed=seed)
-        return Handling(seed, asked.split or AUTO, reading_of(None, Reading.length, asked), asked.stream)
+        return ReadOptions(seed, asked.split or AUTO, reading_of(None, Reading.length, asked), asked.stream)
 
     @property
     def _frames(self) -> Frames:
         return frames_of(self.cell.data, self.handling.reading, self.handling.stream)
 
-    def plan(self, judged: planning.Judged) -> CellPlan:
+    def plan(self, judged: planning.Remember) -> CellPlan:
         """Choose the layers that stay; `judged` keeps what plans of the same model and frames share."""
         method, settings = self.cell.method, plan_settings(self.cell)
         assert method is not None
@@ -128,7 +128,7 @@ class Workshop:
         saved = checkpoints.save(out, pruned)
         return Shape(saved.sha256, cost_of(saved.model, saved.input))
 
-    def planned_macs(self, judged: planning.Judged) -> int:
+    def planned_macs(self, judged: planning.Remember) -> int:
         """MACs that this cell's plan leaves."""
         pruned = self._reassembled(self.plan(judged))
         return cost_of(pruned.model, pruned.input).macs

@@ -30,13 +30,13 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length
 Deviation = Literal["traceback", "probe", "choice", "transitions"]
 
 
-class Part(BaseModel):
+class GridTable(BaseModel):
     """A piece of a grid: every key is known, every value of its own type."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Method(Part):
+class Method(GridTable):
     """One way to make a network small. What is not given is as `edgeprune plan` has it."""
 
     name: Name
@@ -60,14 +60,14 @@ class Method(Part):
     released: tuple[Deviation, ...] = Field(default=(), description="What to do as the authors' released code does it.")
 
 
-class Network(Part):
+class Network(GridTable):
     """A network that is trained from fresh weights, for reference."""
 
     name: str
     learning_rate: float | None = Field(default=None, gt=0, description="In place of that of [training].")
 
 
-class Data(Part):
+class Data(GridTable):
     """The frames; without them what each model was trained on, or the shipped set that matches it.
 
     They are split and read as when a model was trained, and for networks that are trained from fresh weights as by
@@ -87,7 +87,7 @@ class Data(Part):
     )
 
 
-class Training(Part):
+class Training(GridTable):
     """How every cell is trained after it was pruned."""
 
     epochs: int = Field(default=20, ge=0, description="0 leaves a cell as it was pruned.")
@@ -104,7 +104,7 @@ class Training(Part):
     )
 
 
-class Bench(Part):
+class GridBench(GridTable):
     """How latency is measured."""
 
     target: str = "host-cpu"
@@ -112,7 +112,7 @@ class Bench(Part):
     round_ms: float = Field(default=60.0, gt=0)
 
 
-class Grid(Part):
+class Grid(GridTable):
     """A comparison: every model with every method, ratio, seed and data set, and the reference networks beside them."""
 
     title: str = Field(default="Comparison", min_length=1, max_length=120, description="Of the pages.")
@@ -125,7 +125,7 @@ class Grid(Part):
     networks: tuple[Network, ...] = Field(default=(), description="Names of networks to train from scratch, or tables.")
     data: Data = Data()
     training: Training = Training()
-    bench: Bench = Bench()
+    bench: GridBench = GridBench()
     plots: tuple[Literal["curves", "kept"], ...] = Field(
         default=(), description="Plots beside the usual ones: how training went, which units stayed."
     )

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeprune import registry, targets
-from edgeprune.compare.grid.grid import WELL_KNOWN, Bench, Data, Grid, Method, Network, Part, Training
+from edgeprune.compare.grid.grid import WELL_KNOWN, Data, Grid, GridBench, GridTable, Method, Network, Training
 from edgeprune.errors import ConfigError, unknown_name
 from edgeprune.files import toml
 from edgeprune.frames.splits import METHODS
@@ -89,12 +89,12 @@ def _empty_axis(source: str, error: ValidationError) -> ConfigError | None:
 
 def _known_keys(place: toml.Place) -> Iterable[str]:
     """The keys that are allowed where an unknown one was found."""
-    parts: dict[str, type[Part]] = {
+    parts: dict[str, type[GridTable]] = {
         "methods": Method,
         "networks": Network,
         "data": Data,
         "training": Training,
-        "bench": Bench,
+        "bench": GridBench,
     }
     part = parts[str(place[0])] if len(place) > 1 else Grid
     return part.model_fields

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from edgeprune.compare.document import Comparison, Row, Stat
+from edgeprune.compare.document import Comparison, Stat, TableRow
 from edgeprune.text import numerals as n
 
 HEADER = (
@@ -37,20 +37,20 @@ _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 class Line:
     """One line of the table: its texts, one a column, and which of them are the best of their group."""
 
-    row: Row
+    row: TableRow
     cells: tuple[str, ...]
     best: frozenset[int]
 
 
 @dataclass(frozen=True)
-class Group:
+class ColumnGroup:
     """Lines that are compared with one another, and what they have in common."""
 
     title: str
     lines: tuple[Line, ...]
 
 
-def groups(comparison: Comparison) -> list[Group]:
+def groups(comparison: Comparison) -> list[ColumnGroup]:
     """The table, a group for each data set, model and ratio."""
     found = groupby(
         comparison.rows, key=lambda row: (row.data, row.subject if row.before is not None else "", row.ratio)
@@ -66,7 +66,7 @@ def costs(comparison: Comparison) -> list[tuple[str, ...]]:
     ]
 
 
-def name(row: Row) -> str:
+def name(row: TableRow) -> str:
     """A row's method with its model and ratio, for where it stands alone."""
     if row.kind == "unpruned":
         return f"{row.subject}, unpruned"
@@ -96,7 +96,7 @@ def findings(comparison: Comparison) -> list[str]:
     return said
 
 
-def _who(best: Sequence[Row], rows: Sequence[Row]) -> str:
+def _who(best: Sequence[TableRow], rows: Sequence[TableRow]) -> str:
     if len(best) == 1:
         return f"{best[0].method} is the most accurate"
     if len(best) == len(rows):
@@ -104,7 +104,7 @@ def _who(best: Sequence[Row], rows: Sequence[Row]) -> str:
     return f"{' and '.join(row.method for row in best)} are the most accurate"
 
 
-def _group(rows: Sequence[Row]) -> Group:
+def _group(rows: Sequence[TableRow]) -> ColumnGroup:
     first = rows[0]
     if first.kind != "network" and first.ratio is None:
         title = f"{first.subject} on {first.data}, nothing removed"
@@ -122,10 +122,10 @@ def _group(rows: Sequence[Row]) -> Group:
             best |= {3} if row.top1.mean == right else set()
             best |= {10} if row.latency_ms.mean == fast else set()
         lines.append(Line(row, _cells(row), frozenset(best)))
-    return Group(title, tuple(lines))
+    return ColumnGroup(title, tuple(lines))
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: TableRow) -> tuple[str, ...]:
     seeds = len(row.cells)
     method = row.method + (f" ({seeds} of {seeds + row.failed} seeds)" if row.failed else "")
     return (

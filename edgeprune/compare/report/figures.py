@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from edgeprune.compare.cell.stages import RIGHT
 from edgeprune.compare.document import CellFigures, Kind, Latency, Loss, UnprunedFigures
-from edgeprune.compare.records import Finished, Job
+from edgeprune.compare.records import CellJob, Finished
 from edgeprune.records.results import BenchReport, LatencySummary
 from edgeprune.train.accuracy import paired
 
@@ -19,16 +19,16 @@ Answers = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCell:
     """A finished cell with its latency and the unpruned network it was measured beside, if any."""
 
-    job: Job
+    job: CellJob
     finished: Finished
     bench: BenchReport
-    beside: Job | None
+    beside: CellJob | None
 
 
-def unpruned_figures(job: Job, finished: Finished) -> UnprunedFigures:
+def unpruned_figures(job: CellJob, finished: Finished) -> UnprunedFigures:
     """An unpruned network."""
     assert job.cell.model is not None
     return UnprunedFigures(
@@ -43,7 +43,7 @@ def unpruned_figures(job: Job, finished: Finished) -> UnprunedFigures:
     )
 
 
-def figures(measured: Measured, unpruned: Job | None) -> CellFigures:
+def figures(measured: MeasuredCell, unpruned: CellJob | None) -> CellFigures:
     """A finished cell, its accuracy compared with that of the unpruned network it came from."""
     finished, cell = measured.finished, measured.job.cell
     trained, chosen = finished.training, finished.plan
@@ -71,17 +71,17 @@ def figures(measured: Measured, unpruned: Job | None) -> CellFigures:
     )
 
 
-def _kind(job: Job) -> Kind:
+def _kind(job: CellJob) -> Kind:
     return "network" if job.cell.method is None else job.cell.method.kind
 
 
-def answers(job: Job) -> Answers:
+def answers(job: CellJob) -> Answers:
     """Test frames that a finished cell classified correctly, (N,)."""
     right: Answers = np.load(job.folder / RIGHT)
     return right
 
 
-def _latency(measured: Measured) -> Latency:
+def _latency(measured: MeasuredCell) -> Latency:
     bench, folder = measured.bench, f"cells/{measured.job.cell.id}"
     if bench.pruned is None:
         return _summary(bench.baseline, folder)
@@ -110,7 +110,7 @@ def _summary(summary: LatencySummary, folder: str) -> Latency:
     )
 
 
-def warnings_of(measured: Sequence[Measured]) -> tuple[str, ...]:
+def warnings_of(measured: Sequence[MeasuredCell]) -> tuple[str, ...]:
     """What may have disturbed the measurements: of those alike but for numbers the worst, and how many.
 
     That a percentile is not claimed or a network not faster is for the table to show.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from edgeprune.compare.document import Comparison, Row
+from edgeprune.compare.document import Comparison, TableRow
 from edgeprune.compare.grid.grid import REFERENCE
 from edgeprune.compare.report import columns, labels
 from edgeprune.compare.report.labels import Label
@@ -43,11 +43,11 @@ class _Panel:
     """The points of one data set, each with the accuracy in % it is drawn at, and the ends of that axis."""
 
     title: str
-    points: tuple[tuple[Row, float], ...]
+    points: tuple[tuple[TableRow, float], ...]
     ends: tuple[float, float]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[TableRow]:
         return [row for row, _ in self.points]
 
 
@@ -76,18 +76,18 @@ def plot(comparison: Comparison) -> Plot:
     )
 
 
-def deep(rows: Sequence[Row]) -> list[Row]:
+def deep(rows: Sequence[TableRow]) -> list[TableRow]:
     """Rows so far below the best that they would squeeze a plot: some, if any, and never one that nothing beats."""
     deepest = max(row.top1.mean for row in rows) - _DEEPEST
     found = [row for row in rows if row.top1.mean < deepest and not row.on_front]
     return found if len(found) <= _MOST_DEEP * len(rows) else []
 
 
-def _told(row: Row) -> str:
+def _told(row: TableRow) -> str:
     return f"{columns.name(row)}: {columns.percent(row.top1)} % at {columns.latency(row.latency_ms)} ms"
 
 
-def _panel(title: str, rows: Sequence[Row]) -> _Panel:
+def _panel(title: str, rows: Sequence[TableRow]) -> _Panel:
     """Where each row is drawn; those far below the best stand at the lower edge."""
     shown = [row for row in rows if row not in deep(rows)]
     lowest = min(100 * (row.top1.mean - (row.top1.sd or 0)) for row in shown)
@@ -112,11 +112,11 @@ def _draw(axes: "Axes", panel: _Panel, title: str) -> None:
     _legend(axes, panel.rows, subjects)
 
 
-def _lowered(row: Row, height: float) -> bool:
+def _lowered(row: TableRow, height: float) -> bool:
     return height != 100 * row.top1.mean
 
 
-def _point(axes: "Axes", row: Row, height: float, marker: str) -> None:
+def _point(axes: "Axes", row: TableRow, height: float, marker: str) -> None:
     colour, lowered = COLOURS[row.kind], _lowered(row, height)
     filled = row.method == REFERENCE or row.kind in ("unpruned", "network")
     look: dict[str, Any] = {
@@ -162,7 +162,7 @@ def _labels(panel: _Panel) -> list[Label]:
     return found
 
 
-def _legend(axes: "Axes", rows: Sequence[Row], subjects: Sequence[str]) -> None:
+def _legend(axes: "Axes", rows: Sequence[TableRow], subjects: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     kinds = [kind for kind in _KINDS if any(row.kind == kind for row in rows)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgeprune.compare.document import CellFigures, Comparison, Row
+from edgeprune.compare.document import CellFigures, Comparison, TableRow
 from edgeprune.compare.report import columns
 from edgeprune.compare.report.pareto import COLOURS, deep
 from edgeprune.report.plots import canvas
@@ -20,7 +20,7 @@ _CYCLE = (canvas.PRUNED, "#d55e00", "#009e73", "#cc79a7", canvas.INK, canvas.BAS
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 _MOST_NUMBERED_UNITS = 40
 _PALE = 0.6  # share of the seeds up to which a strip's blue carries dark numbers
-Panel = tuple[str, list[Row]]
+Panel = tuple[str, list[TableRow]]
 
 
 def closer(comparison: Comparison) -> list[Plot]:
@@ -71,7 +71,7 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
     )
 
 
-def _method(axes: "Axes", place: int, row: Row, seeds: Sequence[float] | None) -> None:
+def _method(axes: "Axes", place: int, row: TableRow, seeds: Sequence[float] | None) -> None:
     """One method with its seeds; without them it is too far down for the plot."""
     if seeds is None:
         text = f"◁ {columns.percent(row.top1)}"
@@ -82,7 +82,7 @@ def _method(axes: "Axes", place: int, row: Row, seeds: Sequence[float] | None) -
     axes.errorbar([100 * row.top1.mean], [place], xerr=100 * (row.top1.sd or 0), fmt="D", **look)
 
 
-def _told(row: Row) -> str:
+def _told(row: TableRow) -> str:
     return f"{row.method} {columns.percent(row.top1)} %"
 
 
@@ -155,7 +155,7 @@ def kept(comparison: Comparison) -> Plot:
     )
 
 
-def _strip_name(row: Row) -> str:
+def _strip_name(row: TableRow) -> str:
     return f"{canvas.shorten(row.method)}, {columns.share(row.ratio or 0.0)}"
 
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from edgeprune.compare.document import CellFigures, FailedCell, Row, Stat, UnprunedFigures
+from edgeprune.compare.document import CellFigures, FailedCell, Stat, TableRow, UnprunedFigures
 
 Group = tuple[str, str, float | None, str]  # data, subject, ratio, method
 Beside = tuple[str, str | None]  # data, and the network that was measured in turns with a cell's
@@ -22,12 +22,12 @@ def stat(values: Iterable[float]) -> Stat:
 
 def rows_of(
     cells: Sequence[CellFigures], failed: Sequence[FailedCell], unpruned: Sequence[UnprunedFigures]
-) -> tuple[Row, ...]:
+) -> tuple[TableRow, ...]:
     """The table: of each data set the models one after the other, each unpruned first, then the reference networks.
 
     A failed cell is counted, never averaged; a method whose cells all failed has no row.
     """
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     usual_ms = _usual_ms(cells)
     for data in dict.fromkeys([*(each.data for each in unpruned), *(cell.data for cell in cells)]):
         of_data = [cell for cell in cells if cell.data == data]
@@ -39,12 +39,12 @@ def rows_of(
     return with_front(tuple(replace(row, number=number) for number, row in enumerate(rows, start=1)))
 
 
-def with_front(rows: Sequence[Row]) -> tuple[Row, ...]:
+def with_front(rows: Sequence[TableRow]) -> tuple[TableRow, ...]:
     """Mark the rows that are Pareto-optimal in their data set, by accuracy and speed."""
     return tuple(replace(row, on_front=not any(_beats(other, row) for other in rows)) for row in rows)
 
 
-def _beats(other: Row, row: Row) -> bool:
+def _beats(other: TableRow, row: TableRow) -> bool:
     mine, theirs = (row.top1.mean, -row.latency_ms.mean), (other.top1.mean, -other.latency_ms.mean)
     return other.data == row.data and all(a >= b for a, b in zip(theirs, mine, strict=True)) and theirs != mine
 
@@ -54,7 +54,7 @@ def _rows(
     failed: Sequence[FailedCell],
     model: UnprunedFigures | None,
     usual_ms: Mapping[Beside, float],
-) -> list[Row]:
+) -> list[TableRow]:
     groups: dict[Group, list[CellFigures]] = {}
     for cell in cells:
         groups.setdefault((cell.data, cell.subject, cell.ratio, cell.method), []).append(cell)
@@ -67,14 +67,14 @@ def _rows(
 
 def _row(
     cells: Sequence[CellFigures], failed: int, model: UnprunedFigures | None, usual_ms: Mapping[Beside, float]
-) -> Row:
+) -> TableRow:
     first = cells[0]
 
     def over(figure: Callable[[CellFigures], float]) -> Stat:
         return stat(figure(cell) for cell in cells)
 
     speedups = [cell.latency.speedup for cell in cells if cell.latency.speedup is not None]
-    row = Row(
+    row = TableRow(
         number=0,
         data=first.data,
         subject=first.subject,
@@ -105,9 +105,9 @@ def _row(
     )
 
 
-def _unpruned(model: UnprunedFigures, usual_ms: Mapping[Beside, float]) -> Row:
+def _unpruned(model: UnprunedFigures, usual_ms: Mapping[Beside, float]) -> TableRow:
     """The model as it came."""
-    return Row(
+    return TableRow(
         number=0,
         data=model.data,
         subject=model.model,

@@ -31,7 +31,7 @@ _MIN_SETTLING = 3
 _MIN_LAST_BURST = 4
 
 
-class Session:
+class OnnxSession:
     """A loaded model on the CPU."""
 
     def __init__(self, model: str, threads: int) -> None:
@@ -68,7 +68,7 @@ def read_frames(file: str, shape: tuple[int, int, int]) -> np.ndarray:
     return frames.reshape(shape)
 
 
-def warm_up(session: Session, batch: np.ndarray, warmup_ms: float) -> float:
+def warm_up(session: OnnxSession, batch: np.ndarray, warmup_ms: float) -> float:
     """Run in bursts of 1, 2, 4, ... for at least the warm-up time; the median ms of the last burst."""
     count, spent_ms = 1, 0.0
     while True:
@@ -87,7 +87,7 @@ def count_for(inference_ms: float, round_ms: float, rounds: int) -> int:
 
 
 def interleaved(
-    sessions: dict[str, Session], counts: dict[str, int], batch: np.ndarray, numbers: range
+    sessions: dict[str, OnnxSession], counts: dict[str, int], batch: np.ndarray, numbers: range
 ) -> list[dict[str, object]]:
     """Times in ms of every round of every model, the order of the models turned around each round."""
     measured: list[dict[str, object]] = []
@@ -125,7 +125,7 @@ def measure(options: argparse.Namespace) -> None:
     """Time the models in interleaved rounds, those of this process, and write every single time."""
     batch = read_frames(options.frames, options.shape)
     models = dict(word.split("=", 1) for word in options.model)
-    sessions = {role: Session(file, options.threads) for role, file in models.items()}
+    sessions = {role: OnnxSession(file, options.threads) for role, file in models.items()}
     counts = {
         role: count_for(warm_up(session, batch, options.warmup_ms), options.round_ms, options.rounds)
         for role, session in sessions.items()
@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def answer(options: argparse.Namespace) -> None:
     """Write the logits of every file of frames, one after the other; goes on where it was stopped."""
-    session = Session(options.model[0], options.threads)
+    session = OnnxSession(options.model[0], options.threads)
     part = Path(options.out + ".part")
     chunk_bytes = options.shape[0] * options.classes * 4
     finished = part.stat().st_size // chunk_bytes if part.exists() else 0

@@ -20,7 +20,7 @@ Score: TypeAlias = Callable[[nn.Module, Group, np.random.Generator], Tensor | No
 
 
 @dataclass(frozen=True)
-class Method:
+class ChannelMethod:
     """Published method to choose channels.
 
     Attributes:
@@ -90,12 +90,12 @@ def redundancies(model: nn.Module, group: Group, generator: np.random.Generator)
     return scores
 
 
-METHODS: dict[str, Method] = {
-    "rfp": Method(redundancies, "network"),
-    "fpgm": Method(median_distances, "layer"),
-    "l1": Method(l1_norms, "layer"),
-    "sfp": Method(l2_norms, "layer"),
-    "bnp": Method(norm_scales, "network"),
+METHODS: dict[str, ChannelMethod] = {
+    "rfp": ChannelMethod(redundancies, "network"),
+    "fpgm": ChannelMethod(median_distances, "layer"),
+    "l1": ChannelMethod(l1_norms, "layer"),
+    "sfp": ChannelMethod(l2_norms, "layer"),
+    "bnp": ChannelMethod(norm_scales, "network"),
 }
 
 

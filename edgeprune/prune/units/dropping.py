@@ -26,7 +26,7 @@ from edgeprune.records.pruning import Edit
 
 
 @dataclass(frozen=True)
-class Verdict:
+class DropVerdict:
     """Effect of dropping a unit, or None if it cannot be dropped; and the reason in words."""
 
     edit: Edit | None
@@ -58,7 +58,7 @@ class Dropper:
         with _noting_bundles(self.model, self.returns):
             self.answers = self._run(self.model)
 
-    def verdicts(self, cores: Sequence[Core]) -> list[Verdict]:
+    def verdicts(self, cores: Sequence[Core]) -> list[DropVerdict]:
         """Decide how each unit can be dropped.
 
         Units that keep the shape for the layers after them are tried together, every other one of them at a time, so
@@ -72,7 +72,7 @@ class Dropper:
         ]
         sound = {index for half in (firsts[::2], firsts[1::2]) for index in self._sound(half)}
         return [
-            Verdict(*proposal.ways[0]) if index in sound else self._tried(proposal)
+            DropVerdict(*proposal.ways[0]) if index in sound else self._tried(proposal)
             for index, proposal in enumerate(proposals)
         ]
 
@@ -179,15 +179,15 @@ class Dropper:
         returns = tuple(self.returns.get(path, "") for path in paths)
         return Edit("+".join(paths), drop, returns=returns if any(returns) else None)
 
-    def _tried(self, proposal: _Proposal) -> Verdict:
+    def _tried(self, proposal: _Proposal) -> DropVerdict:
         """Try the ways in turn; the verdict is the first that works, or what is wrong with the first."""
         problems = []
         for edit, reason in proposal.ways:
             problem = self._problem([edit])
             if problem is None:
-                return Verdict(edit, reason)
+                return DropVerdict(edit, reason)
             problems.append(problem)
-        return Verdict(None, proposal.problem + (problems[0] if problems else ""))
+        return DropVerdict(None, proposal.problem + (problems[0] if problems else ""))
 
     def _sound(self, edits: list[tuple[int, Edit]]) -> set[int]:
         """Find which of some units can be dropped, by bisection; one alone is left to be tried in all its ways."""

@@ -11,7 +11,7 @@ from edgeprune.bench import samples
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.store import file_sha256, to_plain, write_json
 from edgeprune.gate.evidence import Evidence
-from edgeprune.gate.session import Session, session_of
+from edgeprune.gate.session import TimedSession, session_of
 from edgeprune.protocols import Progress
 from edgeprune.records.names import Role
 from edgeprune.records.results import BenchReport
@@ -19,7 +19,7 @@ from edgeprune.report.folder import JSON_NAME
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.bench.files import BenchChoices, bench_files
 from edgeprune.tasks.device.connect import Host
-from edgeprune.tasks.device.pack import Wishes
+from edgeprune.tasks.device.pack import DeviceOptions
 from edgeprune.tasks.device.run import bench_there
 
 FOLDER = "against"
@@ -33,7 +33,7 @@ def report_in(run: Path) -> Path:
 
 def measure_against(
     new: Evidence, old: Evidence, target: Target | None, host: Host | None, power: dict[str, Any], progress: Progress
-) -> Session:
+) -> TimedSession:
     """Measure the pruned networks of two runs in one session, as the new report was measured.
 
     Args:
@@ -41,7 +41,7 @@ def measure_against(
         old: That of the older run.
         target: Where to measure; by default the one of both reports.
         host: The device, for targets that are one.
-        power: Power mode, clocks and DLA core there: fields of `Wishes`.
+        power: Power mode, clocks and DLA core there: fields of `DeviceOptions`.
         progress: Told how far it is.
 
     Returns:
@@ -89,7 +89,7 @@ def _measured(
     if host is None:
         choices = BenchChoices(batch, threads)
         return bench_files(models["baseline"], models["pruned"], target, choices, out, progress, precision)
-    return bench_there(host, models, target, precision, Wishes(batch, threads, **power), out, progress).bench
+    return bench_there(host, models, target, precision, DeviceOptions(batch, threads, **power), out, progress).bench
 
 
 def _precision(evidence: Evidence) -> Precision | None:

@@ -26,10 +26,10 @@ class BenchChoices:
     processes: int | None = None
 
 
-def bench_settings(target: Target, precision: Precision, choices: BenchChoices) -> protocol.Settings:
+def bench_settings(target: Target, precision: Precision, choices: BenchChoices) -> protocol.BenchSettings:
     """How to measure on a target, with what the command line changes."""
     bench = target.bench
-    return protocol.Settings(
+    return protocol.BenchSettings(
         precision=precision,
         batch=choices.batch,
         threads=choices.threads or target.threads,
@@ -45,7 +45,7 @@ def bench_here(
     pruned: Path | None,
     frames: npt.NDArray[np.float32],
     target: Target,
-    settings: protocol.Settings,
+    settings: protocol.BenchSettings,
     out: Path,
     progress: Progress,
 ) -> BenchReport:

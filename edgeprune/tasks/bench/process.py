@@ -17,7 +17,7 @@ import numpy as np
 
 from edgeprune import errors, registry
 from edgeprune.bench import protocol
-from edgeprune.bench.protocol import Elsewhere, Frames, Measured, Settings
+from edgeprune.bench.protocol import BenchSettings, Elsewhere, Frames, MeasuredRounds
 from edgeprune.device.processes import run_to_end
 from edgeprune.errors import DeviceError, EdgepruneError
 from edgeprune.files.store import read_json, write_json
@@ -33,7 +33,7 @@ _SLACK_S, _SLOWEST = 300, 20  # a busy machine may take so many times as long as
 def elsewhere(runtime: str) -> Elsewhere:
     """Measure rounds in processes of their own, with the runtime of this name."""
 
-    def measured(models: Mapping[Role, Path], batch: Frames, settings: Settings, numbers: range) -> Measured:
+    def measured(models: Mapping[Role, Path], batch: Frames, settings: BenchSettings, numbers: range) -> MeasuredRounds:
         with tempfile.TemporaryDirectory(prefix="edgeprune-") as place:
             folder = Path(place)
             np.save(folder / _BATCH, batch)
@@ -49,7 +49,7 @@ def elsewhere(runtime: str) -> Elsewhere:
             _run(folder, _SLACK_S + _SLOWEST * wanted_s)
             with np.load(folder / _TIMES) as times:
                 rounds = {role: [times[f"{role}-{number}"] for number in numbers] for role in models}
-            return Measured(rounds, *read_json(folder / _CORES))
+            return MeasuredRounds(rounds, *read_json(folder / _CORES))
 
     return measured
 
@@ -99,7 +99,7 @@ def serve(place: str) -> None:
             {role: Path(path) for role, path in job["models"].items()},
             np.load(folder / _BATCH),
             registry.get("runtimes", job["runtime"]),
-            Settings(**job["settings"]),
+            BenchSettings(**job["settings"]),
             range(*job["numbers"]),
             NullProgress(),
         )

@@ -27,7 +27,7 @@ _BLOCK_FRAMES = 4096
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibrationChoice:
     """What frames are wanted.
 
     Attributes:
@@ -50,7 +50,7 @@ class Calibration:
 
 
 def store(
-    wanted: Calibration, data: Path, reading: Reading, out: Path, progress: Progress, compute: str = "cpu"
+    wanted: CalibrationChoice, data: Path, reading: Reading, out: Path, progress: Progress, compute: str = "cpu"
 ) -> dict[str, Any]:
     """Choose frames and write `frames.npz` and `manifest.json` to a folder; the manifest as plain values.
 
@@ -83,7 +83,7 @@ def store(
 
 
 def _chosen(
-    wanted: Calibration, source: FrameSource, train: choice.Indices, progress: Progress, compute: str
+    wanted: CalibrationChoice, source: FrameSource, train: choice.Indices, progress: Progress, compute: str
 ) -> tuple[choice.Indices, str | None]:
     """The chosen frames, and the sha256 of the model that was asked."""
     table, size, seed = source.table, wanted.size, wanted.seed
@@ -136,7 +136,7 @@ def _arrays(table: FrameTable, iq: npt.NDArray[np.float32], chosen: choice.Indic
 
 
 def _manifest(
-    wanted: Calibration, source: FrameSource, table: FrameTable, chosen: choice.Indices, file: Path
+    wanted: CalibrationChoice, source: FrameSource, table: FrameTable, chosen: choice.Indices, file: Path
 ) -> dict[str, Any]:
     manifest: dict[str, Any] = {
         "name": file.parent.name,

@@ -26,7 +26,7 @@ from edgeprune.protocols import Progress
 from edgeprune.records.frames import DataRef, Frames
 from edgeprune.records.names import SPLITS, Split
 from edgeprune.records.pruning import InputSpec
-from edgeprune.tasks.data.reading import SPLIT_SEED, Handling, handling_of
+from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOptions, handling_of
 
 
 def find_data(model: Checkpoint, given: Path | None) -> Path:
@@ -63,7 +63,7 @@ def _is(path: Path, wanted: DataRef) -> bool:
     return False
 
 
-def frames_for(model: Checkpoint, data: Path | Frames, handling: Handling | None = None) -> dict[Split, Frames]:
+def frames_for(model: Checkpoint, data: Path | Frames, handling: ReadOptions | None = None) -> dict[Split, Frames]:
     """The frames of a file or folder, or those given, fitted to a model and split as when it was trained.
 
     Args:
@@ -81,7 +81,7 @@ def frames_for(model: Checkpoint, data: Path | Frames, handling: Handling | None
     return fitted(model, data, handling)
 
 
-def own_frames(model: Checkpoint, handling: Handling) -> tuple[Path, dict[Split, Frames]]:
+def own_frames(model: Checkpoint, handling: ReadOptions) -> tuple[Path, dict[Split, Frames]]:
     """What `find_data` finds where nothing is given, and its frames as from `frames_for`; the file is hashed but once.
 
     Raises:
@@ -101,7 +101,7 @@ def own_frames(model: Checkpoint, handling: Handling) -> tuple[Path, dict[Split,
     return path, frames_for(model, path, handling)
 
 
-def fitted(model: Checkpoint, frames: Frames, handling: Handling) -> dict[Split, Frames]:
+def fitted(model: Checkpoint, frames: Frames, handling: ReadOptions) -> dict[Split, Frames]:
     """Frames with their labels counted in a model's classes, split.
 
     Raises:

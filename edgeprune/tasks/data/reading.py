@@ -18,7 +18,7 @@ _COPIES = 3  # of the samples, at most at a time: as read, split, and normalised
 
 
 @dataclass(frozen=True)
-class Handling:
+class ReadOptions:
     """How frames are read and split.
 
     Attributes:
@@ -50,13 +50,13 @@ class Handling:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReadOverrides:
     """What of it the command line asks for.
 
     Attributes:
         split: One of `splits.METHODS`; None for the model's.
         reading: Fields of a `Reading` that are to differ from the model's.
-        stream: As in `Handling`.
+        stream: As in `ReadOptions`.
     """
 
     split: str | None = None
@@ -64,10 +64,10 @@ class Asked:
     stream: bool | None = None
 
 
-def handling_of(model: Checkpoint, asked: Asked | None = None) -> Handling:
+def handling_of(model: Checkpoint, asked: ReadOverrides | None = None) -> ReadOptions:
     """As when the model was trained, but for what is asked; recordings are cut to its length."""
-    asked, trained = asked or Asked(), model.data
-    return Handling(
+    asked, trained = asked or ReadOverrides(), model.data
+    return ReadOptions(
         seed=trained.split_seed if trained else SPLIT_SEED,
         method=asked.split or (trained.split if trained else AUTO),
         reading=reading_of(trained.reading if trained else None, model.input.length, asked),
@@ -76,12 +76,12 @@ def handling_of(model: Checkpoint, asked: Asked | None = None) -> Handling:
     )
 
 
-def reading_of(before: Reading | None, length: int, asked: Asked) -> Reading:
+def reading_of(before: Reading | None, length: int, asked: ReadOverrides) -> Reading:
     """How recordings are cut for a network of that length: as before, but for what is asked."""
     return replace(before or Reading(length=length), **asked.reading)
 
 
-def data_ref(source: str, part: Frames, handling: Handling) -> DataRef:
+def data_ref(source: str, part: Frames, handling: ReadOptions) -> DataRef:
     """What is to be known of data later, from one part of their split."""
     return DataRef(
         source=source,

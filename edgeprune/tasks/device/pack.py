@@ -46,7 +46,7 @@ class ModelFiles:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DeviceOptions:
     """How to measure on a device, where the command line says otherwise than the target; None leaves it.
 
     Attributes:
@@ -75,7 +75,7 @@ def assign(
     precision: Precision,
     models: Mapping[Role, ModelFiles],
     frames: Frames,
-    wishes: Wishes,
+    wishes: DeviceOptions,
     folder: Path,
     progress: Progress,
 ) -> Manifest:
@@ -149,7 +149,7 @@ def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
         progress.note(f"{parser} reads the {len(files)} files")
 
 
-def require_rounds(target: Target, wishes: Wishes, models: int = 2) -> None:
+def require_rounds(target: Target, wishes: DeviceOptions, models: int = 2) -> None:
     """Find out before any work whether the rounds are enough to compare models on a device.
 
     Raises:
@@ -170,7 +170,7 @@ def _assignment(
     precision: Precision,
     models: Mapping[Role, ModelFiles],
     frames: Frames,
-    wishes: Wishes,
+    wishes: DeviceOptions,
     chunks: int,
     host: Mapping[str, npt.NDArray[np.float32]],
 ) -> Assignment:

@@ -25,7 +25,7 @@ from edgeprune.records.names import Role
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.device.collect import collect, facts_of
 from edgeprune.tasks.device.connect import Host, reached
-from edgeprune.tasks.device.pack import ModelFiles, Wishes, assign
+from edgeprune.tasks.device.pack import DeviceOptions, ModelFiles, assign
 
 BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
 """Names in a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
@@ -82,7 +82,7 @@ def bench_there(
     models: dict[Role, Path],
     target: Target,
     precision: Precision,
-    wishes: Wishes,
+    wishes: DeviceOptions,
     out: Path,
     progress: Progress,
 ) -> DeviceOutcome:

@@ -50,7 +50,7 @@ class Timer(Protocol):
 
 
 @dataclass(frozen=True)
-class Budget:
+class LatencyBudget:
     """A bound on the median latency of one inference, and where it holds."""
 
     latency_ms: float
@@ -70,7 +70,7 @@ def choose_within(
     segmentation: Segmentation,
     scores: Scores,
     frames: Frames,
-    budget: Budget,
+    budget: LatencyBudget,
     folder: Path,
     progress: Progress,
 ) -> LatencyPlan:
@@ -108,7 +108,7 @@ def write_plan_within(
     model: Checkpoint,
     data: Path,
     settings: PlanSettings,
-    budget: Budget,
+    budget: LatencyBudget,
     out: Path,
     progress: Progress,
     compute: Compute = CPU,
@@ -133,7 +133,7 @@ def decide_within(
     model: Checkpoint,
     parts: dict[Split, Frames],
     settings: PlanSettings,
-    budget: Budget,
+    budget: LatencyBudget,
     folder: Path,
     progress: Progress,
     compute: Compute = CPU,
@@ -169,7 +169,7 @@ class _Search:
         segmentation: Segmentation,
         scores: Scores,
         routes: Routes,
-        budget: Budget,
+        budget: LatencyBudget,
         progress: Progress,
     ) -> None:
         self.timer, self.chain, self.routes, self.budget, self.progress = timer, chain, routes, budget, progress

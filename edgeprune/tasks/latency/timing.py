@@ -100,7 +100,7 @@ class Stopwatch:
             pruned = self._exported(units)
             advance(1, "exported")
             bench = self.target.bench
-            settings = protocol.Settings(
+            settings = protocol.BenchSettings(
                 precision=self.precision,
                 batch=self.batch,
                 threads=self.target.threads,
@@ -117,7 +117,7 @@ class Stopwatch:
         return replace(middle, ratio_ci95=(min(lows), max(highs)))
 
     def _session(
-        self, units: tuple[int, ...], unpruned: Path, pruned: Path, settings: protocol.Settings, place: Path
+        self, units: tuple[int, ...], unpruned: Path, pruned: Path, settings: protocol.BenchSettings, place: Path
     ) -> Timing:
         """Both networks loaded anew and measured in turns."""
         runtime = registry.get("runtimes", self.target.runtime)

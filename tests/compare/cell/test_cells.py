@@ -4,11 +4,11 @@ from pathlib import Path
 
 from edgeprune.compare.cell.cells import baseline_job, expand, job_of
 from edgeprune.compare.grid.read import parse
-from edgeprune.compare.records import Source
+from edgeprune.compare.records import SourceFile
 from edgeprune.network.model_file import ModelOptions
 
-A, B = (Source(name, Path(f"{name}.pt"), name * 64) for name in "ab")
-X, Y = (Source(name, Path(f"{name}.npz"), name * 64) for name in "xy")
+A, B = (SourceFile(name, Path(f"{name}.pt"), name * 64) for name in "ab")
+X, Y = (SourceFile(name, Path(f"{name}.npz"), name * 64) for name in "xy")
 GRID = {
     "methods": ["l1", "train-on", "edgeprune"],
     "ratios": [0.5, 0.89],
@@ -46,7 +46,7 @@ def test_names_are_readable_and_the_order_is_that_of_the_table():
 
 
 def test_a_name_that_no_file_system_takes_is_changed():
-    odd = Source("mine/of:2", Path("m.pt"), "0" * 64)
+    odd = SourceFile("mine/of:2", Path("m.pt"), "0" * 64)
     _, cells = cells_of([(odd, X)], [X])
     assert cells[0].id.startswith("mine_of_2--x--")
 

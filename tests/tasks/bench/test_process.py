@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeprune.bench.protocol import Settings
+from edgeprune.bench.protocol import BenchSettings
 from edgeprune.errors import DeviceError, ModelError
 from edgeprune.tasks.bench import process
 from edgeprune.tasks.bench.process import elsewhere
 
-SETTINGS = Settings("fp32", batch=1, threads=1, rounds=5, round_ms=1.0, warmup_ms=1.0, processes=2)
+SETTINGS = BenchSettings("fp32", batch=1, threads=1, rounds=5, round_ms=1.0, warmup_ms=1.0, processes=2)
 BATCH = np.zeros((1, 2, 16), np.float32)
 
 

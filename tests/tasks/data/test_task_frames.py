@@ -14,9 +14,9 @@ from edgeprune.tasks import plan
 from edgeprune.tasks.data import frames as inputs
 from edgeprune.tasks.data import reading
 from edgeprune.tasks.data.frames import at_most, find_data, frames_for, in_memory, splits_of, spread, stored
-from edgeprune.tasks.data.reading import Asked, Handling, data_ref, handling_of
+from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of
 
-STREAMED = Handling(stream=True)
+STREAMED = ReadOptions(stream=True)
 
 
 def write(path, iq=None, **arrays):
@@ -93,17 +93,17 @@ class TestHandling:
         with datasets.opened(path) as source:
             size = 4 * 150 * 2 * synthetic.LENGTH
             monkeypatch.setattr(reading, "available_bytes", lambda: 3 * size)
-            assert not Handling().stays(source.table)
+            assert not ReadOptions().stays(source.table)
             monkeypatch.setattr(reading, "available_bytes", lambda: 3 * size - 1)
-            assert Handling().stays(source.table)
-            assert not Handling(stream=False).stays(source.table)
+            assert ReadOptions().stays(source.table)
+            assert not ReadOptions(stream=False).stays(source.table)
 
     def test_it_is_as_in_training_but_for_what_is_asked(self, model):
         cut = Reading(32, hop=8, sample_rate_hz=1e6)
         trained = replace(model, data=DataRef("a", "0" * 64, 5, "spans", "1" * 64, cut))
-        assert handling_of(trained) == Handling(5, "spans", cut, None, "1" * 64)
-        asked = handling_of(trained, Asked("recordings", {"hop": 16}, stream=True))
-        assert asked == Handling(5, "recordings", Reading(32, 16, 1e6), True, "1" * 64)
+        assert handling_of(trained) == ReadOptions(5, "spans", cut, None, "1" * 64)
+        asked = handling_of(trained, ReadOverrides("recordings", {"hop": 16}, stream=True))
+        assert asked == ReadOptions(5, "recordings", Reading(32, 16, 1e6), True, "1" * 64)
 
     def test_recordings_are_cut_to_the_length_of_a_model_that_says_nothing(self, model):
         assert handling_of(model).reading == Reading(length=synthetic.LENGTH)
@@ -111,7 +111,7 @@ class TestHandling:
 
     def test_how_recordings_are_cut_is_kept_of_recordings_alone(self, frames):
         part = splits_of(frames, 3)["train"]
-        way = Handling(3, "auto", Reading(32))
+        way = ReadOptions(3, "auto", Reading(32))
         assert data_ref("x", part, way) == DataRef("x", part.sha256, 3, "auto", part.split_sha256)
         cut = replace(part, recordings=np.zeros(len(part), dtype=np.int64))
         assert data_ref("x", cut, way).reading == Reading(32)

@@ -7,13 +7,13 @@ import pytest
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.protocols import NullProgress
 from edgeprune.prune.selection import worth_of
-from edgeprune.prune.shape_paths import END, Routes, Stop
+from edgeprune.prune.shape_paths import END, PathNode, Routes
 from edgeprune.records.constraints import Timing
 from edgeprune.records.pruning import LayerChain, Scores, Segmentation, Unit
 from edgeprune.targets import Target
 from edgeprune.tasks.latency import budget
 from edgeprune.tasks.latency import unit_costs as costs
-from edgeprune.tasks.latency.budget import Budget, plan_within
+from edgeprune.tasks.latency.budget import LatencyBudget, plan_within
 from edgeprune.tasks.latency.unit_costs import fitted, kinds_of, probed, probes_of, work_of
 
 UNPRUNED_MS = 2.0
@@ -32,7 +32,7 @@ def unit(index, channels, droppable=True):
 CHAIN = LayerChain(
     "sha", (unit(0, 2, False), *(unit(i, 4) for i in range(1, 5)), *(unit(i, 8) for i in range(5, 8))), 1, 1
 )
-ROUTES = Routes(tuple(Stop(i, 1.0, i if i < 7 else END, i if i < 7 else END) for i in range(1, 8)))
+ROUTES = Routes(tuple(PathNode(i, 1.0, i if i < 7 else END, i if i < 7 else END) for i in range(1, 8)))
 
 
 class Clock:
@@ -66,7 +66,13 @@ class Notes(NullProgress):
 def search(clock, budget_ms, notes=None):
     cut = Segmentation("sha", SEGMENTS, (), "rows", "auto")
     return budget._Search(
-        clock, CHAIN, cut, Scores("sha", "s", SCORES), ROUTES, Budget(budget_ms, TARGET, "fp32"), notes or Notes()
+        clock,
+        CHAIN,
+        cut,
+        Scores("sha", "s", SCORES),
+        ROUTES,
+        LatencyBudget(budget_ms, TARGET, "fp32"),
+        notes or Notes(),
     ).run()
 
 
@@ -153,16 +159,18 @@ def test_probes_keep_one_kind_each_and_are_joined_by_their_opposites_where_loads
     assert probes_of(kinds_of(CHAIN), ROUTES) == [frozenset(), {1, 2, 3, 4}, {5, 6, 7}]
     # Unit 2 computes half as much when unit 1 is gone; the network cannot run without unit 1 and unit 3.
     stops = (
-        Stop(1, 1.0, 1, 2),
-        Stop(2, 1.0, 3, 3),
-        Stop(2, 0.5, 4, 4),
-        Stop(3, 1.0, END, END),
-        Stop(3, 1.0, END, None),
+        PathNode(1, 1.0, 1, 2),
+        PathNode(2, 1.0, 3, 3),
+        PathNode(2, 0.5, 4, 4),
+        PathNode(3, 1.0, END, END),
+        PathNode(3, 1.0, END, None),
     )
     routes = Routes(stops)
     assert routes.fewest == {1}
     assert probes_of([[1], [2], [3]], routes) == [{1}, {1, 2}, {1, 3}]
-    assert probes_of([[1], [2]], Routes((Stop(1, 1.0, 1, 2), Stop(2, 1.0, END, END), Stop(2, 0.5, END, END)))) == [
+    assert probes_of(
+        [[1], [2]], Routes((PathNode(1, 1.0, 1, 2), PathNode(2, 1.0, END, END), PathNode(2, 0.5, END, END)))
+    ) == [
         frozenset(),
         {1},
         {2},

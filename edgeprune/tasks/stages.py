@@ -1,4 +1,4 @@
-"""The books of a run: which stages are done, and their records."""
+"""The stages of a run in its folder: reused, taken over from another folder, or made."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -8,7 +8,6 @@ from typing import Any, Literal, TypeVar
 
 from edgeprune.files.store import RunFolder, canonical_sha256
 from edgeprune.files.whole import replacing
-from edgeprune.pipeline.settings import TITLES
 from edgeprune.protocols import Progress
 
 Record = TypeVar("Record")
@@ -18,27 +17,31 @@ class DryRunEnd(Exception):  # noqa: N818 (not an error)
     """A dry run reached a stage that would be run."""
 
 
-def hashes_of(inputs: Mapping[str, Any], model_sha256: str) -> dict[str, str]:
-    """What a stage is kept under: the hash of each input, and of the model."""
-    return {**{name: canonical_sha256(value) for name, value in inputs.items()}, "model": model_sha256}
+def hashes_of(inputs: Mapping[str, Any], common: Mapping[str, str]) -> dict[str, str]:
+    """What a stage is kept under: the hash of each input, and the hashes that count for every stage."""
+    return {**{name: canonical_sha256(value) for name, value in inputs.items()}, **common}
 
 
 @dataclass
-class Ledger:
-    """The stages of a run in its folder: reused, taken over from another folder, or made.
+class StageCache:
+    """The stages of a run: each leaves its record under the hashes of its inputs, and is reused while they match.
 
     Attributes:
-        folder: Folder of the run.
-        model_sha256: SHA-256 of the model; every stage depends on it.
+        folder: The folder of the run.
+        common: Hashes that count for every stage, as that of the model.
         progress: Told of every stage.
+        title: What a stage does, in words.
+        tell_reused: Whether stages are told of that are reused.
         dry: Only find out what is there; the first stage that is not ends it.
         source: A folder in which a stage may be found too; its files are then copied.
         outcome: What became of each stage so far.
     """
 
     folder: RunFolder
-    model_sha256: str
+    common: Mapping[str, str]
     progress: Progress
+    title: Callable[[str], str]
+    tell_reused: bool = True
     dry: bool = False
     source: RunFolder | None = None
     outcome: dict[str, Literal["reuse", "run"]] = field(default_factory=dict)
@@ -57,8 +60,8 @@ class Ledger:
         self.outcome[stage] = "reuse" if reused else "run"
         if self.dry and not reused:
             raise DryRunEnd
-        if not self.dry:
-            self.progress.stage(TITLES[stage], reused)
+        if not self.dry and (self.tell_reused or not reused):
+            self.progress.stage(self.title(stage), reused)
 
     def stage(
         self,
@@ -69,12 +72,12 @@ class Ledger:
         artifacts: tuple[str, ...] = (),
     ) -> Record:
         """The record of a stage, reused or made. `inputs` are plain values; records count by their hash."""
-        hashes = hashes_of(inputs, self.model_sha256)
+        hashes = hashes_of(inputs, self.common)
         record = self.folder.reusable(stage, kind, hashes)
         elsewhere = None
         if record is None and self.source is not None:
             elsewhere = self.source.reusable(stage, kind, hashes)
-        self.begin(stage, reused=(record or elsewhere) is not None)
+        self.begin(stage, reused=record is not None or elsewhere is not None)
         if record is None:
             record = make() if elsewhere is None else self._taken_over(elsewhere, artifacts)
             self.folder.save(stage, record, hashes, artifacts)
@@ -82,7 +85,7 @@ class Ledger:
 
     def found(self, stage: str, kind: type[Record], inputs: Mapping[str, Any]) -> Record | None:
         """The record of a stage that something else made, if it is there."""
-        return self.folder.reusable(stage, kind, hashes_of(inputs, self.model_sha256))
+        return self.folder.reusable(stage, kind, hashes_of(inputs, self.common))
 
     def note(self, text: str) -> None:
         """One line worth keeping, unless nothing is done."""
