@@ -19,9 +19,8 @@ from edgeprune.network.checkpoint import weights_sha256
 from edgeprune.pipeline import Settings, run_in
 from edgeprune.records.names import CRITERION, Bridge
 from edgeprune.report.folder import JSON_NAME
-from edgeprune.report.pages.requirements import broken
+from edgeprune.report.pages.requirements import broken, sentence
 from edgeprune.report.pages.tables import comparison
-from edgeprune.report.pages.verdict import sentence
 from edgeprune.report.schema.json import parse
 from edgeprune.report.schema.schema import Report
 from edgeprune.targets import Precision, Target

@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune.bench import conditions, estimate, machine, samples, stats
+from edgeprune.bench import estimate, machine, samples, stats
 from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.store import file_sha256
 from edgeprune.protocols import Progress, Runtime, Session
-from edgeprune.records.results import BenchReport
+from edgeprune.records.results import BenchReport, LatencySummary
 
 Role = Literal["baseline", "pruned"]
 Frames = npt.NDArray[np.float32]
@@ -148,7 +148,7 @@ def measure(
     others_cores, stolen_cores = (
         float(np.mean([getattr(part, name) for part in parts])) for name in ("others_cores", "stolen_cores")
     )
-    warnings = conditions.of_machine(device, settings.threads, others_cores, stolen_cores)
+    warnings = of_machine(device, settings.threads, others_cores, stolen_cores)
     hashes = {role: file_sha256(path) for role, path in paths.items()}
     setup = Setup(runtime.name, runtime.mode, settings.precision, settings.batch, settings.threads, device)
     processes = [number for number, share in enumerate(shares, 1) for _ in share]
@@ -207,12 +207,12 @@ def conclude(
     """
     names, how = {role: f"samples-{role}.npz" for role in rounds}, asdict(setup)
     summaries = {role: stats.summarise(times, names[role]) for role, times in rounds.items()}
-    notes = [*warnings, *(note for role, summary in summaries.items() for note in conditions.of_samples(role, summary))]
+    notes = [*warnings, *(note for role, summary in summaries.items() for note in of_samples(role, summary))]
     speedup = None
     if "pruned" in summaries:
         medians = summaries["baseline"].round_medians_ms, summaries["pruned"].round_medians_ms
         speedup = estimate.speedup(*medians, processes, builds)
-        notes += conditions.of_speedup(speedup)
+        notes += of_speedup(speedup)
     for role, times in rounds.items():
         samples.write(out_dir / names[role], times, {"model_sha256": sha256[role], **how})
         summaries[role] = replace(summaries[role], samples_sha256=file_sha256(out_dir / names[role]))
@@ -279,3 +279,57 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+_MAX_OTHERS_CORES = 0.2
+_MAX_STOLEN_CORES = 0.02
+_MAX_VARIATION = 0.05
+
+
+def of_machine(device: dict[str, Any], threads: int, others_cores: float, stolen_cores: float) -> list[str]:
+    """Warn about the state of the machine during the measurement.
+
+    Args:
+        device: Facts of the machine.
+        threads: Threads the model ran on.
+        others_cores: Cores that other processes kept busy during the measurement, on average.
+        stolen_cores: Cores that the hypervisor gave to other machines during the measurement, on average.
+    """
+    warnings = []
+    usable = device.get("usable_cores")
+    if usable is not None and threads > usable:
+        warnings.append(f"{threads} threads shared {usable:g} usable cores: fewer threads may be faster")
+    if others_cores > _MAX_OTHERS_CORES:
+        warnings.append(f"the machine was not quiet: other processes kept {others_cores:.1f} cores busy meanwhile")
+    if stolen_cores > _MAX_STOLEN_CORES:
+        warnings.append(f"the hypervisor took {stolen_cores:.2f} cores away meanwhile")
+    governor = device.get("governor", "performance")
+    if governor != "performance":
+        warnings.append(
+            f"the CPU frequency governor is {governor!r}, not 'performance': the clock may have changed meanwhile"
+        )
+    return warnings
+
+
+def of_samples(role: str, summary: LatencySummary) -> list[str]:
+    """Warn about one model's times; `role` is 'baseline' or 'pruned'."""
+    warnings = []
+    spread = stats.variation(summary.round_medians_ms)
+    if spread > _MAX_VARIATION:
+        warnings.append(
+            f"the {role}'s round medians vary by {spread:.0%} (standard deviation), more than {_MAX_VARIATION:.0%}"
+        )
+    for percent, value in ((90, summary.p90_ms), (99, summary.p99_ms)):
+        if value is None:
+            needed = stats.MIN_SAMPLES[percent]
+            warnings.append(f"the {role}'s p{percent} is not claimed: {summary.samples} samples, {needed} needed")
+    return warnings
+
+
+def of_speedup(speedup: stats.Speedup) -> list[str]:
+    """Warn when the pruned model is not shown to be faster."""
+    low, high = speedup.ci95
+    if stats.is_faster(speedup.ci95):
+        return []
+    outcome = "the pruned model is slower" if high < 1 else "no speed-up was shown"
+    return [f"{outcome}: {speedup.ratio:.3f} times, 95 % interval {low:.3f} to {high:.3f}"]

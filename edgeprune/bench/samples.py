@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edgeprune.errors import DataError
-from edgeprune.files.bounds import MalformedError, claimed
+from edgeprune.files.bounds import MalformedError, claimed, parse_json
 from edgeprune.files.npy import read_archive
-from edgeprune.files.plain import parse_json
 from edgeprune.files.whole import replacing
 
 if TYPE_CHECKING:

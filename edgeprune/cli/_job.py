@@ -53,8 +53,8 @@ def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
 
 
 def _summary(console: "Console", report: "Report", folder: Path) -> None:
+    from edgeprune.report.pages.requirements import sentence
     from edgeprune.report.pages.tables import comparison
-    from edgeprune.report.pages.verdict import sentence
 
     console.print()
     console.headline(sentence(report))

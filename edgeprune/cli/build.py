@@ -41,7 +41,7 @@ def command(
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain
-    from edgeprune.tasks.build import build_engine
+    from edgeprune.tasks.export import build_engine
 
     if device is not None:
         from edgeprune.tasks.device.connect import Host

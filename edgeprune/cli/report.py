@@ -17,7 +17,7 @@ def command(console: "Console", run: Path) -> None:
     """Write report.md and report.html of the run folder RUN again, from its report.json and samples."""
     from edgeprune.files.store import read_json
     from edgeprune.report.folder import rerender
-    from edgeprune.report.pages.verdict import sentence
+    from edgeprune.report.pages.requirements import sentence
     from edgeprune.report.schema.json import load
 
     rerender(run)

@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.linalg import vecdot, vector_norm
 from torch.nn.functional import cosine_similarity, pad
 
-from edgeprune.criteria._dropping import droppable
-from edgeprune.criteria._frames import batches, not_finite, spread
+from edgeprune.criteria._subject import batches, droppable, not_finite, spread
 from edgeprune.network.activations import passages_of, read_passing
 from edgeprune.network.compute import beside
 from edgeprune.network.running import evaluating

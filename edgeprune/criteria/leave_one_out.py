@@ -8,8 +8,7 @@ that it never outweighs one.
 
 import math
 
-from edgeprune.criteria._dropping import droppable, without
-from edgeprune.criteria._frames import accuracy, answers, batches, log_loss, not_finite, spread
+from edgeprune.criteria._subject import accuracy, answers, batches, droppable, log_loss, not_finite, spread, without
 from edgeprune.network.statistics import reestimate
 from edgeprune.protocols import Subject
 

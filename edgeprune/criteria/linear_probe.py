@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, one_hot
 
-from edgeprune.criteria._dropping import droppable
-from edgeprune.criteria._frames import batches, not_finite, spread
+from edgeprune.criteria._subject import batches, droppable, not_finite, spread
 from edgeprune.network.activations import passages_of, read_passing
 from edgeprune.network.compute import beside
 from edgeprune.network.running import evaluating

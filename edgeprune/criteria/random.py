@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from edgeprune.criteria._dropping import droppable
+from edgeprune.criteria._subject import droppable
 from edgeprune.protocols import Subject
 
 

@@ -9,9 +9,8 @@ seeds.
 import torch
 from torch import Tensor, nn
 
-from edgeprune.criteria._dropping import code_of, droppable, lost_state
-from edgeprune.criteria._frames import accuracy, answers, spread
 from edgeprune.criteria._fresh import fresh
+from edgeprune.criteria._subject import accuracy, answers, code_of, droppable, lost_state, spread
 from edgeprune.protocols import Subject
 
 FRAMES = 1024

@@ -5,7 +5,7 @@ A unit's score is the sum of |∂R/∂w · w| over the parameters that dropping 
 by its body and not by the shortcut that stays. One forward and one backward pass.
 """
 
-from edgeprune.criteria._dropping import code_of, droppable, lost_names
+from edgeprune.criteria._subject import code_of, droppable, lost_names
 from edgeprune.criteria._synflow.flow import magnitudes, synaptic_flow
 from edgeprune.protocols import Subject
 

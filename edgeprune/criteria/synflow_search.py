@@ -15,8 +15,8 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from edgeprune.criteria._dropping import code_of, droppable, whole_state
 from edgeprune.criteria._fresh import fresh
+from edgeprune.criteria._subject import code_of, droppable, whole_state
 from edgeprune.criteria._synflow.flow import magnitudes, ones, synaptic_flow
 from edgeprune.criteria._synflow.fronts import least
 from edgeprune.criteria._synflow.stages import stages_of

@@ -9,8 +9,7 @@ A whole unit is not a small change, so the sum ranks units rather than predictin
 import torch
 from torch.nn.functional import cross_entropy
 
-from edgeprune.criteria._dropping import code_of, droppable, lost_names
-from edgeprune.criteria._frames import batches, not_finite, spread
+from edgeprune.criteria._subject import batches, code_of, droppable, lost_names, not_finite, spread
 from edgeprune.network.compute import beside
 from edgeprune.network.running import evaluating
 from edgeprune.protocols import Subject

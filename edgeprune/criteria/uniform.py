@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edgeprune.criteria._dropping import droppable
+from edgeprune.criteria._subject import droppable
 from edgeprune.protocols import Subject
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError, reason_of
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import parse_json
 from edgeprune.frames.labelled import checked_table, refuse_class_name, refuse_many_classes
 from edgeprune.protocols import FrameSource
 from edgeprune.records.frames import FrameTable, Reading

@@ -19,8 +19,7 @@ from edgeprune.datasets._source import Streamed
 from edgeprune.datasets._windows import Complex, Segment, cut
 from edgeprune.errors import ConfigError, DataError, reason_of
 from edgeprune.files import tars
-from edgeprune.files.bounds import MalformedError, claimed, refuse_special
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import MalformedError, claimed, parse_json, refuse_special
 from edgeprune.protocols import FrameSource
 from edgeprune.records.frames import Reading
 

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from edgeprune.datasets import _hdf5
 from edgeprune.datasets._source import Source, Streamed
 from edgeprune.errors import DataError
-from edgeprune.files.bounds import ROOM_BYTES
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import ROOM_BYTES, parse_json
 from edgeprune.frames.labelled import checked_table, refuse_class_name
 from edgeprune.protocols import FrameSource
 from edgeprune.records.frames import Reading

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeprune.errors import ConfigError, DeviceError, reason_of
 from edgeprune.files import tars
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import parse_json
 from edgeprune.files.run_folder import unwritable
 from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import begun_folder

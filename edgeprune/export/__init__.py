@@ -16,17 +16,15 @@ import edgeprune
 from edgeprune.errors import EdgepruneError, ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import TorchAgreement, check_against_torch, onnx_logits
-from edgeprune.export.fallback import Bound
 from edgeprune.export.gain import check_gains
 from edgeprune.export.network import fitting, on_raw_samples, torch_logits
 from edgeprune.export.onnx import export_onnx
 from edgeprune.export.precision import Calibration, LowerPrecision, lower
-from edgeprune.export.quantise import METHODS, Method
+from edgeprune.export.quantise import METHODS, Bound, Method
 from edgeprune.export.simplify import SIMPLIFIERS, Simplification, Simplifier, simplify
-from edgeprune.files.room import blame_disk, require_room
 from edgeprune.files.run_folder import unwritable
 from edgeprune.files.store import file_sha256
-from edgeprune.files.whole import begun_folder, replacing
+from edgeprune.files.whole import begun_folder, blame_disk, replacing, require_room
 from edgeprune.protocols import NullProgress, Progress
 from edgeprune.records.pruning import InputSpec, OnnxModel
 from edgeprune.targets import Precision, Target

@@ -15,7 +15,7 @@ from onnx import GraphProto, ModelProto, TensorProto
 from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
-from edgeprune.export.tensors import Tensors
+from edgeprune.export.graph import Tensors
 from edgeprune.records.results import GainCheck
 
 Floats = npt.NDArray[np.float32]

@@ -19,8 +19,8 @@ from onnxruntime.transformers import float16
 from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.gain import normalising
+from edgeprune.export.graph import Tensors
 from edgeprune.export.network import first_cause
-from edgeprune.export.tensors import Tensors
 
 LARGEST = 65504.0
 """Largest finite half."""

@@ -26,7 +26,7 @@ from edgeprune.export.attention import decomposed_attention
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.culprit import culprit_of
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, quietly, torch_logits
-from edgeprune.files.room import blame_disk
+from edgeprune.files.whole import blame_disk
 from edgeprune.network.running import copies_traced
 from edgeprune.records.pruning import InputSpec
 

@@ -11,8 +11,8 @@ import onnx
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import graph, half, quantise
 from edgeprune.export.check import onnx_logits
-from edgeprune.export.fallback import Bound, FallbackSearch, Kept
 from edgeprune.export.gain import check_lower
+from edgeprune.export.quantise import Bound, FallbackSearch, Kept
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import Quantisation
 

@@ -19,7 +19,7 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.check import compare, onnx_logits
 from edgeprune.export.network import first_cause
-from edgeprune.files.room import blame_disk, require_room
+from edgeprune.files.whole import blame_disk, require_room
 
 _COMPARED_FRAMES = 256
 _LAST_WORDS = 200

@@ -16,8 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import edgeprune
 from edgeprune.errors import ConfigError, reason_of
-from edgeprune.files.bounds import claimed
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import claimed, parse_json
 from edgeprune.files.run_folder import is_record, own_file
 from edgeprune.files.whole import remove, replacing
 

@@ -1,24 +1,77 @@
 """History of reports over commits: a folder, or a branch of the user's checked out as one."""
 
+import contextlib
 import itertools
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+import edgeprune
 from edgeprune.errors import ConfigError
 from edgeprune.files.run_folder import claim, clear_unfinished, unwritable
+from edgeprune.files.store import canonical_sha256, file_sha256, read_json, write_json
 from edgeprune.files.whole import own_folder, replacing
 from edgeprune.gate import evidence as evidences
 from edgeprune.gate.change_points import ChangePoint, steps
 from edgeprune.gate.evidence import Evidence
 from edgeprune.gate.figures import plain
-from edgeprune.gate.history_index import Verified, key_of
 from edgeprune.gate.verify import summaries
 from edgeprune.report.folder import JSON_NAME
+
+NAME = "edgeprune-history.json"
+SCHEMA = "edgeprune-history/1"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Verified:
+    """Index of one folder, read on creation.
+
+    Args:
+        folder: Folder of the reports.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._known = _read(self._path)
+        self._met: set[str] = set()
+
+    def knows(self, key: str) -> bool:
+        """Whether files were verified before; from now on they count as used."""
+        self._met.add(key)
+        return key in self._known
+
+    def close(self) -> None:
+        """Write the used entries, if they differ from the file."""
+        if self._met == self._known:
+            return
+        with contextlib.suppress(ConfigError):  # a folder that may only be read
+            write_json(
+                self._path,
+                {"schema": SCHEMA, "edgeprune_version": edgeprune.__version__, "verified": sorted(self._met)},
+            )
+
+
+def key_of(files: Iterable[Path], folder: Path) -> str:
+    """Key of a set of files: a hash of their names and content."""
+    return canonical_sha256([[str(file.relative_to(folder)), file_sha256(file)] for file in files])
+
+
+def _read(path: Path) -> set[str]:
+    try:
+        plain = read_json(path)
+    except (ConfigError, RecursionError):
+        return set()
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        return set()
+    found = plain.get("verified")
+    if plain.get("edgeprune_version") != edgeprune.__version__ or not isinstance(found, list):
+        return set()
+    return {each for each in found if isinstance(each, str) and _SHA256.fullmatch(each)}
+
 
 _LONGEST_NAME = 200
 _LINEAR = frozenset({"top1"})

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import parse_json
 from edgeprune.files.whole import replacing
 from edgeprune.network.factory import portable, source_of
 

@@ -12,7 +12,7 @@ from edgeprune.pipeline.prune_stages import PRUNED, PrunedResult, PruneStages
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import PrecisionChoice, PrecisionTrial, TrainingResult
 from edgeprune.targets import Precision
-from edgeprune.tasks import bounded
+from edgeprune.tasks import evaluate
 from edgeprune.tasks import export as measuring
 from edgeprune.tasks import precision as lowering
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
@@ -160,7 +160,7 @@ class ExportStages:
             return most
         validation, progress = work.split("validation"), self.stages.cache.progress
         before, after = (
-            bounded.top1(model, validation, progress, work.settings.compute) for model in (work.model, self.pruned)
+            evaluate.top1(model, validation, progress, work.settings.compute) for model in (work.model, self.pruned)
         )
         return max(0.0, most - (before - after))
 

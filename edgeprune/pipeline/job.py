@@ -30,7 +30,7 @@ from edgeprune.records.results import Trial
 from edgeprune.report import facts
 from edgeprune.report.document import Origin, RunRecords, build, with_outcome
 from edgeprune.report.folder import write
-from edgeprune.tasks import bounded, plan
+from edgeprune.tasks import evaluate, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
 from edgeprune.tasks.device.run import check_there
@@ -257,20 +257,20 @@ class Job:
 
     def _tried(self, analysis: UnitAnalysis, most: float) -> Trials:
         validation = self.parts["validation"]
-        baseline = bounded.top1(self.model, validation, self.progress, self.settings.compute)
+        baseline = evaluate.top1(self.model, validation, self.progress, self.settings.compute)
         tried: dict[int, Trial] = {}
 
         def holds(keep: int) -> bool:
             cache = self._cache_of(self._trial_folder(keep))
             stages = PruneStages(self._work, cache, replace(self.settings.planning, keep=keep))
             stages.run(analysis)
-            top1 = bounded.top1(stages.tuned(), validation, self.progress, self.settings.compute)
+            top1 = evaluate.top1(stages.tuned(), validation, self.progress, self.settings.compute)
             tried[keep] = Trial(keep, top1, baseline - top1)
             self.progress.note(f"{keep} units lose {100 * tried[keep].drop:.2f} points on validation")
             return tried[keep].drop <= most
 
         units = len(analysis.chain.units)
-        keep = bounded.fewest(units - len(analysis.chain.droppable), units - 1, holds)
+        keep = evaluate.fewest(units - len(analysis.chain.droppable), units - 1, holds)
         if keep is None:
             nearest = min(tried.values(), key=lambda trial: trial.drop)
             raise ConfigError(

@@ -19,7 +19,7 @@ from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import Frames
 from edgeprune.records.pruning import OnnxModel
 from edgeprune.records.results import AccuracyComparison, BenchReport, PrecisionChoice, Trial
-from edgeprune.tasks import bounded, export
+from edgeprune.tasks import evaluate, export
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
 from edgeprune.train.accuracy import accuracy, compare
 from edgeprune.train.evaluate import predict
@@ -120,9 +120,9 @@ class MeasureStages:
             return None
 
         def make() -> AccuracyBound:
-            before = bounded.top1(work.model, validation, cache.progress, work.settings.compute)
+            before = evaluate.top1(work.model, validation, cache.progress, work.settings.compute)
             if work.settings.precision == "fp32":
-                after = bounded.top1(exports.pruned, validation, cache.progress, work.settings.compute)
+                after = evaluate.top1(exports.pruned, validation, cache.progress, work.settings.compute)
             else:
                 after = accuracy(self._answers(exports, validation)[1], validation, "validation").top1
             return AccuracyBound(most, before, Trial(len(self.pruning.plan.kept), after, before - after), self.trials)

@@ -1,16 +1,15 @@
-"""`eval`: accuracy of a model file or an exported model, of frames that may be more than memory holds."""
+"""`eval`: accuracy of a model file or an exported model; the fewest units that hold a bound on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeprune import datasets, registry
 from edgeprune.errors import ConfigError, ModelError, unknown_name
-from edgeprune.files.bounds import claimed
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import claimed, parse_json
 from edgeprune.files.store import from_plain
 from edgeprune.frames.labelled import fit_to, refuse_class_name
 from edgeprune.frames.splits import AUTO, METHODS
@@ -117,7 +116,7 @@ class _Exported:
     reading: Reading | None = None
 
     @classmethod
-    def read(cls, about: dict[str, str], path: Path) -> Self:
+    def read(cls, about: dict[str, str], path: Path) -> "_Exported":
         """Read the metadata of a model.
 
         Raises:
@@ -146,3 +145,31 @@ def _logits(session: Session, frames: Frames, progress: Progress) -> npt.NDArray
             answers += [session.run(some[index : index + 1]) for index in range(len(some))]
             advance(len(some), "")
     return np.concatenate(answers)
+
+
+def fewest(least: int, most: int, holds: Callable[[int], bool]) -> int | None:
+    """The smallest number that holds, by bisection: what holds for one is taken to hold for all larger ones.
+
+    Args:
+        least: The smallest that may be tried.
+        most: The largest that may be tried.
+        holds: Is asked for about log2(most - least) of them, for none twice.
+
+    Returns:
+        A number that holds and whose predecessor does not, or is below `least`; None when not even `most` holds.
+    """
+    low, high = least, most + 1
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return high if high <= most else None
+
+
+def top1(model: Checkpoint, frames: Frames, progress: Progress, compute: Compute = CPU) -> float:
+    """Compute the share of validation frames that a model classifies correctly."""
+    with compute.lent(model.model):
+        logits = predict(model.model, frames.iq, model.input, progress, f"{frames.source}: validation")
+    return accuracy(logits, frames, "validation").top1

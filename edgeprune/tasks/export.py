@@ -1,8 +1,9 @@
-"""Models exported as a target wants them, and what an exported file says of itself."""
+"""Models exported as a target wants them, and engines built from them on this machine."""
 
 import json
 from pathlib import Path
 
+from edgeprune import registry
 from edgeprune.errors import ConfigError
 from edgeprune.export import export
 from edgeprune.files.store import to_plain
@@ -10,7 +11,8 @@ from edgeprune.files.whole import writable
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
-from edgeprune.protocols import Progress
+from edgeprune.protocols import EngineBuilder, Progress
+from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import OnnxModel
@@ -118,3 +120,39 @@ def export_checked(
         calibration=calibration(lowered, model, parts),
         bound=bound(lowered, parts),
     )
+
+
+def build_engine(
+    model: Path,
+    target: Target,
+    out: Path,
+    progress: Progress,
+    timing_cache: Path | None = None,
+    largest_batch: int = 256,
+) -> BuiltEngine:
+    """Build an engine of an exported model.
+
+    Args:
+        model: ONNX file, typed for the precision.
+        target: Target whose runtime builds on this machine.
+        out: The engine to write.
+        progress: Told of the phases.
+        timing_cache: File of measured tactics, read and written.
+        largest_batch: The most frames at once, where the model leaves it open.
+
+    Raises:
+        ConfigError: The target's engines are not built here, or it has none; what builds them is not installed.
+        ModelError: The model cannot be read or built.
+        DeviceError: Building asks for a GPU, and there is none.
+    """
+    if target.on_device:
+        raise ConfigError(
+            f"{target.name} is another machine, and its engines are built there",
+            "Measuring builds them: edgeprune bench --device HOST",
+        )
+    runtime = registry.get("runtimes", target.runtime)
+    if not isinstance(runtime, EngineBuilder):
+        raise ConfigError(f"{target.name} runs ONNX files as they are", "It needs no engine")
+    writable(out)
+    progress.stage(f"build {model.name} for {target.name}")
+    return runtime.build(model, target, out, progress, timing_cache, largest_batch)

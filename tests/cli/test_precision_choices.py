@@ -104,7 +104,7 @@ def test_what_does_not_go_together_is_refused_before_any_work(export, tmp_path, 
 
 
 def test_a_bound_that_cannot_hold_ends_with_1_and_leaves_the_nearest(export, tmp_path, monkeypatch):
-    from edgeprune.export.fallback import Bound
+    from edgeprune.export.quantise import Bound
 
     monkeypatch.setattr(Bound, "drop", lambda self, before, after: 0.25)
     ended = export("--precision", "int8", "--max-accuracy-drop", 0.01, "--json")

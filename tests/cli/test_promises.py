@@ -29,7 +29,7 @@ from edgeprune.records.constraints import Timing
 from edgeprune.records.pruning import Edit, OnnxModel, PrunePlan
 from edgeprune.report.pages import markdown
 from edgeprune.report.schema.json import load, parse
-from edgeprune.tasks import bounded, export
+from edgeprune.tasks import evaluate, export
 from edgeprune.tasks import width as narrowing
 from edgeprune.tasks.data import frames as inputs
 from edgeprune.tasks.latency import budget
@@ -190,10 +190,10 @@ def searched(world, small, tmp_path_factory):
     that numbers of units were chosen by.
     """
     folder, frames = tmp_path_factory.mktemp("searched"), []
-    said, real = io.StringIO(), bounded.top1
+    said, real = io.StringIO(), evaluate.top1
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         patch.setattr(
-            bounded, "top1", lambda model, asked, *others: frames.append(asked) or real(model, asked, *others)
+            evaluate, "top1", lambda model, asked, *others: frames.append(asked) or real(model, asked, *others)
         )
         patch.setattr(sys, "argv", ["edgeprune", *map(str, job(world, small[0], folder, "--max-accuracy-drop", 1))])
         with pytest.raises(SystemExit) as stop:
@@ -223,7 +223,7 @@ class TestAccuracyBound:
     def test_another_bound_uses_the_trials_there_are(self, searched, world, small, tmp_path, run, monkeypatch):
         shutil.copytree(searched[0], tmp_path / "run")
         unpruned = file_sha256(small[0])
-        monkeypatch.setattr(bounded, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.8)
+        monkeypatch.setattr(evaluate, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.8)
         outcome = run(*job(world, small[0], tmp_path / "run", "--max-accuracy-drop", 0.2))
         assert outcome.code == 0, outcome.err
         assert outcome.err.count("> fine-tune") == 0
@@ -253,7 +253,7 @@ class TestAccuracyBound:
         assert (folder / "trials" / "mine.txt").exists()
 
     def test_an_interrupted_search_goes_on_with_the_trial_it_was_in(self, world, small, tmp_path, run, monkeypatch):
-        real, asked = bounded.top1, []
+        real, asked = evaluate.top1, []
 
         def interrupted(model, frames, progress, *others):
             asked.append(model)
@@ -261,7 +261,7 @@ class TestAccuracyBound:
                 raise KeyboardInterrupt
             return real(model, frames, progress, *others)
 
-        monkeypatch.setattr(bounded, "top1", interrupted)
+        monkeypatch.setattr(evaluate, "top1", interrupted)
         assert run(*job(world, small[0], tmp_path, "--max-accuracy-drop", 1)).code == 130
         monkeypatch.undo()
         outcome = run(*job(world, small[0], tmp_path, "--max-accuracy-drop", 1))
@@ -271,7 +271,7 @@ class TestAccuracyBound:
 
     def test_no_number_of_units_holds_the_bound(self, world, small, tmp_path, run, monkeypatch):
         unpruned = file_sha256(small[0])
-        monkeypatch.setattr(bounded, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.5)
+        monkeypatch.setattr(evaluate, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.5)
         outcome = run(*job(world, small[0], tmp_path, "--max-accuracy-drop", 0.3))
         assert outcome.code == 2
         assert "no pruned network holds --max-accuracy-drop 0.3: the nearest keeps" in outcome.err
@@ -280,7 +280,7 @@ class TestAccuracyBound:
     @pytest.mark.parametrize(("drop", "code"), [(0.3, 1), (0.5, 0)])
     def test_beside_a_number_of_units_it_is_checked(self, world, small, tmp_path, run, monkeypatch, drop, code):
         unpruned = file_sha256(small[0])
-        monkeypatch.setattr(bounded, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.5)
+        monkeypatch.setattr(evaluate, "top1", lambda model, *_: 0.9 if model.sha256 == unpruned else 0.5)
         outcome = run(*job(world, small[0], tmp_path, "--max-accuracy-drop", drop, "--keep", 4))
         assert outcome.code == code, outcome.err
         report = load(tmp_path / "report.json")

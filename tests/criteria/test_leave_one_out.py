@@ -8,7 +8,7 @@ from judged import BLOCKS, chain_of, frames, subject_of, top1, trained
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from edgeprune.criteria import _frames, leave_one_out
+from edgeprune.criteria import _subject, leave_one_out
 from edgeprune.criteria.leave_one_out import criterion, squeezed
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
@@ -69,7 +69,7 @@ def test_a_frame_more_outweighs_any_loss():
 
 @torch.no_grad()
 def test_batch_norm_is_told_of_what_it_sees_without_the_unit(monkeypatch):
-    monkeypatch.setattr(_frames, "BATCH", 120)
+    monkeypatch.setattr(_subject, "BATCH", 120)
     subject = subject_of(trained(), BLOCKS)
     pruned = ResNet(1, 1, 3)
     pruned.load_state_dict(subject.model.state_dict())

@@ -6,8 +6,8 @@ from judged import BLOCKS, chain_of, subject_of, top1, trained
 from torch import nn
 
 from edgeprune.criteria import reinit
-from edgeprune.criteria._dropping import lost_state
 from edgeprune.criteria._fresh import fresh
+from edgeprune.criteria._subject import lost_state
 from edgeprune.criteria.reinit import REPEATS, criterion
 from edgeprune.models.resnet import ResNet
 from edgeprune.network.tracing import Code

@@ -7,7 +7,7 @@ from judged import chain_of, subject_of
 from torch import nn
 from torch.func import functional_call
 
-from edgeprune.criteria._dropping import lost_names
+from edgeprune.criteria._subject import lost_names
 from edgeprune.criteria.synflow import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet

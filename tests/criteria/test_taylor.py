@@ -3,8 +3,8 @@ import torch
 from judged import BLOCKS, chain_of, frames, subject_of, trained
 from torch import nn
 
-from edgeprune.criteria import _frames
-from edgeprune.criteria._frames import batches, spread
+from edgeprune.criteria import _subject
+from edgeprune.criteria._subject import batches, spread
 from edgeprune.criteria.taylor import criterion
 from edgeprune.errors import ModelError
 from edgeprune.models.resnet import ResNet
@@ -32,7 +32,7 @@ def test_one_weight_by_hand():
 
 
 def test_a_residual_network_against_backward(monkeypatch):
-    monkeypatch.setattr(_frames, "BATCH", 50)
+    monkeypatch.setattr(_subject, "BATCH", 50)
     subject = subject_of(trained(), BLOCKS)
     found = criterion.scores(subject)
     model = ResNet(1, 1, 3).eval()

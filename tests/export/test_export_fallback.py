@@ -9,7 +9,7 @@ from scipy.special import rel_entr, softmax
 from torch import nn
 
 from edgeprune.export import Bound, Calibration, export, onnx_logits
-from edgeprune.export.fallback import divergence
+from edgeprune.export.quantise import divergence
 from edgeprune.runtimes import tensorrt
 
 CLASSES = 4

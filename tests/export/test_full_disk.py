@@ -15,8 +15,8 @@ from edgeprune import targets
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.export import Calibration, export
 from edgeprune.export.simplify import Simplifier
-from edgeprune.files import room
-from edgeprune.files.room import blame_disk, require_room
+from edgeprune.files import whole
+from edgeprune.files.whole import blame_disk, require_room
 from edgeprune.records.pruning import InputSpec
 
 LENGTH = 8
@@ -91,7 +91,7 @@ def test_a_simplifier_that_found_no_room_is_not_one_that_failed(network, frames,
     def full(*_arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(room.os, "fsync", full)
+    monkeypatch.setattr(whole.os, "fsync", full)
     with pytest.raises(ConfigError, match="No space left on device"):
         exported(network, frames, tmp_path / "net.onnx", "fp32", (broken,))
 

@@ -13,7 +13,7 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.run_folder import MANIFEST, begun_name
 from edgeprune.gate import check, evidence, history, trend
 from edgeprune.gate.change_points import ChangePoint
-from edgeprune.gate.history_index import NAME, key_of
+from edgeprune.gate.history import NAME, key_of
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ class TestIndex:
         def refuse(*_arguments):
             raise ConfigError("read-only")
 
-        monkeypatch.setattr("edgeprune.gate.history_index.write_json", refuse)
+        monkeypatch.setattr("edgeprune.gate.history.write_json", refuse)
         assert len(history.read(copy)) == 8
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgeprune.network.normalisation import normalise
 from edgeprune.protocols import NullProgress
-from edgeprune.tasks.bounded import fewest, top1
+from edgeprune.tasks.evaluate import fewest, top1
 
 
 @given(least=st.integers(0, 5), span=st.integers(0, 60), threshold=st.integers(-3, 70))

@@ -4,7 +4,7 @@ import pytest
 from edgeprune import targets
 from edgeprune.errors import ConfigError
 from edgeprune.protocols import NullProgress
-from edgeprune.tasks.build import build_engine
+from edgeprune.tasks.export import build_engine
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from torch import nn
 
 from edgeprune.compare.document import Cost
 from edgeprune.network.compute import host_copy
-from edgeprune.prune.channels.macs import macs_of
+from edgeprune.prune.channels.allotment import macs_of
 from edgeprune.records.pruning import InputSpec
 
 

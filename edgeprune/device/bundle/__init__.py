@@ -17,8 +17,7 @@ from edgeprune.device.bundle.rendering import check_path, render, settings
 from edgeprune.device.probe import Needs
 from edgeprune.errors import ConfigError, DeviceError, EdgepruneError, reason_of
 from edgeprune.files import tars
-from edgeprune.files.bounds import claimed, refuse_special
-from edgeprune.files.plain import parse_json
+from edgeprune.files.bounds import claimed, parse_json, refuse_special
 from edgeprune.files.store import canonical_sha256, from_plain, to_plain
 from edgeprune.files.whole import replacing
 from edgeprune.records.device_run import KNOWN_FRAMES, Assignment, Plan

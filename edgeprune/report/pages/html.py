@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment
 
-from edgeprune.report.pages import requirements, tables, verdict
+from edgeprune.report.pages import requirements, tables
 from edgeprune.report.pages.page import environment
 from edgeprune.report.pages.tables import exports
 from edgeprune.report.plots import drawings
@@ -53,7 +53,7 @@ def tiles(report: Report) -> list[Tile]:
     )
     if latency and latency.pruned and latency.speedup and latency.speedup_ci95:
         ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
-        label = "Speed-up" if verdict.speed(report) == "faster" else "Speed ratio"
+        label = "Speed-up" if requirements.speed(report) == "faster" else "Speed ratio"
         was_ms, now_ms = n.milliseconds(latency.baseline.median_ms), n.milliseconds(latency.pruned.median_ms)
         found += [
             Tile(label, f"{ratio}×", f"interval {low} to {high}"),
@@ -75,9 +75,9 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
     accuracy = report.accuracy
     return {
         "report": report,
-        "verdict": verdict.sentence(report),
-        "headline": re.split(r"(\([^()]*\))", verdict.sentence(report).removesuffix(".")),
-        "speed": verdict.speed(report),
+        "verdict": requirements.sentence(report),
+        "headline": re.split(r"(\([^()]*\))", requirements.sentence(report).removesuffix(".")),
+        "speed": requirements.speed(report),
         "tiles": tiles(report),
         "comparison": tables.comparison(report),
         "intervals": tables.intervals(accuracy) if accuracy else "",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from edgeprune.report.pages import requirements, tables, verdict
+from edgeprune.report.pages import requirements, tables
 from edgeprune.report.pages.tables import exports
 from edgeprune.report.schema.schema import Report, UnitDecision
 from edgeprune.text import numerals as n
@@ -11,7 +11,7 @@ from edgeprune.text.printable import printable
 
 
 def render(report: Report) -> str:
-    """The whole of report.md; its first line is the verdict."""
+    """The whole of report.md; its first line is the requirements."""
     sections = [
         _heading(report),
         _comparison(report),
@@ -68,7 +68,7 @@ def _row_cells(rows: Iterable[tables.Row]) -> list[list[str]]:
 
 
 def _heading(report: Report) -> str:
-    line = escape(verdict.sentence(report))
+    line = escape(requirements.sentence(report))
     about = f"Model {code(report.baseline.name)} for" if report.baseline.name else "For"
     return f"{line}\n{'=' * 72}\n\n{about} target {code(report.target)}, {escape(report.created)}."
 

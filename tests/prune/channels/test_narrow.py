@@ -13,8 +13,7 @@ from edgeprune.errors import ConfigError, ModelError
 from edgeprune.models.resnet import ResNet
 from edgeprune.network.edits import apply_edits
 from edgeprune.network.widths import resize, sizes_of
-from edgeprune.prune.channels.allotment import TOLERANCE
-from edgeprune.prune.channels.macs import macs_of
+from edgeprune.prune.channels.allotment import TOLERANCE, macs_of
 from edgeprune.prune.channels.narrow import narrow, soften
 from edgeprune.prune.channels.scores import METHODS
 from edgeprune.prune.units.trace import pieces_of

@@ -7,7 +7,7 @@ from fake_run import bench, document, evidence, origin, plan
 from markdown_it import MarkdownIt
 
 from edgeprune.report.document import build
-from edgeprune.report.pages import markdown, verdict
+from edgeprune.report.pages import markdown, requirements
 from edgeprune.report.schema.json import parse
 
 HOSTILE = (
@@ -52,7 +52,7 @@ def page() -> str:
 
 
 def test_the_first_line_is_the_verdict(page: str):
-    assert page.splitlines()[0] == verdict.sentence(parse(document(), "test"))
+    assert page.splitlines()[0] == requirements.sentence(parse(document(), "test"))
 
 
 @pytest.mark.parametrize(("ratio", "low", "high"), [(1.02, 0.98, 1.06), (0.9, 0.88, 0.93)])

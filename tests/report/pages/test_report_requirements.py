@@ -8,7 +8,7 @@ from fake_run import bench, chain, evidence, origin, sha
 from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing, Timing
 from edgeprune.records.results import Trial
 from edgeprune.report.document import build
-from edgeprune.report.pages import html, markdown, verdict
+from edgeprune.report.pages import html, markdown, requirements
 from edgeprune.report.pages.requirements import broken, sections
 from edgeprune.report.schema.json import parse
 from edgeprune.text.numerals import told_apart
@@ -59,7 +59,7 @@ def test_the_latency_budget_in_the_document():
 def test_a_budget_that_holds_is_not_in_the_verdict():
     report = parse(document(latency_plan=plan(), bound=bound()), "test")
     assert broken(report) == []
-    assert verdict.sentence(report) == verdict.sentence(parse(document(), "test"))
+    assert requirements.sentence(report) == requirements.sentence(parse(document(), "test"))
 
 
 def test_a_median_over_the_budget_is_in_the_verdict_and_the_warnings():
@@ -68,7 +68,7 @@ def test_a_median_over_the_budget_is_in_the_verdict_and_the_warnings():
     said = f"The pruned network is over the latency budget: its median is {MEASURED_MS:.3f} ms, above 0.400 ms"
     assert broken(report) == [said]
     assert plain["warnings"][-1] == said
-    assert verdict.sentence(report).endswith(f"p = 0.21). {said}.")
+    assert requirements.sentence(report).endswith(f"p = 0.21). {said}.")
 
 
 def test_a_loss_above_the_bound_is_in_the_verdict_and_the_warnings():

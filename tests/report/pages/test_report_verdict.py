@@ -4,7 +4,7 @@ import pytest
 from fake_run import bench, comparison, evidence, origin
 
 from edgeprune.report.document import build
-from edgeprune.report.pages import verdict
+from edgeprune.report.pages import requirements
 from edgeprune.report.schema.json import parse
 from edgeprune.report.schema.schema import Report
 
@@ -20,27 +20,27 @@ def report(speedup=(2.81, 2.74, 2.9), drop=(0.002, -0.001, 0.005), p=0.21) -> Re
 
 
 def test_faster_at_no_significant_loss():
-    assert verdict.sentence(report()) == (
+    assert requirements.sentence(report()) == (
         "resnet56-1d runs 2.81× faster (95 % interval 2.74 to 2.90) on host-cpu and loses 0.2 percentage points of "
         "accuracy (95 % interval −0.1 to 0.5; not significant, McNemar p = 0.21)."
     )
 
 
 def test_faster_at_a_significant_loss():
-    assert verdict.sentence(report(drop=(0.053, 0.048, 0.058), p=1e-9)).endswith(
+    assert requirements.sentence(report(drop=(0.053, 0.048, 0.058), p=1e-9)).endswith(
         " and loses 5.3 percentage points of accuracy (95 % interval 4.8 to 5.8; significant, McNemar p < 0.001)."
     )
 
 
 def test_a_gain_turns_the_interval_round():
-    assert verdict.sentence(report(drop=(-0.004, -0.009, 0.001), p=0.12)).endswith(
+    assert requirements.sentence(report(drop=(-0.004, -0.009, 0.001), p=0.12)).endswith(
         " and gains 0.4 percentage points of accuracy (95 % interval −0.1 to 0.9; not significant, McNemar p = 0.12)."
     )
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.0004, -0.0004])
 def test_a_change_that_rounds_to_nothing_is_not_called_a_loss(drop: float):
-    text = verdict.sentence(report(drop=(drop, -0.003, 0.003), p=0.9))
+    text = requirements.sentence(report(drop=(drop, -0.003, 0.003), p=0.9))
     assert "changes accuracy by less than 0.1 percentage points (95 % interval of the loss −0.3 to 0.3;" in text
     assert "loses" not in text
     assert "gains" not in text
@@ -49,13 +49,15 @@ def test_a_change_that_rounds_to_nothing_is_not_called_a_loss(drop: float):
 @pytest.mark.parametrize("interval", [(0.98, 1.06), (1.0, 1.06), (0.97, 1.0)])
 def test_an_interval_that_touches_one_shows_nothing(interval: tuple[float, float]):
     found = report(speedup=(1.02, *interval))
-    assert verdict.speed(found) == "not-shown"
-    assert verdict.sentence(found).startswith("No speed-up was shown: on host-cpu the pruned resnet56-1d ran at 1.02×")
-    assert "which includes 1); it loses 0.2 percentage points" in verdict.sentence(found)
+    assert requirements.speed(found) == "not-shown"
+    assert requirements.sentence(found).startswith(
+        "No speed-up was shown: on host-cpu the pruned resnet56-1d ran at 1.02×"
+    )
+    assert "which includes 1); it loses 0.2 percentage points" in requirements.sentence(found)
 
 
 def test_slower_is_said_to_be_slower():
-    text = verdict.sentence(report(speedup=(0.91, 0.88, 0.94)))
+    text = requirements.sentence(report(speedup=(0.91, 0.88, 0.94)))
     assert text.startswith(
         "No speed-up was shown: on host-cpu the pruned resnet56-1d ran slower, at 0.91× the speed of the original "
         "(95 % interval 0.88 to 0.94); it loses"
@@ -64,13 +66,13 @@ def test_slower_is_said_to_be_slower():
 
 def test_what_was_not_measured_is_said_so():
     no_speed, no_accuracy, neither = report(speedup=None), report(drop=None), report(speedup=None, drop=None)
-    assert verdict.speed(no_speed) == "not-measured"
-    assert verdict.sentence(no_speed).startswith(
+    assert requirements.speed(no_speed) == "not-measured"
+    assert requirements.sentence(no_speed).startswith(
         "The speed of the pruned resnet56-1d on host-cpu was not measured; it loses 0.2 percentage points"
     )
-    assert verdict.sentence(no_accuracy) == (
+    assert requirements.sentence(no_accuracy) == (
         "resnet56-1d runs 2.81× faster (95 % interval 2.74 to 2.90) on host-cpu; its accuracy was not measured."
     )
-    assert verdict.sentence(neither) == (
+    assert requirements.sentence(neither) == (
         "The speed of the pruned resnet56-1d on host-cpu was not measured, nor was its accuracy."
     )
