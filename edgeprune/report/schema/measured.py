@@ -85,7 +85,7 @@ class AccuracySection(Part):
 
 
 class Agreements(Part):
-    """Agreement with torch of both networks."""
+    """Agreement of both networks on the device with their answers on the host."""
 
     baseline: Agreement
     pruned: Agreement
