@@ -34,7 +34,7 @@ class Stat:
 
 
 @dataclass(frozen=True)
-class Latency:
+class CellLatency:
     """One network measured in turns with that of `against`; a percentile that too few samples allow is absent."""
 
     median_ms: float
@@ -110,7 +110,7 @@ class CellFigures:
     ci95: tuple[float, float]
     by_snr: dict[str, float]
     curve: tuple[EpochMetrics, ...]
-    latency: Latency
+    latency: CellLatency
     ratio: float | None = None
     best_epoch: int | None = None
     loss: Loss | None = None

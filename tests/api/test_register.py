@@ -147,13 +147,13 @@ runtime = Sleepless()
 
 
 def test_a_runtime_from_a_file_measures_in_other_processes(tmp_path):
-    from edgeprune.bench.protocol import Settings
+    from edgeprune.bench.protocol import BenchSettings
 
     (tmp_path / "sleepless.py").write_text(RUNTIME)
     ep.register(tmp_path / "sleepless.py")
     assert not registry.in_this_process_only("runtimes", "sleepless")
     (tmp_path / "a.onnx").write_bytes(b"")
-    settings = Settings("fp32", 1, 1, 6, 1.0, 0.0, 2)
+    settings = BenchSettings("fp32", 1, 1, 6, 1.0, 0.0, 2)
     batch = np.zeros((1, 2, 16), np.float32)
     found = elsewhere("sleepless")({"baseline": tmp_path / "a.onnx"}, batch, settings, range(3))
     assert len(found.rounds["baseline"]) == 3

@@ -5,11 +5,11 @@ import synthetic
 
 from edgeprune.compare.document import (
     CellFigures,
+    CellLatency,
     Comparison,
     Cost,
     DataFacts,
     FailedCell,
-    Latency,
     Loss,
     Measurement,
     UnprunedFigures,
@@ -55,7 +55,7 @@ def cell(
         curve=tuple(EpochMetrics(epoch, 1 / epoch, 1.1 / epoch, top1 - 0.1 / epoch, 1.0) for epoch in (1, 2, 3)),
         best_epoch=3,
         loss=None if alone else Loss(0.93 - top1, (0.92 - top1, 0.94 - top1), 0.04),
-        latency=Latency(
+        latency=CellLatency(
             median_ms=median_ms,
             samples=900,
             samples_path=f"cells/{name}/samples-pruned.npz",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune.compare.cell.stages import RIGHT
-from edgeprune.compare.document import CellFigures, Kind, Latency, Loss, UnprunedFigures
+from edgeprune.compare.document import CellFigures, CellLatency, Kind, Loss, UnprunedFigures
 from edgeprune.compare.records import CellJob, Finished
 from edgeprune.records.results import BenchReport, LatencySummary
 from edgeprune.train.accuracy import paired
@@ -81,13 +81,13 @@ def answers(job: CellJob) -> Answers:
     return right
 
 
-def _latency(measured: MeasuredCell) -> Latency:
+def _latency(measured: MeasuredCell) -> CellLatency:
     bench, folder = measured.bench, f"cells/{measured.job.cell.id}"
     if bench.pruned is None:
         return _summary(bench.baseline, folder)
     assert measured.beside is not None
     own = _summary(bench.pruned, folder)
-    return Latency(
+    return CellLatency(
         median_ms=own.median_ms,
         samples=own.samples,
         samples_path=own.samples_path,
@@ -100,8 +100,8 @@ def _latency(measured: MeasuredCell) -> Latency:
     )
 
 
-def _summary(summary: LatencySummary, folder: str) -> Latency:
-    return Latency(
+def _summary(summary: LatencySummary, folder: str) -> CellLatency:
+    return CellLatency(
         median_ms=summary.median_ms,
         samples=summary.samples,
         samples_path=f"{folder}/{summary.samples_path}",
