@@ -367,8 +367,8 @@ def whole_job(name: str, folder: Path, frames: Path, options: list[str]) -> dict
     source = ["--arch", "ulcnn"] if name == "ulcnn" else ["--factory", f"foreign:{name}"]
     command = [
         sys.executable, "-m", "edgeprune", "-q", "prune-and-export", str(weights), *source, "--class-names", NAMES,
-        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "few-rounds.toml"), "--epochs", "1",
-        "--out", str(folder / name), *options,
+        "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "few-rounds.toml"),
+        "--epochs", "1", "--out", str(folder / name), *options,
     ]  # fmt: skip
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     began = time.perf_counter()

@@ -20,7 +20,7 @@ WAYS = {
     "score of a criterion": ("edgeprune.criteria.block_influence:criterion", 9),
     "verdict of check": ("edgeprune.gate.check:check", 15),
     "plan under a latency budget": ("edgeprune.tasks.latency.budget:choose_within", 50),
-    "prune-and-export": ("edgeprune.cli.prune_and_export:command", 180),
+    "prune-and-export": ("edgeprune.cli.prune_and_export:command", 185),
 }
 """What is followed, where that begins, and the most files that it may take."""
 

@@ -38,7 +38,7 @@ class Attempt:
 
     Attributes:
         normalisation: Which.
-        top1: Share of them that are named rightly.
+        top1: Share of them that are classified correctly.
         reordered_top1: The share if the classes were in the order that suits the answers best.
         order: The names of the classes in that order.
     """
@@ -55,7 +55,7 @@ class Baseline:
 
     Attributes:
         frames: Number of frames in the validation split.
-        top1: Share that is named rightly.
+        top1: Share that is classified correctly.
         least_top1: What it must reach: three times chance, or half where that is less.
         normalisation: Normalisation of each frame.
         outputs: What the network itself answers with.
