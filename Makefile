@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check fuzz docs clean
+.PHONY: help install demo test check fuzz docs notebook clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -56,6 +56,9 @@ fuzz: $(INSTALLED) ## Read mutated files of every format: COUNT of them, chosen 
 
 docs: $(INSTALLED) ## Write the generated parts of docs/ anew.
 	@$(BIN)/python docs/generate.py
+
+notebook: $(INSTALLED) ## Run the notebook and keep what it shows.
+	@cd examples && $(abspath $(BIN))/jupyter execute --inplace quickstart.ipynb
 
 clean: ## Remove the environment, the caches and the demo's folder.
 	rm -rf $(VENV) $(DEMO) dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

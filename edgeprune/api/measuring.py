@@ -244,7 +244,7 @@ def bench(
     Args:
         models: One or two: models, which are exported for the target first, or exported files.
         target: As for `export`.
-        data: Frames to check the exports of models on; by default what each was pruned or trained with.
+        data: Frames to check the exports of models on; by default what each was pruned or trained with, or another was.
         batch: Frames in one inference.
         precision: Precision of the files; by default the target's first.
         threads: Threads of one inference; this and the next three are the target's by default.
@@ -270,6 +270,8 @@ def bench(
         raise ConfigError(f"`models` are {len(given)}", "Give one, or two to compare")
     goal, choices = _target(target), BenchChoices(batch, threads, rounds, round_ms, processes)
     wanted, host = precision_of(goal, precision), _host(goal, device, ssh_config)
+    used = [each.data for each in given if isinstance(each, Model) and each.data is not None]
+    known = data if data is not None else next(iter(used), None)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeprune-")) if out is None else out)
         stack.enter_context(working_in(folder, known=("bench.json",)))
@@ -277,7 +279,10 @@ def bench(
         for role, each in zip(_ROLES, given, strict=False):
             files[role] = folder / f"{role}.onnx"
             if isinstance(each, Model):
-                export(each, target=goal, data=data, out=files[role], precision=wanted, batch=batch, progress=progress)
+                frames = each.data if data is None and each.data is not None else known
+                export(
+                    each, target=goal, data=frames, out=files[role], precision=wanted, batch=batch, progress=progress
+                )
             else:
                 files[role] = _path(each)
         if host is None:

@@ -1,1 +1,1 @@
-"""Devices: how one is reached, what it is, what it is sent, and what comes back."""
+"""Devices: connection, facts, bundles and results."""

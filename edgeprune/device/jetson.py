@@ -1,7 +1,7 @@
-"""What is known of Jetson modules by the numbers that they bear: names, accelerators, releases.
+"""Jetson modules by their part numbers: names, accelerators, releases.
 
-Numbers and releases are those of meta-tegra's machine files and NVIDIA's JetPack archive; names those of the modules'
-data sheets.
+Numbers and releases are from meta-tegra's machine files and NVIDIA's JetPack archive; names are from the modules' data
+sheets.
 """
 
 import re
@@ -27,7 +27,7 @@ MODULES = {
     "p3767-0005": "Jetson Orin Nano 8GB (developer kit)",
     "p3834": "Jetson AGX Thor",
 }
-"""Name of each module by its part number, or by the beginning of it that is the same for a whole series."""
+"""Name of each module by its part number, or by the common prefix of a whole series."""
 
 COMPUTE_CAPABILITIES = {"tegra210": "5.3", "tegra186": "6.2", "tegra194": "7.2", "tegra234": "8.7", "tegra264": "11.0"}
 """Compute capability of the GPU in each SoC."""
@@ -64,7 +64,7 @@ _JETPACKS = {
 
 
 def part_in(text: str) -> str | None:
-    """The first part number of a known module in a text.
+    """Find the first part number of a known module in a text.
 
     Args:
         text: A device tree's names ('nvidia,p3768-0000+p3767-0005-super'), or a board's specification in
@@ -85,7 +85,7 @@ def module_name(part: str) -> str | None:
 
 
 def dla_cores(part: str) -> int | None:
-    """Deep-learning accelerators of a module; None when it is not known."""
+    """Number of deep-learning accelerators of a module; None if unknown."""
     series = part.partition("-")[0]
     if part in _WITHOUT_DLA or series in _WITHOUT_DLA:
         return 0
@@ -93,7 +93,7 @@ def dla_cores(part: str) -> int | None:
 
 
 def jetpack_of(l4t: str) -> str | None:
-    """The JetPack that a release of Jetson Linux came with: '36.4.3' is '6.2'.
+    """JetPack that a release of Jetson Linux came with: '36.4.3' is '6.2'.
 
     A later update of a known release ('36.4.7') counts as the JetPack before it.
     """

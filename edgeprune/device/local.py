@@ -1,4 +1,4 @@
-"""This machine as a device: the shell of a folder that is taken for its home."""
+"""This machine as a device: its shell, with a folder that stands in for the home folder."""
 
 import os
 import shutil
@@ -17,11 +17,11 @@ class LocalTransport:
     """Runs scripts on this machine.
 
     Args:
-        name: What the user called it.
-        home: Taken for the home folder: scripts start there, and relative paths begin there.
-        environment: Variables set besides those of this process.
-        replay: Name of the recorded board that plays the device, if one does.
-        shell: What reads scripts on its standard input.
+        name: Name that the user gave.
+        home: Stand-in for the home folder: scripts and relative paths start there.
+        environment: Additional environment variables.
+        replay: Name of the recorded board that stands in for the device, if any.
+        shell: Command that reads scripts on its standard input.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class LocalTransport:
             return Completed(code, out.read(), errors.read())
 
     def put(self, source: Path, path: str) -> None:
-        """Copy a file there.
+        """Copy a file to the folder.
 
         Raises:
             DeviceError: It cannot be written.
@@ -84,7 +84,7 @@ class LocalTransport:
             raise DeviceError(f"{path} did not arrive whole on {self.name}", "Its disk may be damaged")
 
     def get(self, path: str, target: Path) -> None:
-        """Copy a file from there.
+        """Copy a file from the folder.
 
         Raises:
             DeviceError: It cannot be read.
@@ -98,4 +98,4 @@ class LocalTransport:
             raise DeviceError(f"cannot read {path} on {self.name}: {reason_of(error)}") from error
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no resources are held."""

@@ -1,4 +1,4 @@
-"""What a device is: read from the sections of text that `bundle/probe.sh` prints, and held against what is needed."""
+"""Facts of a device: parsed from the text sections that `bundle/probe.sh` prints, and compared with requirements."""
 
 import re
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ _PROBE_S = 120.0
 
 @dataclass(frozen=True)
 class Needs:
-    """What a device must be.
+    """Requirements on a device.
 
     Attributes:
-        target: Name of the target that asks for it.
-        tool: What it must have.
+        target: Name of the target that sets them.
+        tool: Required tool.
         compute_capability: Required compute capability of the GPU, or None for any.
-        modules: Part numbers of the modules allowed, or their beginnings; none for any.
-        lowest: The least version of the tool, counted like `Plan.since`.
-        below: The first version that does not serve; 0 for no end.
+        modules: Part numbers of the allowed modules, or their prefixes; empty for any.
+        lowest: Lowest version of the tool, as `Plan.since`.
+        below: First unsupported version; 0 for no limit.
         architecture: Required processor architecture, as `uname -m` prints it, or None for any.
     """
 
@@ -41,7 +41,7 @@ class Needs:
 
 
 def needs_of(target: Target) -> Needs:
-    """What a device must be for a target."""
+    """Requirements of a target on a device."""
     tool: Tool = "trtexec" if target.runtime == "trtexec" else "python3"
     lowest, below = LOWEST_PYTHON, 0
     if tool == "trtexec":
@@ -50,22 +50,22 @@ def needs_of(target: Target) -> Needs:
 
 
 def count(version: str) -> int:
-    """A version as one number, like `Plan.since`: '8.5.2' is 80502; what follows its third part is left out."""
+    """Convert a version to one number, as `Plan.since`: '8.5.2' is 80502; anything after its third part is ignored."""
     parts = [int(part) for part in re.findall(r"\d+", version)[:3]]
     major, minor, patch = parts + [0] * (3 - len(parts))
     return major * 10000 + minor * 100 + patch
 
 
 def words(version: int) -> str:
-    """The other way round: 80502 is '8.5.2'."""
+    """Convert a number back to a version: 80502 is '8.5.2'."""
     return f"{version // 10000}.{version // 100 % 100}.{version % 100}"
 
 
 def probe(transport: Transport) -> DeviceFacts:
-    """Find out what a device is.
+    """Determine the facts of a device.
 
     Raises:
-        DeviceError: It cannot be reached, or what answers is not a POSIX shell.
+        DeviceError: It cannot be reached, or does not answer with a POSIX shell.
     """
     began = datetime.now(timezone.utc).timestamp()
     done = transport.run(SCRIPT.read_text(encoding="utf-8"), _PROBE_S)
@@ -78,10 +78,10 @@ def probe(transport: Transport) -> DeviceFacts:
 
 
 def parse(text: str, *, now_s: float | None = None, replay: str | None = None) -> DeviceFacts:
-    """Read what `probe.sh` printed; what is missing or not understood is None.
+    """Parse the output of `probe.sh`; anything missing or not understood is None.
 
     Args:
-        text: Its output.
+        text: Output of the script.
         now_s: This machine's clock when it ran, in seconds since 1970.
         replay: See DeviceFacts.
     """
@@ -131,17 +131,17 @@ def parse(text: str, *, now_s: float | None = None, replay: str | None = None) -
 
 
 def tool_version(facts: DeviceFacts, tool: Tool) -> int | None:
-    """Version of a tool on a device, counted like `Plan.since`; None where it is missing."""
+    """Version of a tool on a device, as `Plan.since`; None if it is missing."""
     if tool == "trtexec":
         return facts.trtexec_version
     return count(facts.python) if facts.python else None
 
 
 def refuse(facts: DeviceFacts, needs: Needs) -> None:
-    """Refuse a device that is not what is needed.
+    """Refuse a device that does not meet the requirements.
 
     Raises:
-        DeviceError: It is not; the message has what was found and what is allowed.
+        DeviceError: It does not; the message has what was found and what is allowed.
     """
     name = facts.hostname or "the device"
     if needs.architecture is not None and facts.architecture != needs.architecture:
@@ -167,7 +167,7 @@ def refuse(facts: DeviceFacts, needs: Needs) -> None:
 
 
 def _refuse_tool(name: str, facts: DeviceFacts, needs: Needs) -> None:
-    """Raises DeviceError where the tool is missing or of a version that does not serve."""
+    """Raise a DeviceError if the tool is missing or of an unsupported version."""
     version = tool_version(facts, needs.tool)
     if version is None:
         if needs.tool == "python3":
@@ -263,7 +263,7 @@ def _cuda(text: str, packages: dict[str, str]) -> str | None:
 
 
 def _mode_id(said: str, status: str) -> int | None:
-    """The tool prints the name of the mode, and its number on the next line; the file has 'pmode:0002'."""
+    """Number of the power mode: the tool prints it on the line after the name; the file has 'pmode:0002'."""
     number = _first(r"NV Power Mode[^\n]*\n\s*(\d+)\s*$", said) or _first(r"pmode:(\d+)", status)
     return int(number) if number else None
 
@@ -274,6 +274,6 @@ def _gpu_hz(text: str) -> tuple[int, int, int] | None:
 
 
 def _smi(text: str, column: int) -> str | None:
-    """A column of nvidia-smi's first row: '8.6, NVIDIA GeForce RTX 3090, 550.54, 24576 MiB'."""
+    """Column of nvidia-smi's first row: '8.6, NVIDIA GeForce RTX 3090, 550.54, 24576 MiB'."""
     row = [cell.strip() for cell in (_line(text) or "").split(",")]
     return row[column] if len(row) == 4 and re.fullmatch(r"\d+\.\d", row[0]) else None

@@ -1,4 +1,4 @@
-"""A program run to its end or to a limit, with all that it started."""
+"""Running a program and its children to their end or to a time limit."""
 
 import contextlib
 import os
@@ -23,18 +23,18 @@ def run_to_end(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Exit code of a program in a session of its own, which Ctrl-C here does not reach.
+    """Run a program in a session of its own, which Ctrl-C here does not reach; returns its exit code.
 
     Args:
         words: The program and its arguments; no shell reads them.
         source: Its standard input.
         out: Its standard output; a file, since a pipe would stay open for as long as anything left in the background.
         errors: Its standard error.
-        timeout_s: After which all of it is ended.
+        timeout_s: Time limit in seconds, after which all of it is ended.
         name: Name of the device, for messages.
-        stop: How it is ended.
-        folder: Where it starts; None for here.
-        environment: Its variables; None for those of this process.
+        stop: Signal that ends it.
+        folder: Working folder; None for the current one.
+        environment: Environment variables; None for those of this process.
 
     Raises:
         LinkLost: It did not end in time.

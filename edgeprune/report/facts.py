@@ -1,4 +1,4 @@
-"""Facts about the place a report was made: installed packages and the git commit of the working directory."""
+"""Facts about the environment of a report: installed packages and the git commit of the working directory."""
 
 import platform
 import shutil
@@ -22,7 +22,7 @@ _GIT_SECONDS = 10
 
 
 def packages() -> dict[str, str]:
-    """Version of Python and of each installed package that has a part in a run, read without importing any."""
+    """Versions of Python and of each installed package that a run uses, read without importing any."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -33,7 +33,7 @@ def packages() -> dict[str, str]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit checked out around a folder, with '+changes' when files differ from it; None outside a repository."""
+    """Commit checked out around a folder, with '+changes' if files differ from it; None outside a repository."""
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
     if not commit:
         return None
@@ -41,7 +41,7 @@ def git_commit(folder: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None when git is missing, too slow or says no."""
+    """Output of git, or None if git is missing, too slow or fails."""
     program = shutil.which("git")
     if program is None:
         return None

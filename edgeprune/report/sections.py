@@ -1,4 +1,4 @@
-"""The parts of report.json, each from the records of its stages. Pure."""
+"""Sections of report.json, each from the records of its stages. Pure."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from edgeprune.records.results import Accuracy, AccuracyComparison, BenchReport,
 
 
 def totals(chain: LayerChain) -> dict[str, int]:
-    """Sizes of a network. What is left of a dropped unit, its shortcut, is no unit of the pruned network."""
+    """Sizes of a network. The shortcut that remains of a dropped unit is not a unit of the pruned network."""
     return {"units": len(chain.units), "params": chain.params, "macs": chain.macs}
 
 
 def plan(plan: PrunePlan, similarity: Similarity, found: Segmentation, before: LayerChain) -> dict[str, Any]:
-    """The section `plan`."""
+    """Build the section `plan`."""
     units = {unit.index: to_plain(unit) for unit in before.units}
     about = ("kind", "in_shape", "out_shape", "params", "macs", "drop")
     return {
@@ -38,7 +38,7 @@ def plan(plan: PrunePlan, similarity: Similarity, found: Segmentation, before: L
 
 
 def accuracy(comparison: AccuracyComparison) -> dict[str, Any]:
-    """The section `accuracy`."""
+    """Build the section `accuracy`."""
     return {
         "split": comparison.baseline.split,
         "frames": comparison.baseline.frames,
@@ -52,7 +52,7 @@ def accuracy(comparison: AccuracyComparison) -> dict[str, Any]:
 
 
 def device_accuracy(proven: DeviceAccuracy) -> dict[str, Any]:
-    """The section `device_accuracy`."""
+    """Build the section `device_accuracy`."""
     return {
         **accuracy(proven.comparison),
         "agreement": {"baseline": to_plain(proven.baseline), "pruned": to_plain(proven.pruned)},
@@ -79,7 +79,7 @@ def _rates(name: str, rates: dict[str, Rate]) -> dict[str, Any]:
 
 
 def latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
-    """The section `latency`."""
+    """Build the section `latency`."""
 
     def of(summary: LatencySummary | None) -> dict[str, Any] | None:
         return to_plain(summary) if summary else None
@@ -104,7 +104,7 @@ def latency(bench: BenchReport, plan: LatencyPlan | None) -> dict[str, Any]:
 
 
 def latency_plan(plan: LatencyPlan) -> dict[str, Any]:
-    """The section `latency_plan`."""
+    """Build the section `latency_plan`."""
 
     def of(timing: Timing) -> dict[str, Any]:
         return {"units": len(timing.kept), **to_plain(timing)}
@@ -119,7 +119,7 @@ def latency_plan(plan: LatencyPlan) -> dict[str, Any]:
 
 
 def bound(bound: AccuracyBound) -> dict[str, Any]:
-    """The section `accuracy_bound`."""
+    """Build the section `accuracy_bound`."""
     return {
         "max_drop": bound.max_drop,
         "baseline_top1": bound.baseline_top1,
@@ -130,7 +130,7 @@ def bound(bound: AccuracyBound) -> dict[str, Any]:
 
 
 def width(narrowing: Narrowing) -> dict[str, Any]:
-    """The section `width`."""
+    """Build the section `width`."""
     return {
         "method": narrowing.method,
         "channels": narrowing.channels,
@@ -143,6 +143,6 @@ def width(narrowing: Narrowing) -> dict[str, Any]:
 
 
 def onnx(model: OnnxModel) -> dict[str, Any]:
-    """One network in the section `onnx`."""
+    """Build the part of one network in the section `onnx`."""
     filed_elsewhere = ("path", "sha256", "size_bytes")
     return {key: value for key, value in to_plain(model).items() if key not in filed_elsewhere}

@@ -1,1 +1,1 @@
-"""What executes an exported model: one file a runtime, each with a `runtime` object."""
+"""Executors of exported models: one file for each runtime, with a `runtime` object."""

@@ -29,7 +29,7 @@ FOREIGN_ERRORS: tuple[type[Exception], ...] = (
 
 
 class OnnxRuntimeSession:
-    """One loaded model, usable until it is closed.
+    """Loaded model, usable until it is closed.
 
     Args:
         session: The loaded model.
@@ -64,7 +64,7 @@ class OnnxRuntimeSession:
         raise ModelError(f"{self._name} takes frames {self._shape}; allowed is (N, channels, length) with both fixed")
 
     def run(self, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, classes) of raw frames (N, channels, length).
+        """Compute logits (N, classes) of raw frames (N, channels, length).
 
         Raises:
             DataError: The frames do not fit the model's input.
@@ -102,7 +102,7 @@ class OnnxRuntimeSession:
         return elapsed_ns / 1e6
 
     def close(self) -> None:
-        """Free the model; the session refuses to run from now on."""
+        """Free the model; the session then refuses to run."""
         self._session = None
 
     def _prepared(
@@ -182,7 +182,7 @@ class OnnxRuntime:
 
 
 def _reason(error: Exception) -> str:
-    """One line of what ONNX Runtime says, without its error number, the file name, and the place in its source."""
+    """Message of ONNX Runtime in one line, without its error number, the file name, and the place in its source."""
     text = " ".join(str(error).split("failed:", 1)[-1].split("] : ", 1)[-1].split())
     return _SOURCE_PLACE.sub("", text)[:300].rstrip(". ")
 

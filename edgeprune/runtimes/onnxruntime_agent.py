@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU of a device: a single-file agent there, with the protocol of this machine's own benchmark."""
+"""ONNX Runtime on the CPU of a device: a single-file agent there, with the protocol of the local benchmark."""
 
 import json
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class _Round(BaseModel):
 
 
 class _Times(BaseModel):
-    """What `agent.py measure` writes."""
+    """Output of `agent.py measure`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,23 +58,23 @@ class _Times(BaseModel):
 
 @dataclass(frozen=True)
 class OnnxRuntimeAgent:
-    """Measures models with the ONNX Runtime that a device has."""
+    """Measures models with the device's own ONNX Runtime."""
 
     name: str = "onnxruntime"
 
     def facts(self) -> dict[str, Any]:
-        """The version that is used is a fact of the device."""
+        """Return nothing specific: the version in use is a fact of the device."""
         return {"name": self.name, "version": "that of the device"}
 
     def files(self) -> dict[str, str]:
-        """The agent."""
+        """Return the agent."""
         return {"agent.py": AGENT.read_text(encoding="utf-8")}
 
     def plans(self, work: Assignment) -> tuple[Plan, ...]:
-        """Answers to the known frames first, which fail soon if at all; then the rounds; then accuracy.
+        """Plan the outputs for the known frames first, which fail early if at all; then the rounds; then accuracy.
 
         Raises:
-            ConfigError: The assignment asks for what a CPU has not.
+            ConfigError: The assignment requires something that a CPU does not have.
         """
         if work.dla_core is not None:
             raise ConfigError(f"{work.target} has no deep-learning accelerator")
@@ -90,10 +90,10 @@ class OnnxRuntimeAgent:
         return (Plan("python3", LOWEST_PYTHON, tuple(steps)),)
 
     def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:
-        """Read what the agent left.
+        """Read the results of the agent.
 
         Raises:
-            DeviceError: A step failed, or what it left is not what was asked for.
+            DeviceError: A step failed, or its results are not as requested.
         """
         del version  # the agent is the same for all
         for step in self.plans(work)[0].steps:
@@ -116,13 +116,13 @@ class OnnxRuntimeAgent:
 
 
 def _shares(work: Assignment) -> list[int]:
-    """How many rounds of each model each process measures; the first ones have one more where they do not divide."""
+    """Number of rounds of each model in each process; the first processes take any remainder."""
     processes = min(work.processes, work.rounds)
     return [work.rounds // processes + (number < work.rounds % processes) for number in range(processes)]
 
 
 def _measure(work: Assignment) -> list[Step]:
-    """A step for each process, since each starts the agent anew; one alone has no number."""
+    """Build a step for each process, since each starts the agent anew; a single one has no number."""
     models = [word for role in work.roles for word in ("--model", f"{role}={model_file(role)}")]
     shares, steps = _shares(work), []
     for number, rounds in enumerate(shares):
@@ -151,7 +151,7 @@ def _common(work: Assignment, batch: int) -> tuple[str, ...]:
 
 
 def _check(bundle: Path, step: Step) -> None:
-    """Raises DeviceError where a step did not end well."""
+    """Raise a DeviceError if a step did not succeed."""
     try:
         code = (bundle / STEPS / f"{step.name}.rc").read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -201,7 +201,7 @@ def _logits(bundle: Path, classes: int, name: str, count: int) -> npt.NDArray[np
 
 
 def _warnings(work: Assignment, parts: list[_Times]) -> list[str]:
-    """What may have disturbed the rounds, in the words of a measurement on this machine."""
+    """Warn of possible disturbances of the rounds, in the words of a local measurement."""
     warnings = []
     usable = min(times.usable_cores for times in parts)
     others_cores, stolen_cores = (

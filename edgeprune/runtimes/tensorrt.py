@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX by their Python packages, one way for both: parse, build, and run where there is a GPU."""
+"""TensorRT and TensorRT-RTX by their Python packages, with common code: parse, build, and run on a GPU."""
 
 import time
 from collections.abc import Iterator
@@ -35,10 +35,10 @@ _ALWAYS_TYPED_FROM = 11
 
 
 class TensorRt:
-    """Parses and builds with one of NVIDIA's two packages.
+    """Parser and builder based on one of NVIDIA's two packages.
 
     Args:
-        name: Which.
+        name: Name of the package.
     """
 
     mode = "execute_async_v3, GPU time between CUDA events, without copies"
@@ -55,15 +55,15 @@ class TensorRt:
         return {"name": self.name, "version": version}
 
     def parse(self, model: Path) -> str:
-        """Read a model with NVIDIA's parser and nothing else.
+        """Read a model with NVIDIA's parser alone.
 
         Returns:
             Name and version of the parser.
 
         Raises:
             ConfigError: The package is not installed.
-            ModelError: The parser does not read the model; the message names the node.
-            DeviceError: TensorRT asks for a GPU, and there is none.
+            ModelError: The parser cannot read the model; the message names the node.
+            DeviceError: TensorRT requires a GPU, and there is none.
         """
         library = self._library()
         log = log_of(library)
@@ -71,13 +71,13 @@ class TensorRt:
         return f"{_WORDS[self.name]} {library.__version__}"
 
     def require(self, target: Target) -> Any:
-        """Find out before long work whether an engine for a target can be built here.
+        """Check, before long work, that an engine for a target can be built here.
 
         Returns:
             The package that builds it.
 
         Raises:
-            ConfigError: The package is not installed or of another version, or it does not build for the target's GPU.
+            ConfigError: The package is not installed or of another version, or does not support the target's GPU.
             DeviceError: The engine is for this machine's GPU, and there is none, or the package refuses it.
         """
         library = self._library()
@@ -96,7 +96,7 @@ class TensorRt:
         return library
 
     def refusal(self, card: Card) -> str | None:
-        """Why the package does not run on a card, in one line; None where it does, as far as it says.
+        """Reason why the package does not run on a card, in one line; None if it does, as far as it tells.
 
         Raises:
             ConfigError: The package is not installed.
@@ -121,17 +121,16 @@ class TensorRt:
 
         Args:
             model: ONNX file, typed for the precision.
-            target: Says the compute capability, or none for this machine's GPU.
+            target: Target with the compute capability, or none for this machine's GPU.
             out: The engine to write.
-            progress: Told of the phases.
-            timing_cache: File of measured tactics, read and written; of no use to TensorRT-RTX, which measures none.
-            largest_batch: The most frames at once, where the model leaves it open.
+            progress: Notified of the phases.
+            timing_cache: File of measured tactics, read and written; not used by TensorRT-RTX, which measures none.
+            largest_batch: Largest batch, if the model leaves it open.
 
         Raises:
-            ConfigError: The package is not installed or of another version, or the target's GPU is none that it
-                builds for.
+            ConfigError: The package is not installed or of another version, or does not support the target's GPU.
             ModelError: The model cannot be parsed or built.
-            DeviceError: TensorRT asks for a GPU, and there is none.
+            DeviceError: TensorRT requires a GPU, and there is none.
         """
         library = self.require(target)
         log = log_of(library)
@@ -180,7 +179,7 @@ class TensorRt:
             threads: Not used: the model runs on a GPU.
 
         Raises:
-            DeviceError: This machine has no GPU that can be used.
+            DeviceError: This machine has no usable GPU.
             ModelError: The model cannot be parsed or built.
         """
         from edgeprune.runtimes._tensorrt.session import TensorRtSession
@@ -211,7 +210,7 @@ class TensorRt:
             session.close()
 
     def _library(self) -> Any:
-        """The package.
+        """Import the package.
 
         Raises:
             ConfigError: It is not installed, or does not load.
@@ -244,7 +243,7 @@ class TensorRt:
             ) from error
 
     def _parsed(self, library: Any, builder: Any, model: Path, log: Any) -> tuple[Any, Any]:
-        """The network, and the parser that holds its weights for as long as it lives."""
+        """Parse the network; returned with the parser, which owns its weights."""
         if not model.is_file():
             raise ModelError(f"no such file: {model}")
         typed = self.name == "tensorrt" and int(str(library.__version__).split(".")[0]) < _ALWAYS_TYPED_FROM
@@ -261,13 +260,13 @@ class TensorRt:
 
 
 def parse_if_installed(model: Path) -> str | None:
-    """Read a model with a parser of NVIDIA's, if one is installed that does without a GPU where there is none.
+    """Read a model with one of NVIDIA's parsers, if one is installed that works without a GPU where there is none.
 
     Returns:
         Name and version of the parser, or None where there is none.
 
     Raises:
-        ModelError: The parser does not read the model; the message names the node.
+        ModelError: The parser cannot read the model; the message names the node.
     """
     for name in ("tensorrt-rtx", "tensorrt"):
         with suppress(ConfigError, DeviceError):

@@ -1,4 +1,4 @@
-"""TensorRT on a device, by the trtexec that is there: nothing is installed."""
+"""TensorRT on a device, by the device's own trtexec: nothing is installed."""
 
 from pathlib import Path
 from typing import Any
@@ -30,20 +30,20 @@ _APART = 0.05  # of the greatest logit: far above what tactics of one precision 
 
 
 class Trtexec:
-    """Builds engines with trtexec, runs and times them; its version decides the options."""
+    """Builds, runs and times engines with trtexec; its version decides the options."""
 
     name = "trtexec"
 
     def facts(self) -> dict[str, Any]:
-        """Which versions it knows; the one that is used is a fact of the device."""
+        """Supported versions; the one in use is a fact of the device."""
         return {"name": self.name, "version": f"from {FLAGS[0].since // 10000}.{FLAGS[0].since // 100 % 100} on"}
 
     def files(self) -> dict[str, str]:
-        """None: trtexec reads models and frames alone."""
+        """Return nothing: trtexec needs only models and frames."""
         return {}
 
     def plans(self, work: Assignment) -> tuple[Plan, ...]:
-        """What to run, for each set of options that versions of trtexec have.
+        """Plan what to run, for each set of options that versions of trtexec have.
 
         Raises:
             ConfigError: A round is too long for trtexec's clock, or the DLA does not compute in the precision.
@@ -58,15 +58,15 @@ class Trtexec:
         return tuple(Plan("trtexec", flags.since, steps.steps_of(work, flags)) for flags in FLAGS)
 
     def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:
-        """Read what trtexec left.
+        """Read the outputs of trtexec.
 
         Args:
-            work: What was asked for.
-            bundle: The folder with the result, and with the models where they are for a DLA.
+            work: Assignment of the run.
+            bundle: Folder with the result, and with the models if they are for a DLA.
             version: Version of trtexec: major * 10000 + minor * 100 + patch.
 
         Raises:
-            DeviceError: A step failed or was not run, or what it left is not what it should be.
+            DeviceError: A step failed or was not run, or its outputs are not as expected.
         """
         flags = flags_of(version)
         if flags is None:
@@ -92,11 +92,11 @@ class Trtexec:
         )
 
     def built(self, work: Assignment, bundle: Path, version: int) -> EngineFile:
-        """The engine of a run that only built.
+        """Describe the engine of a run that only built.
 
         Args:
-            work: What was asked for, of one model.
-            bundle: The folder with the result.
+            work: Assignment of the run, with one model.
+            bundle: Folder with the result.
             version: Version of trtexec: major * 10000 + minor * 100 + patch.
 
         Raises:
@@ -151,7 +151,7 @@ def _answers(work: Assignment, bundle: Path, role: Role) -> npt.NDArray[np.float
 
 
 def _engines(work: Assignment, bundle: Path) -> tuple[EngineFile, ...]:
-    """The engines stay on the device; what they were is in a list."""
+    """Read the list of engines, which themselves stay on the device."""
     listed = {line.split()[-1]: line.split() for line in _text(bundle / ENGINES).splitlines() if line.strip()}
     engines = []
     for role in work.roles:
@@ -176,7 +176,7 @@ def _operators(model: Path) -> int:
 
 
 def _mode(work: Assignment, refused: bool) -> str:
-    """What was timed, the same words whatever options asked for it."""
+    """Describe the measured quantity, in the same words for all options."""
     copies = "copies to and from the GPU included" if work.transfers else "GPU time without copies"
     graph = "one CUDA graph" if work.cuda_graph and not refused else "launched layer by layer"
     waiting = "spin-wait" if work.spin_wait else "blocking wait"
@@ -190,7 +190,7 @@ def _graph_refused(work: Assignment, bundle: Path) -> bool:
 
 
 def _round_doubts(work: Assignment, bundle: Path) -> list[str]:
-    """What trtexec warns of, each once for a model, with the number of rounds in which it did."""
+    """Warnings of trtexec, each once a model, with the number of rounds in which it occurred."""
     seen: dict[tuple[Role, str], int] = {}
     for number, role, _ in steps.timed_rounds(work):
         log = _log(bundle, steps.time_name(number, role))
@@ -210,7 +210,7 @@ def _build_doubts(work: Assignment, bundle: Path) -> list[str]:
 
 
 def _apart(work: Assignment, known: dict[tuple[Role, int], npt.NDArray[np.float32]]) -> list[str]:
-    """Whether two builds of one model answer differently."""
+    """Warn if two builds of one model give different outputs."""
     doubts = []
     for role in work.roles:
         first = known[role, 1]

@@ -1,1 +1,1 @@
-"""What each command does, as one function: read, call a stage, write. The whole job is in `pipeline.py`."""
+"""Work of each command, as one function: read, call a stage, write. The whole job is in `pipeline`."""

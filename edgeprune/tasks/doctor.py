@@ -1,4 +1,4 @@
-"""What this installation has, and whether the parts of the main job work."""
+"""Check of this installation, and of the parts of the main job."""
 
 import shutil
 import sys
@@ -22,7 +22,7 @@ _ROOM_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """Result of one check."""
 
     what: str
     found: str
@@ -30,7 +30,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Look at Python, packages, plug-ins, targets, shipped data, compute and disk; a failed look is a finding too."""
+    """Check Python, packages, plug-ins, targets, shipped data, compute and disk; a failed check is a finding too."""
     checks: dict[str, Callable[[], str]] = {
         "edgeprune": lambda: f"{edgeprune.__version__} in {Path(edgeprune.__file__).parent}",
         "python": lambda: sys.version.split()[0],
@@ -62,7 +62,7 @@ def _compute() -> str:
 
 
 def _gpus() -> str:
-    """Each GPU with its compute capability, and which of NVIDIA's two packages take it."""
+    """List each GPU with its compute capability, and which of NVIDIA's two packages support it."""
     from edgeprune.network.cards import cards
 
     found = [
@@ -74,7 +74,7 @@ def _gpus() -> str:
 
 
 def _taken(name: str, card: "Card") -> str:
-    """Whether one of the packages takes a card."""
+    """Describe whether one of the packages supports a card."""
     runtime = registry.get("runtimes", name)
     version = runtime.facts()["version"]
     if version == "not installed":

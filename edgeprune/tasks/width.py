@@ -1,4 +1,4 @@
-"""The second stage of pruning: channels removed from a network whose layers were pruned."""
+"""Second stage of pruning: removal of channels from a network whose layers were pruned."""
 
 import importlib.util
 from dataclasses import dataclass, replace
@@ -24,16 +24,16 @@ from edgeprune.tasks.plan import calibration
 
 @dataclass(frozen=True)
 class Width:
-    """How many channels go after the layers: MACs that are left, as a share of the layer-pruned network's."""
+    """Target of channel removal: the share of the layer-pruned network's MACs that remains."""
 
     keep_macs: float
     method: str = "l1"
 
     def check(self) -> None:
-        """Find out before any work whether it can be done.
+        """Check the settings before any work.
 
         Raises:
-            ConfigError: No such method, a share that is none, or Torch-Pruning is not installed.
+            ConfigError: No such method, an invalid share, or Torch-Pruning is not installed.
         """
         if self.method not in METHODS:
             raise unknown_name("channel method", self.method, METHODS)
@@ -59,17 +59,17 @@ def narrow_model(
     """Remove channels, re-estimate batch norm, and write the narrower model.
 
     Args:
-        model: Whose layers were pruned.
-        before: Its units.
-        width: How narrow it becomes.
-        parts: The frames of each split.
+        model: Network whose layers were pruned.
+        before: Units of the network.
+        width: Target of the removal.
+        parts: Frames of each split.
         seed: Seed of a method's random draws.
         out: The file to write.
-        compute: Where networks run.
+        compute: Device of the networks.
 
     Raises:
         ConfigError: Torch-Pruning is not installed, or `out` cannot be written.
-        ModelError: The channels that can go do not save as much.
+        ModelError: The removable channels do not save as much.
     """
     old = sizes_of(model.model)
     with compute.lent(model.model):

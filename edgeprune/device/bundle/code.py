@@ -1,4 +1,4 @@
-"""A bundle's own code: all that a device runs of it is what this edgeprune packs, wherever the bundle lay meanwhile."""
+"""Verification of a bundle's code: a device runs only what this edgeprune packs, wherever the bundle has been."""
 
 import re
 import tarfile
@@ -15,16 +15,16 @@ _DATA = re.compile(r"(models|frames)/[a-z0-9-]+\.(onnx|bin)|bundle\.json|README\
 
 
 def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], files: Mapping[str, str]) -> None:
-    """Hold a bundle against what would be packed for its assignment.
+    """Compare a bundle's code with what would be packed for its assignment.
 
     Args:
         path: The tar.
-        manifest: What it says of itself.
-        plans: What the runtime runs for that.
+        manifest: Manifest of the bundle.
+        plans: Plans of the runtime for its assignment.
         files: The runtime's own files, by their path in the bundle.
 
     Raises:
-        ConfigError: It holds other code, or is damaged.
+        ConfigError: It contains other code, or is damaged.
     """
     due = {name: (SHIPPED / name).read_bytes() for name in SCRIPTS}
     due |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
@@ -44,7 +44,7 @@ def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], fi
 
 
 def _odd(archive: tarfile.TarFile, manifest: Manifest, due: Mapping[str, bytes]) -> str | None:
-    """The first entry that is not as it should be, or code that is missing."""
+    """Find the first entry that differs, or missing code."""
     missing, seen = set(due), set()
     for member in archive:
         folder, _, name = member.name.partition("/")

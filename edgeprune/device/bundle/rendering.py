@@ -1,4 +1,4 @@
-"""Plans and settings as POSIX sh: every word quoted, so that a name can never be more than a name."""
+"""Plans and settings as POSIX sh: every word is quoted, so that a name can never be more than a name."""
 
 import re
 from shlex import quote
@@ -13,11 +13,11 @@ _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 _VARIABLES = {"trtexec": '"$TRTEXEC"', "python3": '"$PYTHON3"'}
 _MODE = re.compile(r"[A-Za-z0-9_.-]+")
 RESERVED = "idle"
-"""Not the name of a step: what the device records before the first step with telemetry."""
+"""Reserved step name: what the device records before the first step with telemetry."""
 
 
 def render(plan: Plan) -> str:
-    """A plan as the file that `run.sh` reads: one line a step.
+    """Render a plan as the file that `run.sh` reads: one line a step.
 
     Raises:
         EdgepruneError: A step or a file has a name that is not plain, or a step's name comes twice.
@@ -40,10 +40,10 @@ def _line(step: Step) -> str:
 
 
 def check_path(path: str) -> str:
-    """A path within the bundle, of plain characters: `run.sh` keeps lists of them in one string.
+    """Check a path within the bundle; it must have plain characters, as `run.sh` keeps lists of paths in a string.
 
     Raises:
-        EdgepruneError: It is another.
+        EdgepruneError: It has other characters.
     """
     if not _PATH.fullmatch(path):
         raise EdgepruneError(f"{path!r} is no plain path within a bundle")
@@ -51,12 +51,12 @@ def check_path(path: str) -> str:
 
 
 def settings(bundle_id: str, needs: Needs, need_bytes: int, power_mode: str | None, lock_clocks: bool) -> str:
-    """The file `settings.sh`.
+    """Render the file `settings.sh`.
 
     Args:
         bundle_id: Identifier of the bundle.
-        needs: What the device must be.
-        need_bytes: Room on its disk.
+        needs: Requirements on the device.
+        need_bytes: Required free space on its disk.
         power_mode: Name or number of the power mode to measure in, or None to leave it.
         lock_clocks: Whether to lock the clocks meanwhile.
 

@@ -1,1 +1,1 @@
-"""A recorded board that plays a Jetson on this machine."""
+"""Recorded board that stands in for a Jetson on this machine."""

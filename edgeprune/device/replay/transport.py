@@ -1,8 +1,8 @@
-"""The replaying device: a recorded board plays a Jetson on this machine, for trying things and for tests.
+"""Replayed device: a recorded board stands in for a Jetson on this machine, for trials and tests.
 
-`replay:NAME` is a board of a given JetPack: its system files, and programs that speak as its TensorRT does. What its
-engines answer is computed from the model; its times and its power are made up. `replay:NAME+FAULT` is one on which
-things go wrong.
+`replay:NAME` is a board with a certain JetPack: its system files, and programs with the output of its TensorRT. The
+outputs of its engines are computed from the model; its times and its power are made up. `replay:NAME+FAULT` is a board
+with a fault.
 """
 
 import json
@@ -39,7 +39,7 @@ FAULTS = {
     "wrong-answers": "engines answer wrongly",
     "foreign-engine": "engines come out for another GPU",
 }
-"""What can go wrong on a replayed board."""
+"""Faults that a replayed board can have."""
 
 _BOARDS = Path(__file__).parent / "boards"
 _TRTEXEC = "usr/src/tensorrt/bin/trtexec"
@@ -50,7 +50,7 @@ _REBOOT_S = 1.0
 
 
 class Recording(BaseModel):
-    """The file of a board; see those in `boards/`."""
+    """File of a board; see those in `boards/`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -72,13 +72,13 @@ class Recording(BaseModel):
 
 
 class ReplayTransport:
-    """A way to a replayed board.
+    """Connection to a replayed board.
 
     Args:
-        name: What the user called it.
+        name: Name that the user gave.
         board: Name of the board.
-        folder: Where it lives.
-        faults: What goes wrong on it.
+        folder: Folder of the board.
+        faults: Faults to simulate.
     """
 
     def __init__(self, name: str, board: str, folder: Path, faults: frozenset[str]) -> None:
@@ -100,7 +100,7 @@ class ReplayTransport:
         self._local = LocalTransport(name, folder / "home", environment, board)
 
     def run(self, script: str, timeout_s: float = 60.0) -> Completed:
-        """Run a POSIX shell script there, in the home folder.
+        """Run a POSIX shell script on the board, in the home folder.
 
         Raises:
             LinkLost: The link dropped, or the board reboots.
@@ -115,7 +115,7 @@ class ReplayTransport:
         return done
 
     def put(self, source: Path, path: str) -> None:
-        """Copy a file there.
+        """Copy a file to the board.
 
         Raises:
             LinkLost: The board reboots.
@@ -127,17 +127,17 @@ class ReplayTransport:
         self._local.put(source, path)
 
     def get(self, path: str, target: Path) -> None:
-        """Copy a file from there.
+        """Copy a file from the board.
 
         Raises:
             LinkLost: The board reboots.
-            DeviceError: It is not there.
+            DeviceError: The file does not exist.
         """
         self._local.get(path, target)
         self._reach(target.stat().st_size)
 
     def close(self) -> None:
-        """Let go of it; it goes on living in its folder."""
+        """Release the board, which continues in its folder."""
         self._local.close()
 
     def _reach(self, size_bytes: int) -> None:
@@ -154,10 +154,10 @@ def names() -> tuple[str, ...]:
 
 
 def read(board: str) -> Recording:
-    """The recording of a board.
+    """Read the recording of a board.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no board of that name.
     """
     if board not in names():
         raise unknown_name("replayed board", board, names())
@@ -165,13 +165,13 @@ def read(board: str) -> Recording:
 
 
 def open_board(name: str) -> ReplayTransport:
-    """Set up a board, or find it as it was left.
+    """Set up a board, or resume it as it was left.
 
     Args:
         name: 'replay:orin-nano-jp62', with faults 'replay:orin-nano-jp62+reboot+slow-link'.
 
     Raises:
-        ConfigError: There is no such board or fault, or no place for it, or this machine does not run Linux.
+        ConfigError: There is no such board or fault, no space for it, or this machine does not run Linux.
     """
     if sys.platform != "linux":
         raise ConfigError(f"{name} is a Linux machine, and this one runs {sys.platform}", "Try it on Linux")
@@ -192,7 +192,7 @@ def open_board(name: str) -> ReplayTransport:
 
 
 def _set_up(folder: Path, board: str, recording: Recording, faults: list[str]) -> None:
-    """Lay out a board's files and programs, unless they are there already; a board that changed begins anew."""
+    """Create a board's files and programs, unless they exist; a board that changed starts anew."""
     plain = {**recording.model_dump(mode="json"), "faults": faults}
     programs = {file.name: file.read_text(encoding="utf-8") for file in sorted((_BOARDS / "programs").iterdir())}
     played_by = {file.name: file_sha256(file) for file in sorted(_BOARDS.glob("*.py"))}

@@ -1,1 +1,1 @@
-"""A device over SSH, by the user's own OpenSSH client."""
+"""Device over SSH, by the user's own OpenSSH client."""

@@ -1,4 +1,4 @@
-"""Names of hosts in the user's SSH configuration."""
+"""Host names in the user's SSH configuration."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ _DEEPEST = 8
 
 
 def hosts(config: Path | None, depth: int = 0) -> list[str]:
-    """The hosts that a configuration names, without patterns, in its order; none where there is no file.
+    """List the hosts in a configuration, without patterns, in order; empty if there is no file.
 
     Args:
         config: The file, or None for `~/.ssh/config`. Files that it includes are read too.
-        depth: How many files lie above it.
+        depth: Number of files that include it.
     """
     home = Path.home() / ".ssh"
     path = config or home / "config"

@@ -1,4 +1,4 @@
-"""What OpenSSH says when it fails, in words that help. Pure."""
+"""Errors of OpenSSH, translated into helpful messages. Pure."""
 
 import re
 
@@ -62,18 +62,18 @@ _REACH = (
 
 
 def failure(name: str, code: int, errors: str, said: str, reached: bool, what: str = "") -> DeviceError:
-    """The error for a command whose end was not seen.
+    """Build the error for a command whose end was not seen.
 
     Args:
-        name: What the user calls the device.
+        name: User's name for the device.
         code: Exit code of ssh: 255 is its own, others are the command's.
-        errors: What it wrote to standard error.
-        said: What came before the answer should have begun.
-        reached: Whether the device had answered before: then what does not answer now may come back.
-        what: What could not be done, for a command that failed on the device.
+        errors: Standard error of ssh.
+        said: Output before the answer should have begun.
+        reached: Whether the device had answered before; it may then come back.
+        what: Failed action, for a command that failed on the device.
 
     Returns:
-        A LinkLost where asking again may help.
+        A LinkLost if a retry may help.
     """
     last = next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "")
     if code != _LINK_EXIT and code > 0:
@@ -95,5 +95,5 @@ def failure(name: str, code: int, errors: str, said: str, reached: bool, what: s
 
 
 def _tail(line: str) -> str:
-    """The last part of what ssh says: 'ssh: connect to host x port 22: No route to host'."""
+    """Last part of a message of ssh: 'ssh: connect to host x port 22: No route to host'."""
     return line.rpartition(": ")[2][:200]

@@ -1,8 +1,8 @@
-"""A device over SSH: the user's own OpenSSH client, with its configuration, agent, jump hosts and keys.
+"""Device over SSH: the user's own OpenSSH client, with its configuration, agent, jump hosts and keys.
 
-One connection is shared by everything (ControlMaster); a script goes in by standard input, so that it does not matter
-what shell the account has. What it prints is framed by marks, so that neither a talkative profile nor a dropped link is
-taken for an answer.
+All commands share one connection (ControlMaster). Scripts are sent on standard input, so that the account's shell does
+not matter. Their output is framed by marks, so that neither a talkative profile nor a dropped link is taken for an
+answer.
 """
 
 import contextlib
@@ -46,11 +46,11 @@ _SETTLE_S = 60.0
 class SshTransport:
     """Runs scripts on a device through `ssh`.
 
-    Host keys are checked strictly: what the user's configuration says counts only where it is 'accept-new'.
+    Host keys are checked strictly; the user's configuration can only relax this to 'accept-new'.
 
     Args:
-        destination: As for ssh: a name in the user's configuration, 'user@host', 'ssh://user@host:port'.
-        config: A configuration file in place of the user's, or None.
+        destination: Destination for ssh: a name in the user's configuration, 'user@host', 'ssh://user@host:port'.
+        config: Configuration file in place of the user's, or None.
 
     Raises:
         ConfigError: The destination would be taken for an option, or the configuration file is missing.
@@ -95,11 +95,11 @@ class SshTransport:
         return Completed(int(end[1]), answer[: end.start()], errors)
 
     def put(self, source: Path, path: str) -> None:
-        """Copy a file there: what an earlier attempt left is continued, and all of it checked by its hash.
+        """Copy a file to the device: a partial copy is resumed, and the whole is verified by its hash.
 
         Raises:
-            LinkLost: The link dropped; what arrived stays, and the next attempt goes on from there.
-            DeviceError: There is no room, or what arrived is not what was sent.
+            LinkLost: The link dropped; the partial copy stays, and the next attempt resumes it.
+            DeviceError: The disk is full, or the copy differs from the file.
         """
         sha256, size = file_sha256(source), source.stat().st_size
         part = f"{path}.{sha256[:16]}.part"
@@ -133,11 +133,11 @@ class SshTransport:
             raise DeviceError(f"{path} did not arrive whole on {self.name}", "Try again; its disk may be damaged")
 
     def get(self, path: str, target: Path) -> None:
-        """Copy a file from there, continuing what an earlier attempt left, and check it by its hash.
+        """Copy a file from the device, resuming a partial copy, and verify it by its hash.
 
         Raises:
-            LinkLost: The link dropped; what arrived stays, and the next attempt goes on from there.
-            DeviceError: The file is not there, or what arrived is not what was sent.
+            LinkLost: The link dropped; the partial copy stays, and the next attempt resumes it.
+            DeviceError: The file does not exist, or the copy differs from it.
         """
         there = self._answer(f'f={quote(path)}\nsha256sum <"$f" && wc -c <"$f"', path).split()
         sha256, size = there[0], int(there[-1])
@@ -171,7 +171,7 @@ class SshTransport:
         self._folder = None
 
     def _answer(self, script: str, path: str) -> str:
-        """What a script says that must not fail."""
+        """Output of a script that must not fail."""
         done = self.run(script, _SETTLE_S)
         if done.code != 0:
             why = reason_of(Exception(done.stderr.decode(errors="replace")))
@@ -179,7 +179,7 @@ class SshTransport:
         return done.stdout.decode(errors="replace").strip()
 
     def _command(self) -> list[str]:
-        """The client and its options, up to the destination."""
+        """Command and options of the client, up to the destination."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="ep-", dir="/tmp"))  # a socket's path must be short
         options = {**_OPTIONS, "ControlPath": f"{self._folder}/c"}
@@ -190,7 +190,7 @@ class SshTransport:
         ]
 
     def _strictness(self) -> tuple[str, str]:
-        """Strict, unless the user's configuration takes keys of hosts that it has never seen."""
+        """Strictness of the host key check: strict, unless the user's configuration accepts keys of new hosts."""
         asked = [self._program, *(("-F", str(self._config)) if self._config is not None else ()), "-G", "--", self.name]
         try:
             said = subprocess.run(  # noqa: S603 - fixed words and a destination that is no option, no shell
@@ -202,9 +202,9 @@ class SshTransport:
         return "-o", f"StrictHostKeyChecking={'accept-new' if kept else 'yes'}"
 
     def _ssh(self, command: str, source: IO[bytes] | None, out: IO[bytes], timeout_s: float) -> tuple[int, bytes]:
-        """Exit code and standard error of one command.
+        """Run one command; returns its exit code and standard error.
 
-        It has a session of its own: Ctrl-C here must not cut the connection that is needed to clean up there.
+        It has a session of its own: Ctrl-C here must not cut the connection that is needed for cleaning up.
         """
         words = [*self._command(), *self._strictness(), "--", self.name, command]
         with tempfile.TemporaryFile() as errors:
@@ -224,7 +224,7 @@ class SshTransport:
             return code, errors.read()
 
     def _failed(self, code: int, errors: bytes, said: bytes, what: str = "") -> DeviceError:
-        """The error for a command that did not come to its end."""
+        """Build the error for a command that did not finish."""
         return failure(
             self.name, code, errors.decode(errors="replace"), said.decode(errors="replace"), self._reached, what
         )
@@ -235,7 +235,7 @@ class SshTransport:
 
 
 def _append(part: Path, offset: int, arriving: IO[bytes]) -> None:
-    """Add what arrived to the first `offset` bytes of a file, but for what was printed before its own bytes."""
+    """Append the received bytes to the first `offset` bytes of a file, without anything printed before them."""
     arriving.seek(0)
     _noise, mark, data = arriving.read().partition(_BEGIN)
     with part.open("r+b" if offset else "wb") as file:

@@ -1,1 +1,1 @@
-"""The pages of a report: what they say, as Markdown and as HTML."""
+"""Pages of a report as Markdown and as HTML."""

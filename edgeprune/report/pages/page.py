@@ -1,4 +1,4 @@
-"""What the HTML pages have in common: one style, plots within the page, nothing from the network."""
+"""Shared parts of the HTML pages: one style, plots within the page, nothing from the network."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from edgeprune.text.printable import line
 
 
 def _shown(value: Any) -> Any:
-    """What a template prints, its own markup as it is; a page may have line breaks."""
+    """Convert a value for a template, keeping its own markup; a page may have line breaks."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "\n".join(line(text) for text in value.split("\n"))
@@ -21,7 +21,7 @@ def _shown(value: Any) -> Any:
 def environment(
     inseparable: re.Pattern[str], loader: BaseLoader | None = None, **filters: Callable[..., Any]
 ) -> Environment:
-    """What renders a page from a template.
+    """Build the environment that renders a page from a template.
 
     Args:
         inseparable: Spaces at which a line must not break.

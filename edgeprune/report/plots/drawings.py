@@ -1,4 +1,4 @@
-"""Every drawing of a report, in the order of the page. Whatever was not measured has no drawing."""
+"""All drawings of a report, in the order of the page. Nothing is drawn for what was not measured."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Samples:
 
 
 def accuracy(report: Report) -> list[Plot]:
-    """Accuracy against SNR and the two confusion matrices."""
+    """Draw accuracy against SNR and the two confusion matrices."""
     if report.accuracy is None:
         return []
     before, after = report.accuracy.baseline, report.accuracy.pruned
@@ -32,7 +32,7 @@ def accuracy(report: Report) -> list[Plot]:
 
 
 def latency(report: Report, samples: Samples | None) -> list[Plot]:
-    """All single times, when their files are there, and the medians of the rounds."""
+    """Draw all single times, if their files exist, and the medians of the rounds."""
     if report.latency is None:
         return []
     drawn = [latency_plots.distribution(report.latency, samples.before_ms, samples.after_ms)] if samples else []
@@ -40,7 +40,7 @@ def latency(report: Report, samples: Samples | None) -> list[Plot]:
 
 
 def chain(report: Report) -> list[Plot]:
-    """The units that stayed, their similarity, and the search for segments."""
+    """Draw the kept units, their similarity, and the search for segments."""
     losses = report.plan.segmentation.losses
     return [
         chain_plots.strip(report.plan),

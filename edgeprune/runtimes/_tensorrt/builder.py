@@ -1,4 +1,4 @@
-"""Settings of one build with NVIDIA's packages, and what their parser says."""
+"""Settings of one build with NVIDIA's packages, and the messages of their parser."""
 
 import logging
 import struct
@@ -14,7 +14,7 @@ from edgeprune.targets import Target
 
 
 def parser_error(error: Any) -> str:
-    """What the parser says, with the node where it knows it."""
+    """Message of the parser, with the node if it names one."""
     name, operator, number = error.node_name(), error.node_operator(), error.node()
     place = f"node {number} ({' '.join(part for part in (operator, name) if part)}): " if operator else ""
     said = str(error.desc())
@@ -23,13 +23,13 @@ def parser_error(error: Any) -> str:
 
 
 def add_profile(builder: Any, config: Any, network: Any, largest_batch: int, model: Path) -> tuple[int, int]:
-    """Say how many frames an engine takes at once, where the model leaves it open.
+    """Set how many frames an engine accepts at once, if the model leaves it open.
 
     Returns:
-        The least and the most.
+        The smallest and the largest batch.
 
     Raises:
-        ModelError: Something but the batch is left open.
+        ModelError: A dimension other than the batch is left open.
     """
     profile, open_batch, least, most = builder.create_optimization_profile(), False, 1, largest_batch
     for index in range(network.num_inputs):
@@ -50,10 +50,10 @@ def add_profile(builder: Any, config: Any, network: Any, largest_batch: int, mod
 
 
 def capability_of(library: Any, target: Target) -> Any:
-    """The GPUs of a target as the package names them, whatever this machine has.
+    """GPUs of a target in the package's terms, independent of this machine's.
 
     Raises:
-        ConfigError: The package does not build for them.
+        ConfigError: The package does not support them.
     """
     members = library.ComputeCapability.__members__
     wanted = f"SM{str(target.compute_capability).replace('.', '')}"
@@ -66,14 +66,14 @@ def capability_of(library: Any, target: Target) -> Any:
 
 
 def _capabilities(library: Any) -> list[str]:
-    """The compute capabilities that TensorRT-RTX knows."""
+    """Compute capabilities that TensorRT-RTX supports."""
     return [f"{name[2:-1]}.{name[-1]}" for name in library.ComputeCapability.__members__ if name.startswith("SM")]
 
 
 def refused(name: str, library: Any, card: Card) -> str | None:
-    """Why a package does not take a card, in one line; None where it does, as far as it says.
+    """Reason why a package does not support a card, in one line; None if it does, as far as it tells.
 
-    TensorRT-RTX lists the compute capabilities that it knows. TensorRT lists none: its release notes say that 10.5
+    TensorRT-RTX lists the compute capabilities that it supports. TensorRT lists none: its release notes say that 10.5
     dropped those below 7.5, and 10.0 those below 7.0.
     """
     version = str(library.__version__)
@@ -92,7 +92,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def read_timing_cache(config: Any, path: Path | None, progress: Progress) -> Any:
-    """Use the tactics in a file, if they are of this GPU and version; without a file there is no cache."""
+    """Use the tactics in a file, if they are for this GPU and version; without a file there is no cache."""
     if path is None:
         return None
     content = b""
@@ -111,15 +111,15 @@ _MAGIC = {"tensorrt": b"ftrt", "tensorrt-rtx": b"vtrt"}
 
 
 def check_header(engine: bytes, runtime: str, version: str) -> None:
-    """See that an engine begins as its library's engines do; of TensorRT-RTX also its length and version.
+    """Check that an engine begins as its library's engines do; for TensorRT-RTX also its length and version.
 
     Args:
-        engine: The bytes that are to be written.
+        engine: The bytes to write.
         runtime: 'tensorrt' or 'tensorrt-rtx'.
         version: Version of the library that built it.
 
     Raises:
-        EdgepruneError: It does not.
+        EdgepruneError: It does not begin like that.
     """
     if len(engine) < _START.size:
         raise EdgepruneError(f"the engine has {len(engine)} bytes, fewer than its header", "Build it again")
@@ -140,7 +140,7 @@ _LOG = logging.getLogger("tensorrt")
 
 
 def log_of(library: Any) -> Any:
-    """A logger for one of NVIDIA's packages, which passes all on to Python's and keeps the errors.
+    """Build a logger for one of NVIDIA's packages that forwards to Python's and keeps the errors.
 
     Its `reason()` is the last error in one line, '' without one.
     """
@@ -169,7 +169,7 @@ def log_of(library: Any) -> Any:
 
 @contextmanager
 def monitor_of(library: Any, progress: Progress, label: str) -> Iterator[Any]:
-    """A progress monitor for one build: its outermost phase is the bar, the phase it is in the text beside it."""
+    """Build a progress monitor for one build: the bar is its outermost phase, the text its current one."""
     with ExitStack() as open_bars:
 
         class Monitor(library.IProgressMonitor):  # type: ignore[misc]

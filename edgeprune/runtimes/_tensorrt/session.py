@@ -1,4 +1,4 @@
-"""A loaded engine on this machine's GPU; PyTorch owns the memory and the stream."""
+"""Loaded engine on this machine's GPU; PyTorch owns the memory and the stream."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -12,12 +12,12 @@ from edgeprune.errors import DataError, DeviceError, EdgepruneError, ModelError
 
 
 class TensorRtSession:
-    """One engine with one input and one output, usable until it is closed.
+    """Engine with one input and one output, usable until it is closed.
 
     Args:
-        engine: Deserialised by TensorRT.
+        engine: Deserialised engine.
         model: The file it was built from, for messages.
-        batches: The least and the most frames it takes at once.
+        batches: Smallest and largest batch it accepts.
 
     Raises:
         ModelError: It does not have one input and one output.
@@ -43,7 +43,7 @@ class TensorRtSession:
         """Channels and length of a frame.
 
         Raises:
-            ModelError: The model takes no frames.
+            ModelError: The input of the model is not a batch of frames.
         """
         match self._shape:
             case (_, channels, length):
@@ -51,7 +51,7 @@ class TensorRtSession:
         raise ModelError(f"{self._name} takes {self._shape}; allowed is (N, channels, length)")
 
     def run(self, iq: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits (N, classes) of raw frames (N, channels, length).
+        """Compute logits (N, classes) of raw frames (N, channels, length).
 
         Raises:
             DataError: The frames do not fit.
@@ -64,7 +64,7 @@ class TensorRtSession:
         return logits
 
     def time(self, iq: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.float64]:
-        """Run one batch `count` times; milliseconds of each between two events of the GPU, (count,).
+        """Run one batch `count` times; returns the milliseconds of each between two events of the GPU, (count,).
 
         Raises:
             DataError: The frames do not fit.
@@ -81,11 +81,11 @@ class TensorRtSession:
         return np.array([before.elapsed_time(after) for before, after in pairwise(events)], np.float64)
 
     def close(self) -> None:
-        """Free the engine's memory; the session refuses to run from now on."""
+        """Free the engine's memory; the session then refuses to run."""
         self._context = None
 
     def _prepared(self, iq: npt.NDArray[np.float32]) -> torch.Tensor:
-        """Put frames on the GPU and make room for the answers."""
+        """Move frames to the GPU and allocate the outputs."""
         if self._context is None:
             raise EdgepruneError(f"the session of {self._name} is closed", "Use it within the `with` that opened it")
         least, most = self._batches

@@ -1,1 +1,1 @@
-"""TensorRT by its program trtexec: what it is told, and what it leaves."""
+"""TensorRT by its program trtexec: options and outputs."""

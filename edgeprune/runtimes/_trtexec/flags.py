@@ -1,42 +1,42 @@
-"""What trtexec is told, by its version: an option that it does not know ends it.
+"""Options of trtexec by version: an unknown option ends it.
 
-The table is read off NVIDIA/TensorRT, samples/common/sampleOptions.cpp, at the tags 8.2.1 to 11.1.
+The table is from NVIDIA/TensorRT, samples/common/sampleOptions.cpp, at the tags 8.2.1 to 11.1.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 WORKSPACE_MIB = 256
-"""Room for tactics: enough for networks of this size, and the same on every version, whose defaults differ."""
+"""Memory for tactics: enough for networks of this size, and equal on every version, whose defaults differ."""
 
 
 @dataclass(frozen=True)
 class Switch:
-    """How a mode is switched on and off; empty where that is the default."""
+    """Options that switch a mode on and off; empty for the default."""
 
     on: str = ""
     off: str = ""
 
     def set(self, on: bool) -> tuple[str, ...]:
-        """The options for a state."""
+        """Options for a state."""
         option = self.on if on else self.off
         return (option,) if option else ()
 
 
 @dataclass(frozen=True)
 class Flags:
-    """The options of trtexec from one version on.
+    """Options of trtexec from one version on.
 
     Attributes:
-        since: The first version: major * 10000 + minor * 100 + patch.
-        workspace: Limits the memory of tactics; MiB follow.
-        build_only: Ends after the engine is written.
-        precision: For models that are typed for the precision already. From 10 on the types of the model can be made to
-            hold, and in 11 they always do; before, they have to be allowed.
-        dla_precision: The same for engines on the DLA, where 10 takes no typed networks.
+        since: First version: major * 10000 + minor * 100 + patch.
+        workspace: Limit of the memory for tactics; MiB follow.
+        build_only: Ends the program after the engine is written.
+        precision: Options for models that are already typed for the precision. From 10 on the types of the model can be
+            enforced, and in 11 they always are; before, they have to be allowed.
+        dla_precision: The same for engines on the DLA, where 10 does not support typed networks.
         cuda_graph: Launches the whole engine at once.
-        spin_wait: The host spins while it waits.
-        transfers: Copies to and from the GPU are in the latency.
+        spin_wait: Lets the host spin while it waits.
+        transfers: Includes copies to and from the GPU in the latency.
     """
 
     since: int
@@ -74,5 +74,5 @@ FLAGS = (
 
 
 def flags_of(version: int) -> Flags | None:
-    """The options of a version, counted like `since`; None for one older than the table."""
+    """Options of a version, counted like `since`; None if it is older than the table."""
     return next((flags for flags in reversed(FLAGS) if flags.since <= version), None)

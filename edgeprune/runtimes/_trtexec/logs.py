@@ -1,4 +1,4 @@
-"""What trtexec's logs mean: why it failed, what makes its figures doubtful, what ran where."""
+"""Interpretation of trtexec's logs: failures, doubtful figures, and placement of layers."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a command failed, and what to do."""
+    """Reason why a command failed, and advice."""
 
     words: str
     hint: str = ""
@@ -96,11 +96,11 @@ _ERROR_LINE = re.compile(r"^\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] \[E\] (.+)$", re.
 
 
 def failure_of(code: int, log: str) -> Failure:
-    """Why trtexec failed.
+    """Explain why trtexec failed.
 
     Args:
-        code: Its exit code, not 0.
-        log: What it printed.
+        code: Exit code, not 0.
+        log: Output.
     """
     for pattern, failure in _BY_TEXT:
         if found := pattern.search(log):
@@ -132,23 +132,23 @@ _DLA_LAYER = re.compile(r"\[DlaLayer\]")
 
 
 def doubts_of(log: str) -> tuple[str, ...]:
-    """What trtexec warns of in a timed run, in words."""
+    """Warnings of trtexec in a timed run, in words."""
     return tuple(words for pattern, words in _DOUBTS if pattern.search(log))
 
 
 def graph_refused(log: str) -> bool:
-    """Whether the engine was launched layer by layer although a CUDA graph was asked for."""
+    """Whether the engine was launched layer by layer although a CUDA graph was requested."""
     return _NO_GRAPH.search(log) is not None
 
 
 def build_seconds(log: str) -> float | None:
-    """Seconds that building the engine took, or None where the log does not say."""
+    """Seconds taken by the build of the engine, or None if the log does not say."""
     found = _BUILT.search(log)
     return float(found.group(1)) if found else None
 
 
 def off_dla(log: str) -> tuple[str, ...]:
-    """Names of the layers that were meant for the DLA and went to the GPU."""
+    """Names of the layers that were intended for the DLA and run on the GPU."""
     return tuple(dict.fromkeys(_FELL_BACK.findall(log)))
 
 

@@ -1,4 +1,4 @@
-"""The commands that measure models with one version of trtexec, in their order."""
+"""Commands that measure models with one version of trtexec, in order."""
 
 from edgeprune.records.device_run import KNOWN_FRAMES, OUT, Assignment, Step, answering_file, frames_file, model_file
 from edgeprune.records.names import Role
@@ -12,27 +12,27 @@ _ONCE = ("--iterations=1", "--duration=0", "--warmUp=0", "--avgRuns=1")
 
 
 def engine_file(role: Role, build: int) -> str:
-    """An engine that is timed."""
+    """Path of a timed engine."""
     return f"{OUT}/{role}-{build}.engine"
 
 
 def known_file(role: Role, build: int) -> str:
-    """What it answered to the known frames."""
+    """Path of its outputs for the known frames."""
     return f"{OUT}/{role}-{build}-known.json"
 
 
 def answers_file(role: Role, chunk: int) -> str:
-    """What a model answered to a chunk of frames."""
+    """Path of a model's outputs for a chunk of frames."""
     return f"{OUT}/{role}-answers-{chunk:04d}.json"
 
 
 def times_file(round_number: int, role: Role) -> str:
-    """Times of one round of one model."""
+    """Path of the times of one round of one model."""
     return f"{OUT}/{role}-times-{round_number:03d}.json"
 
 
 def profile_file(role: Role) -> str:
-    """Time of each layer of a model's first engine."""
+    """Path of the layer times of a model's first engine."""
     return f"{OUT}/{role}-profile.json"
 
 
@@ -49,8 +49,8 @@ def time_name(round_number: int, role: Role) -> str:
 def timed_rounds(work: Assignment) -> list[tuple[int, Role, int]]:
     """Number, model and build of every timed round, from 1, in order.
 
-    Builds take turns; the order of the models is turned around with every round of a build, and begins the other way
-    round with the next build: of two builds AB, BA, BA, AB, so that drift is balanced in all and within each.
+    Builds take turns. The order of the models is reversed with every round of a build, and starts reversed for the next
+    build: with two builds AB, BA, BA, AB, so that drift is balanced over all rounds and within each build.
     """
     rounds = []
     for index in range(work.rounds):
@@ -61,7 +61,7 @@ def timed_rounds(work: Assignment) -> list[tuple[int, Role, int]]:
 
 
 def steps_of(work: Assignment, flags: Flags) -> tuple[Step, ...]:
-    """Everything that is run: engines, known frames, accuracy, rounds, profiles."""
+    """List all steps: engines, known frames, accuracy, rounds, profiles."""
     builds = range(1, work.builds + 1)
     answered = work.roles if work.answer_chunks else ()
     return (
@@ -90,7 +90,7 @@ def _building_step(name: str, engine: str, arguments: tuple[str, ...]) -> Step:
 
 
 def _building(work: Assignment, flags: Flags, model: str, engine: str, timing_cache: str) -> tuple[str, ...]:
-    """Options to build an engine; fp32 means float32 with all its digits, which is not the default on every GPU."""
+    """Options to build an engine; fp32 means full float32 precision, which is not the default on every GPU."""
     on_dla = work.dla_core is not None
     precision = (flags.dla_precision if on_dla else flags.precision)[work.precision]
     dla = (f"--useDLACore={work.dla_core}", "--allowGPUFallback") if on_dla else ()
@@ -121,7 +121,7 @@ def _running(work: Assignment, flags: Flags, engine: str, *, transfers: bool, gr
 
 
 def _known(work: Assignment, flags: Flags, role: Role, build: int) -> Step:
-    """Launched as it is timed, but for the copies, without which old versions may not fetch what was answered."""
+    """Run as it is timed, except for the copies, without which old versions may not fetch the outputs."""
     running = _running(work, flags, engine_file(role, build), transfers=True, graph=work.cuda_graph)
     out = known_file(role, build)
     return _answering_step(f"known-{role}-{build}", running, KNOWN_FRAMES, out)
@@ -149,7 +149,7 @@ def _time(work: Assignment, flags: Flags, number: int, role: Role, build: int) -
 
 
 def _profile(work: Assignment, flags: Flags, role: Role) -> Step:
-    """Time of each layer, apart from the rounds because it slows them down, and without the graph that hides layers."""
+    """Time each layer, apart from the rounds because it slows them down, and without the graph, which hides layers."""
     out = profile_file(role)
     arguments = (
         *_running(work, flags, engine_file(role, 1), transfers=work.transfers, graph=False),

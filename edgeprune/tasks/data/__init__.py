@@ -1,1 +1,1 @@
-"""Data sets: read, split, described, converted, made."""
+"""Data sets: reading, splitting, describing, converting, generating."""

@@ -1,4 +1,4 @@
-"""Which frames a network is calibrated on: so many of those it may learn from, by one of four strategies."""
+"""Choice of calibration frames from the allowed ones, by one of four strategies."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,14 @@ Indices = npt.NDArray[np.int64]
 
 
 def at_random(allowed: Indices, size: int, seed: int) -> Indices:
-    """Any `size` of the allowed frames."""
+    """Choose any `size` of the allowed frames."""
     return np.random.default_rng(seed).permutation(allowed)[:size]
 
 
 def stratified(table: FrameTable, allowed: Indices, size: int, seed: int) -> Indices:
-    """Equally many of each class, and of each class at each SNR, as far as there are.
+    """Choose equally many of each class, and of each class at each SNR, as far as possible.
 
-    Classes are taken in turn, and of each the next SNR in a random order of its own.
+    Classes take turns, and each takes its next SNR in a random order of its own.
     """
     generator = np.random.default_rng(seed)
     snrs = np.zeros(len(table), dtype=np.int64) if table.snrs is None else table.snrs
@@ -42,10 +42,10 @@ def stratified(table: FrameTable, allowed: Indices, size: int, seed: int) -> Ind
 
 
 def clear(table: FrameTable, allowed: Indices, source: str) -> Indices:
-    """Those of the allowed frames with a high SNR.
+    """Select the allowed frames with a high SNR.
 
     Raises:
-        DataError: SNRs are not known, or none is high.
+        DataError: SNRs are unknown, or none is high.
     """
     if table.snrs is None:
         raise DataError(f"{source} does not say SNRs, so 'high-snr' cannot choose", "Use `strategy='stratified'`")
@@ -59,7 +59,7 @@ def clear(table: FrameTable, allowed: Indices, source: str) -> Indices:
 
 
 def candidates(table: FrameTable, allowed: Indices, size: int, seed: int) -> Indices:
-    """The frames whose entropy is looked at: many times as many as are chosen, sorted."""
+    """Draw the frames whose entropy is computed: many times as many as are chosen, sorted."""
     return np.sort(stratified(table, allowed, size * _CANDIDATES, seed))
 
 
@@ -69,8 +69,8 @@ def most_uncertain(table: FrameTable, among: Indices, entropy: npt.NDArray[np.fl
     Args:
         table: Table of all frames.
         among: Frames to choose from.
-        entropy: Entropy of the network's answer to each frame, in nats.
-        size: How many to choose.
+        entropy: Entropy of the network's output for each frame, in nats.
+        size: Number of frames to choose.
     """
     order = among[np.argsort(-entropy, kind="stable")]
     labels = table.labels[order]
@@ -83,7 +83,7 @@ def most_uncertain(table: FrameTable, among: Indices, entropy: npt.NDArray[np.fl
 
 
 def entropy_of(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Entropy in nats of the softmax of logits (N, classes), (N,)."""
+    """Compute the entropy in nats of the softmax of logits (N, classes), (N,)."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     entropy: npt.NDArray[np.float64] = -(np.exp(log_p) * log_p).sum(axis=1)
@@ -94,8 +94,8 @@ def refuse_gaps(table: FrameTable, chosen: Indices, size: int, strategy: str) ->
     """Refuse a choice that is too small or lacks a class.
 
     Raises:
-        ConfigError: There are not so many frames to choose from.
-        DataError: None of the frames is of some class.
+        ConfigError: There are too few frames to choose from.
+        DataError: A class has no frame in it.
     """
     if len(chosen) < size:
         raise ConfigError(

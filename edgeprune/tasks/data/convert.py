@@ -1,4 +1,4 @@
-"""`data convert`: any data set to edgeprune's HDF5, a few megabytes at a time."""
+"""`data convert`: converts any data set to edgeprune's HDF5, a few megabytes at a time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,14 +22,14 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def convert(path: Path, out: Path, reading: Reading, drop_duplicates: bool, progress: Progress) -> dict[str, Any]:
-    """Write the frames of a data set to an HDF5 file, with where they are from; the result as plain values.
+    """Write the frames of a data set to an HDF5 file, with their origin; returns a summary as plain values.
 
     Args:
         path: Path of the data set.
-        out: To be written.
+        out: File to write.
         reading: How frames are cut from recordings.
-        drop_duplicates: Leave out frames that are there before.
-        progress: Told of the work.
+        drop_duplicates: Whether to leave out repeated frames.
+        progress: Updated during the work.
 
     Raises:
         ConfigError: No such file, or `out` cannot be written or is not called .h5.
@@ -68,7 +68,7 @@ def _firsts(source: FrameSource) -> npt.NDArray[np.bool_]:
 
 
 def _origin(source: FrameSource, path: Path, form: str, reading: Reading, dropped: int) -> dict[str, Any]:
-    """Where frames are from and what was done to them."""
+    """Describe the origin of the frames and how they were processed."""
     notes: Sequence[str] = source.notes
     origin: dict[str, Any] = {
         "producer": f"edgeprune {edgeprune.__version__}",

@@ -1,4 +1,4 @@
-"""`data info`: what is in a data set."""
+"""`data info`: describes a data set."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from edgeprune.tasks.data.survey import faults, survey
 
 
 def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]:
-    """Classes, SNRs, counts, shape, scale and faults of a data set, as plain values; what does not apply is absent.
+    """Describe a data set in plain values: classes, SNRs, counts, shape, scale and faults, where they apply.
 
     Raises:
         ConfigError: No such file.
@@ -64,7 +64,7 @@ def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]
 
 
 def _counts(table: FrameTable) -> dict[str, dict[str, int]]:
-    """Frames of each class, in all and at each SNR."""
+    """Count the frames of each class, in total and at each SNR."""
     counts: dict[str, dict[str, int]] = {}
     for label, name in enumerate(table.classes):
         of_class = table.labels == label

@@ -1,4 +1,4 @@
-"""Published data sets, how to tell them, and what is known to be wrong with them."""
+"""Published data sets: how to recognise them, and their known faults."""
 
 import re
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from edgeprune.records.frames import FrameTable
 
 @dataclass(frozen=True)
 class KnownSet:
-    """A published data set.
+    """Published data set.
 
     Attributes:
-        name: As published.
+        name: Name as published.
         form: Name of its format.
-        file_name: What its file is called, a regular expression.
-        frames: How many it has.
-        faults: Known of it, one sentence each.
+        file_name: Regular expression for the name of its file.
+        frames: Number of frames.
+        faults: Known faults, one sentence each.
         licence: Licence of its data.
     """
 
@@ -79,7 +79,7 @@ KNOWN = (
 
 
 def known_set(table: FrameTable, form: str) -> KnownSet | None:
-    """The published set that a file is, by its format and its name or its number of frames; None when it is none."""
+    """Recognise a published set by its format and its name or number of frames; None if it is none."""
     for known in KNOWN:
         named = re.search(known.file_name, table.source, re.IGNORECASE) is not None
         if known.form == form and (named or len(table) in known.frames):

@@ -1,4 +1,4 @@
-"""One pass over a data set, a few megabytes at a time: its counts, its scale, and what is wrong with it."""
+"""One pass over a data set, a few megabytes at a time: its counts, its scale, and its faults."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _SIGNAL = 0.5  # neighbouring samples of an oversampled signal correlate more th
 
 @dataclass(frozen=True)
 class Scale:
-    """How large samples are, by absolute value."""
+    """Magnitude of the samples."""
 
     mean_abs: float
     rms: float
@@ -27,17 +27,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a pass over all frames found.
+    """Results of a pass over all frames.
 
     Attributes:
         scale: Scale of all samples.
         rms_by_class: Root mean square of the samples of each class.
-        silent: Places of frames whose samples are all zero.
-        fingerprints: A hash of each frame, (N,).
-        repeats: Places of frames that are there before.
-        overlaps: How many frames begin half a frame into the one before.
+        silent: Indices of frames whose samples are all zero.
+        fingerprints: Hash of each frame, (N,).
+        repeats: Indices of frames that repeat an earlier one.
+        overlaps: Number of frames that begin half a frame into the one before.
         correlation_by_class: Mean correlation of a sample with the next, by absolute value, at the highest SNR.
-        order: Whether frames that follow one another resemble each other; None where there are too few.
+        order: Whether successive frames resemble each other; None if there are too few.
     """
 
     scale: Scale
@@ -51,7 +51,7 @@ class Survey:
 
 
 def survey(source: FrameSource, progress: Progress) -> Survey:
-    """Look at every frame once.
+    """Examine every frame once.
 
     Raises:
         DataError: The file is damaged, holds NaN, or a class of zeros.
@@ -96,7 +96,7 @@ def survey(source: FrameSource, progress: Progress) -> Survey:
 
 
 class _Order:
-    """What describes the first frames of each cell, gathered block by block.
+    """Features of the first frames of each cell, collected block by block.
 
     Args:
         table: Table of all frames.
@@ -110,19 +110,19 @@ class _Order:
         self._described: dict[int, npt.NDArray[np.float64]] = {}
 
     def add(self, start: int, iq: npt.NDArray[np.float32]) -> None:
-        """Describe those of a block of frames, (n, 2, length), that are looked at."""
+        """Add the features of the examined frames in a block, (n, 2, length)."""
         places = self._place[start : start + len(iq)]
         chosen = np.flatnonzero(places >= 0)
         self._described.update(zip(places[chosen].tolist(), described(iq[chosen]), strict=True))
 
     def tested(self) -> OrderDependence | None:
-        """The test of all cells."""
+        """Test all cells."""
         groups = [np.stack([self._described[int(place)] for place in self._place[cell]]) for cell in self._cells]
         return order_dependence(groups)
 
 
 def _correlation(samples: npt.NDArray[np.complex128]) -> npt.NDArray[np.float64]:
-    """Correlation of each sample with the next, by absolute value, of each frame (N, L)."""
+    """Compute the absolute correlation of each sample with the next, for each frame (N, L)."""
     products = np.abs((samples[:, 1:] * samples[:, :-1].conj()).sum(axis=1))
     powers = (np.abs(samples) ** 2).sum(axis=1)
     ratio: npt.NDArray[np.float64] = products / np.maximum(powers, np.finfo(np.float64).tiny)
@@ -138,7 +138,7 @@ def _at_the_highest_snr(table: FrameTable, values: npt.NDArray[np.float64]) -> d
 
 
 def faults(table: FrameTable, found: Survey) -> list[str]:
-    """What is wrong with the frames of this file, one sentence each."""
+    """List the faults of the frames of this file, one sentence each."""
     told = []
     if len(found.silent):
         told.append(f"{len(found.silent)} frames are all zero, the first is frame {found.silent[0]}")
@@ -154,7 +154,7 @@ def faults(table: FrameTable, found: Survey) -> list[str]:
 
 
 def _ordered(table: FrameTable, order: OrderDependence | None) -> list[str]:
-    """Whether neighbours resemble each other in a file that does not say which frames belong together."""
+    """Report whether neighbours resemble each other in a file that does not say which frames belong together."""
     if order is None or not order.shown or table.recordings is not None or table.groups is not None:
         return []
     then = (
@@ -169,7 +169,7 @@ def _ordered(table: FrameTable, order: OrderDependence | None) -> list[str]:
 
 
 def _noise_only(table: FrameTable, found: Survey) -> list[str]:
-    """Classes that are white noise where others are signals."""
+    """Report classes that are white noise while others are signals."""
     limit = _WHITE / np.sqrt(table.shape[1])
     by_class = found.correlation_by_class
     if not by_class or max(by_class.values()) < _SIGNAL:

@@ -1,4 +1,4 @@
-"""`data synth`: frames made from a recipe, in a file of a format that every command reads."""
+"""`data synth`: generates frames from a recipe, in a format that every command reads."""
 
 import os
 import pickle
@@ -26,15 +26,15 @@ _PICKLE_PROTOCOL = 2  # the one that RadioML's own files have
 
 @dataclass(frozen=True)
 class Order:
-    """What frames are wanted.
+    """Requested frames.
 
     Attributes:
-        recipe: Its name.
+        recipe: Name of the recipe.
         frames_per_cell: Frames of each class at each SNR.
-        snrs: In dB; None for those of the recipe.
+        snrs: SNRs in dB; None for those of the recipe.
         seed: Random seed.
-        quirks: With the known faults of the published set.
-        workers: Threads; None for one a processor. The frames do not depend on it.
+        quirks: Whether to include the known faults of the published set.
+        workers: Number of threads; None for one a processor. The frames do not depend on it.
     """
 
     recipe: str
@@ -46,7 +46,7 @@ class Order:
 
 
 def synthesise(order: Order, out: Path, progress: Progress) -> dict[str, Any]:
-    """Make frames and write them; what was made as plain values.
+    """Generate frames and write them; returns a summary as plain values.
 
     Raises:
         ConfigError: No such recipe, an SNR twice, or `out` cannot be written or is of no format that is written.
@@ -77,7 +77,7 @@ def synthesise(order: Order, out: Path, progress: Progress) -> dict[str, Any]:
 
 @contextmanager
 def _writing(out: Path, table: FrameTable, origin: dict[str, Any]) -> Iterator[Append]:
-    """Takes frame after frame and writes the file; only HDF5 is written as frames come."""
+    """Open a writer that takes successive frames; only HDF5 is written incrementally."""
     suffix = out.suffix.lower()
     if suffix in (".h5", ".hdf5"):
         with writing(out, table, origin) as append:
@@ -97,13 +97,13 @@ def _writing(out: Path, table: FrameTable, origin: dict[str, Any]) -> Iterator[A
 
 
 def _known(values: npt.NDArray[np.int64] | None) -> npt.NDArray[np.int64]:
-    """What the table of a recipe always tells."""
+    """Return a column that the table of a recipe always has."""
     assert values is not None
     return values
 
 
 def _cells(table: FrameTable, iq: npt.NDArray[np.float32]) -> dict[tuple[str, int], npt.NDArray[np.float32]]:
-    """Frames by (modulation, SNR), as RadioML's pickles have them."""
+    """Group frames by (modulation, SNR), as in RadioML's pickles."""
     snrs: Sequence[int] = [int(snr) for snr in np.unique(_known(table.snrs))]
     return {
         (name, snr): iq[(table.labels == label) & (table.snrs == snr)]

@@ -1,1 +1,1 @@
-"""Measurements on another machine: packed, run there, collected."""
+"""Measurements on another machine: packing, running, collecting."""

@@ -1,4 +1,4 @@
-"""Reaching a device: by its name for the user's SSH client, this machine itself, or a recorded board that plays one."""
+"""Connection to a device: by its name for the user's SSH client, this machine itself, or a recorded board."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,15 +11,15 @@ from edgeprune.device.ssh.transport import SshTransport
 from edgeprune.protocols import Transport
 
 HERE = "local"
-"""As a name of a device: this machine, for whoever works on the board itself."""
+"""Device name of this machine, for use on the board itself."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """A device by name.
+    """Device by name.
 
     Attributes:
-        name: An ssh destination as in `~/.ssh/config`, 'local', or 'replay:BOARD'.
+        name: SSH destination as in `~/.ssh/config`, 'local', or 'replay:BOARD'.
         ssh_config: File for `ssh -F`, or None for the user's own.
     """
 
@@ -29,11 +29,11 @@ class Host:
 
 @contextmanager
 def reached(host: Host) -> Iterator[Transport]:
-    """A way to a device, closed afterwards.
+    """Open a connection to a device for use within a `with` block.
 
     Raises:
         ConfigError: No recorded board has that name.
-        DeviceError: It is no destination for ssh.
+        DeviceError: The name is not a destination for ssh.
     """
     transport = _transport(host)
     try:

@@ -1,1 +1,1 @@
-"""A plan under a latency budget: what units cost, and which of them fit."""
+"""Plan under a latency budget: unit costs, and the units that fit."""

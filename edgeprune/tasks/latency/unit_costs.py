@@ -1,4 +1,4 @@
-"""What each kind of unit of a network costs, from a few networks that keep some of its units."""
+"""Costs of each kind of unit of a network, estimated from a few networks that keep some of its units."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -13,14 +13,14 @@ Kept = frozenset[int]
 """Droppable units that a network keeps."""
 
 MOST_DOUBTED = 5
-"""Networks that are timed because the model is not sure of them."""
+"""Number of networks that are timed because their predicted latency is least certain."""
 
 _SURE = 0.03
 _DRAWN = 200
 
 
 def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
-    """Droppable units in kinds that cost the same: same shapes, parameters, operations and way of dropping."""
+    """Group droppable units of equal cost into kinds: same shapes, parameters, operations and way of dropping."""
     kinds: dict[tuple[object, ...], list[int]] = {}
     for unit in chain.units:
         if unit.droppable:
@@ -30,11 +30,11 @@ def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
 
 
 def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
-    """The sets of units whose networks tell what each kind costs.
+    """Choose the sets of units whose networks reveal the cost of each kind.
 
-    The smallest network; for each kind the smallest with all units of the kind, since in a small network a unit is a
-    large part of the time; and where these compute something else there than in the unpruned network, the unpruned
-    network without them (or half of them, where it cannot run without all).
+    They are the smallest network, and for each kind the smallest with all units of the kind, since in a small network a
+    unit takes a large part of the time. Where these compute something different there than in the unpruned network, the
+    unpruned network without them is added (or without half of them, if it cannot run without all).
     """
     everything = frozenset(unit for kind in kinds for unit in kind)
     found = [routes.fewest]
@@ -50,12 +50,12 @@ def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
 
 
 def probed(time: Callable[[Kept], Timing | None], kinds: Sequence[Sequence[int]], routes: Routes) -> dict[Kept, Timing]:
-    """Time the networks that tell what units cost, and then some of those whose latency is least sure by them.
+    """Time the networks that reveal the unit costs, and then some of those whose predicted latency is least certain.
 
     Args:
         time: Times the network that keeps some units; None where it cannot.
         kinds: Droppable units that cost the same.
-        routes: What a network does that keeps some of them.
+        routes: Computation of a network that keeps some of them.
     """
     tried = {kept: time(kept) for kept in probes_of(kinds, routes)}
     drawn = _drawn(kinds, routes)
@@ -73,7 +73,7 @@ def _timed(tried: Mapping[Kept, Timing | None]) -> dict[Kept, Timing]:
 
 
 def _drawn(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
-    """Sets of units that a network can keep, of all sizes, at random; always the same."""
+    """Draw random sets of units that a network can keep, of all sizes; always the same sets."""
     units = sorted(unit for kind in kinds for unit in kind)
     rng = np.random.default_rng(0)
     sizes = rng.integers(0, len(units), _DRAWN).tolist()
@@ -84,20 +84,20 @@ def _drawn(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
 def _least_sure(
     model: CostModel, kinds: Sequence[Sequence[int]], routes: Routes, among: Collection[Kept]
 ) -> Kept | None:
-    """The set whose latency the model doubts most; None where it is sure enough of all."""
+    """Find the set with the least certain latency; None if all are certain enough."""
     doubts = {kept: model.doubt(work_of(kept, kinds, routes)) for kept in among}
     worst = max(doubts, key=doubts.__getitem__, default=None)
     return None if worst is None or doubts[worst] <= _SURE else worst
 
 
 def work_of(kept: Kept, kinds: Sequence[Sequence[int]], routes: Routes) -> tuple[float, ...]:
-    """How many units of each kind a network has that keeps these; one that computes half as much counts half."""
+    """Count the units of each kind in a network that keeps these; one that computes half as much counts half."""
     loads = routes.loads(kept)
     assert loads is not None
     return tuple(sum(loads[unit] for unit in kind if unit in kept) for kind in kinds)
 
 
 def fitted(timed: Mapping[Kept, Timing], kinds: Sequence[Sequence[int]], routes: Routes) -> CostModel:
-    """What each kind of unit costs, by all timings and the unpruned network, which takes its own time."""
+    """Fit the cost of each kind of unit to all timings and to the unpruned network, whose latency is 1."""
     unpruned = Observation(tuple(float(len(kind)) for kind in kinds), 1.0)
     return fit([unpruned, *(Observation(work_of(kept, kinds, routes), each.ratio) for kept, each in timed.items())])

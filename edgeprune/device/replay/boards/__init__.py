@@ -1,1 +1,1 @@
-"""Recorded boards: a file a board, and the programs that stand in for what is installed there."""
+"""Recorded boards: one file for each, and the programs that stand in for the tools installed there."""

@@ -1,4 +1,4 @@
-"""The board that a stand-in program plays, and how it speaks."""
+"""Board that a stand-in program belongs to, and its output."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ from typing import Any
 import numpy as np
 
 FOLDER = "EDGEPRUNE_BOARD"
-"""The variable that names the folder with `board.json`, and what is going on there."""
+"""Variable with the folder of `board.json` and the state of the board."""
 HASTE = 10
-"""A second on a replayed board lasts a tenth of one."""
+"""A second on a replayed board lasts a tenth of a second."""
 
 _HOT_RUNS = range(5, 9)
 
 
 @dataclass(frozen=True)
 class Board:
-    """A replayed board.
+    """Replayed board.
 
     Attributes:
-        folder: Where it lives.
-        said: What its file says.
-        faults: What goes wrong on it.
+        folder: Folder of the board.
+        said: Content of its file.
+        faults: Faults to simulate.
     """
 
     folder: Path
@@ -41,14 +41,14 @@ class Board:
         return major * 10000 + minor * 100 + patch
 
     def times(self, what: str) -> int:
-        """How often this was asked, this time included; for what happens once, or later."""
+        """Count how often something was requested, this time included; for events that happen once, or later."""
         counter = self.folder / f"{what}.count"
         count = int(counter.read_text()) + 1 if counter.exists() else 1
         counter.write_text(str(count))
         return count
 
     def throttled(self) -> bool:
-        """Whether the clock is down: for four timed runs of every 32."""
+        """Whether the clock is reduced: for four timed runs of every 32."""
         counter = self.folder / "timed.count"
         return "throttled" in self.faults and counter.exists() and int(counter.read_text()) % 32 in _HOT_RUNS
 
@@ -79,19 +79,19 @@ class Board:
 
 
 def here() -> Board:
-    """The board of this process."""
+    """Return the board of this process."""
     folder = Path(os.environ[FOLDER])
     plain = json.loads((folder / "board.json").read_text(encoding="utf-8"))
     return Board(folder, plain, frozenset(plain["faults"]))
 
 
 def wait(seconds: float) -> None:
-    """Let a time pass as the board counts it."""
+    """Wait for a time on the board's clock."""
     time.sleep(seconds / HASTE)
 
 
 def say(level: str, text: str) -> None:
-    """One line of TensorRT's log: information to standard output, warnings and errors to the other."""
+    """Print one line of TensorRT's log: information to standard output, warnings and errors to standard error."""
     stamp = datetime.now().astimezone().strftime("%m/%d/%Y-%H:%M:%S")
     stream = sys.stdout if level in "IV" else sys.stderr
     stream.write(f"[{stamp}] [{level}] {text}\n")
@@ -99,6 +99,6 @@ def say(level: str, text: str) -> None:
 
 
 def generator(*seeds: object) -> np.random.Generator:
-    """Random numbers that are the same for the same seeds."""
+    """Create a random generator from seeds."""
     digest = hashlib.sha256(repr(seeds).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))

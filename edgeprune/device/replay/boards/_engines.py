@@ -10,7 +10,7 @@ _MAGIC = b"edgeprune replay engine\n"
 
 
 class TrtError(Exception):
-    """What TensorRT prints as an error, by its lines."""
+    """Error of TensorRT, with the lines it prints."""
 
     def __init__(self, *lines: str) -> None:
         super().__init__(lines[0])
@@ -19,15 +19,15 @@ class TrtError(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What an engine says of itself.
+    """Header of an engine.
 
     Attributes:
         version: TensorRT version.
         compute_capability: Compute capability of the GPU that the engine was built on.
-        entry: Name of its input.
+        entry: Name of the input.
         shape: Shape of the input.
-        layers: Names of its layers.
-        factor: How much slower it is than its layers say: builds differ.
+        layers: Names of the layers.
+        factor: Slow-down relative to the sum of its layers: builds differ.
         precision: Precision of the weights.
         graph: Whether it can be launched as a CUDA graph.
     """
@@ -43,7 +43,7 @@ class Header:
 
 
 def write(path: Path, header: Header, model: bytes) -> int:
-    """Save an engine; its size in bytes.
+    """Save an engine; returns its size in bytes.
 
     Raises:
         OSError: It cannot be written.
@@ -54,10 +54,10 @@ def write(path: Path, header: Header, model: bytes) -> int:
 
 
 def load(board: Board, path: Path) -> tuple[Header, bytes]:
-    """Read an engine back.
+    """Load an engine.
 
     Raises:
-        TrtError: It is none, or was built by another TensorRT or for another GPU.
+        TrtError: It is not an engine, or was built by another TensorRT or for another GPU.
     """
     try:
         content = path.read_bytes()

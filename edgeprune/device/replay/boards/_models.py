@@ -1,4 +1,4 @@
-"""What an engine of a replayed board is made of, and what it answers: the model itself."""
+"""Content of a replayed board's engine and its outputs: the model itself."""
 
 import hashlib
 from pathlib import Path
@@ -18,15 +18,15 @@ _LATER = {
     "LayerNormalization": 80600,
     "GroupNormalization": 100000,
 }
-"""The version from which TensorRT's parser takes an operator."""
+"""First version of TensorRT whose parser supports an operator."""
 _NOT_ON_DLA = frozenset({"Constant", "ReduceMean", "Sqrt", "Div", "Pow", "Reshape", "Flatten", "Gemm", "Cast", "Shape"})
 
 
 def build(board: Board, model: Path, saved_as: str) -> tuple[Header, bytes]:
-    """Make an engine of a model.
+    """Build an engine of a model.
 
     Raises:
-        TrtError: The model cannot be read, or has an operator that this version does not know.
+        TrtError: The model cannot be read, or has an operator that this version does not support.
     """
     try:
         parsed = onnx.load(str(model))
@@ -73,13 +73,13 @@ def _precision(model: onnx.ModelProto) -> str:
 
 
 def off_dla(model: bytes) -> list[tuple[str, str]]:
-    """Names and kinds of the layers that the accelerator does not take."""
+    """Names and kinds of the layers that the accelerator does not support."""
     nodes = onnx.load_from_string(model).graph.node
     return [(node.name or node.op_type, node.op_type.upper()) for node in nodes if node.op_type in _NOT_ON_DLA]
 
 
 def answers(model: bytes, frames: npt.NDArray[np.float32]) -> tuple[str, npt.NDArray[np.float32]]:
-    """The output's name and what the model answers, computed by ONNX Runtime."""
+    """Name of the output, and the outputs of the model, computed by ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4

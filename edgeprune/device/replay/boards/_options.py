@@ -1,4 +1,4 @@
-"""The options that each version of trtexec takes; one that it does not know ends it."""
+"""Options of each version of trtexec; an unknown one ends it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ _BETWEEN = {
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line says.
+    """Options on the command line.
 
     Attributes:
         given: Value by name; '' for a flag.
@@ -60,31 +60,31 @@ class Options:
         return name in self.given
 
     def number(self, name: str, default: float) -> float:
-        """The value of an option as a number.
+        """Value of an option as a number.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a number.
         """
         return float(self.given.get(name, default))
 
     @property
     def cuda_graph(self) -> bool:
-        """Whether the engine is launched as one graph; from 11 on that is the default."""
+        """Whether the engine is launched as one graph; the default from version 11."""
         return "noCudaGraph" not in self if self.version >= 110000 else "useCudaGraph" in self
 
     @property
     def spin_wait(self) -> bool:
-        """Whether the host spins; from 11 on that is the default."""
+        """Whether the host spins; the default from version 11."""
         return "noSpinWait" not in self if self.version >= 110000 else "useSpinWait" in self
 
     @property
     def transfers(self) -> bool:
-        """Whether copies are timed; from 11 on they are not unless asked for."""
+        """Whether copies are timed; from version 11 only on request."""
         return "includeDataTransfers" in self if self.version >= 110000 else "noDataTransfers" not in self
 
 
 def parse(arguments: Sequence[str], version: int) -> Options:
-    """Read a command line as a version of trtexec does."""
+    """Parse a command line as a version of trtexec does."""
     given: dict[str, str] = {}
     unknown = []
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""How long a replayed board takes, and how trtexec says so. The times are made up, from the number of layers."""
+"""Times of a replayed board, and their output by trtexec. They are made up, from the number of layers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ Times = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Trace:
-    """One timed run: for each inference, warm-up included, when it began and what each part took, in ms."""
+    """Timed run: for each inference, warm-up included, its start and the duration of each part, in ms."""
 
     start: Times
     enqueue: Times
@@ -30,7 +30,7 @@ class Trace:
 
     @property
     def latency(self) -> Times:
-        """From the first copy to the last."""
+        """Time from the first copy to the last."""
         return self.h2d + self.compute + self.d2h
 
     @property
@@ -40,7 +40,7 @@ class Trace:
         return float(ends[-1] - self.start[self.warm_from])
 
     def counted(self, values: Times) -> Times:
-        """Without the warm-up."""
+        """Drop the warm-up."""
         return values[self.warm_from :]
 
 
@@ -72,7 +72,7 @@ def run(board: Board, header: Header, options: Options) -> Trace:
 
 
 def export_times(path: Path, trace: Trace, board: Board) -> None:
-    """The file of --exportTimes: up to 8.4 with the warm-up."""
+    """Write the file of --exportTimes; up to version 8.4 it includes the warm-up."""
     first = 0 if board.version < 80501 else trace.warm_from
     rows = []
     for index in range(first, len(trace.start)):
@@ -98,7 +98,7 @@ def export_times(path: Path, trace: Trace, board: Board) -> None:
 
 
 def export_profile(path: Path, trace: Trace, header: Header, board: Board) -> None:
-    """The file of --exportProfile: a made-up share of each layer."""
+    """Write the file of --exportProfile: a made-up share for each layer."""
     count = len(trace.counted(trace.compute))
     weights = generator("profile", header.layers).uniform(0.5, 1.5, len(header.layers))
     shares = weights / weights.sum()
@@ -114,7 +114,7 @@ def export_profile(path: Path, trace: Trace, header: Header, board: Board) -> No
 
 
 def summarise(trace: Trace, board: Board, options: Options, header: Header) -> None:
-    """The end of a run's log."""
+    """Print the end of a run's log."""
     compute, latency = trace.counted(trace.compute), trace.counted(trace.latency)
     wall_s = trace.span_ms / 1000
     say("I", f"Warmup completed {trace.warm_from} queries over {options.number('warmUp', 200):g} ms")

@@ -1,4 +1,4 @@
-"""Stands in for tegrastats on a replayed board: a line every interval, with power that follows the GPU."""
+"""Stand-in for tegrastats on a replayed board: a line every interval, with power that follows the GPU."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ _THROTTLED = 0.6
 
 
 def main() -> None:
-    """Print until it is stopped."""
+    """Print until stopped."""
     board = here()
     arguments = sys.argv[1:]
     interval_ms = int(arguments[arguments.index("--interval") + 1]) if "--interval" in arguments else 1000
@@ -27,12 +27,12 @@ def main() -> None:
 
 
 def line(board: Board, number: int, sums: dict[str, list[int]]) -> str:
-    """One line.
+    """Build one line.
 
     Args:
-        board: Whose.
+        board: The board.
         number: Number of the line, from 1.
-        sums: What each rail has shown so far, in mW; added to.
+        sums: Sum of each rail's readings so far, in mW; updated.
     """
     said = board.said
     busy, hot = board.busy(), board.throttled()

@@ -1,6 +1,6 @@
-"""Stands in for trtexec on a replayed board: options, messages, files and failures of its version; made-up times.
+"""Stand-in for trtexec on a replayed board: options, messages, files and failures of its version; made-up times.
 
-What an engine answers is computed by ONNX Runtime from the model in it, so accuracy on a replayed board is real.
+The outputs of an engine are computed by ONNX Runtime from the model in it, so accuracy on a replayed board is real.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _READINGS, _READINGS_WITHIN_S = 3, 20.0  # readings between the first and the la
 
 
 def main() -> int:
-    """Do what the command line says; the exit code."""
+    """Run the command line; returns the exit code."""
     board = here()
     suffix = f" [b{board.said['build']}]" if board.said.get("build") else ""
     numbers = [int(part) for part in str(board.said["tensorrt"]).split(".")[:3]]
@@ -112,7 +112,7 @@ def _build(board: Board, options: Options) -> None:
 
 
 def _place(board: Board, options: Options, header: Header, fallen: list[tuple[str, str]]) -> None:
-    """Which layers run on the accelerator, and the names and kinds of those that do not."""
+    """Report which layers run on the accelerator, and the names and kinds of those that do not."""
     core = int(options.number("useDLACore", 0))
     if core >= int(board.said["dla_cores"]):
         raise TrtError(f"Cannot create DLA engine, {core} not available")
@@ -151,7 +151,7 @@ def _infer(board: Board, options: Options, header: Header, model: bytes) -> None
 
 
 def _answer(board: Board, options: Options, header: Header, model: bytes) -> None:
-    """Feed a file to the engine, with each version's idea of a file that fits."""
+    """Feed a file to the engine, with each version's rule for its size."""
     from edgeprune.device.replay.boards import _models
 
     entry, _, name = options.given["loadInputs"].partition(":")
