@@ -37,7 +37,7 @@ def test_it_comes_to_the_same_as_through_files(files, tmp_path):
     loaded = checkpoints.load(files / "model.pt")
     settings = PlanSettings(keep_ratio=0.5)
     planning.write_plan(loaded, data, settings, tmp_path / "plan.json", NullProgress())
-    planning.prune(loaded, tmp_path / "plan.json", tmp_path / "pruned.pt", data, settings)
+    planning.prune(loaded, tmp_path / "plan.json", tmp_path / "pruned.pt", data, settings, NullProgress())
     expected = checkpoints.load(tmp_path / "pruned.pt")
 
     wrapped = ep.wrap(

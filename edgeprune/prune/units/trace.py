@@ -82,7 +82,8 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
     if len(outputs) != 1 or len(program.graph_signature.user_inputs) != 1:
         raise ModelError(
             f"the network has {len(program.graph_signature.user_inputs)} inputs and {len(outputs)} outputs, "
-            "and a chain of layers needs one of each"
+            "and a chain of layers needs one of each",
+            "Name a `factory` whose network calls yours with one input and returns the one output that is the answer",
         )
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
     if outputs[0] not in nodes:
