@@ -166,7 +166,11 @@ def test_a_network_that_cannot_be_pickled_says_so(tmp_path):
         ({"classes": "abc"}, ep.ConfigError, "`classes` are 'abc'"),
         ({"classes": ["a", "a", "b"]}, ep.ConfigError, "Give each name once"),
         ({"classes": ["a", "b"]}, ep.ModelError, "the network has 3 outputs, and `classes` names 2"),
-        ({"normalisation": "z-score"}, ep.ConfigError, "`normalisation` is 'z-score'. Allowed: 'none', 'rms', 'rms-rows'"),
+        (
+            {"normalisation": "z-score"},
+            ep.ConfigError,
+            "`normalisation` is 'z-score'. Allowed: 'none', 'rms', 'rms-rows'",
+        ),
         ({"input_shape": (3, 32)}, ep.ModelError, "cannot read frames"),
     ],
 )
