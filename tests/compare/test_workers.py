@@ -85,7 +85,7 @@ def test_a_worker_that_dies_costs_its_own_piece_which_is_tried_again(tmp_path):
     assert lost["always"].startswith("its worker died")
     assert watch.steps == len(pieces)
     said = " | ".join(watch.notes)
-    assert said.count("tried again") == 1 + MOST_TRIES - 1
+    assert said.count("trying again") == 1 + MOST_TRIES - 1
     assert said.count("done with 1 threads") == 3
     assert str(os.getpid()) not in {file.read_text() for folder in tmp_path.iterdir() for file in folder.iterdir()}
 
