@@ -32,24 +32,13 @@ opset = {OPSET}
 precisions = ["fp32"]
 batch = "dynamic"
 threads = 1
-
-[bench]
-rounds = 16
-round_ms = 10.0
-warmup_ms = 50.0
-processes = 2
+bench = {{rounds = 16, round_ms = 10.0, warmup_ms = 50.0, processes = 2}}
 """
 NAMES = "8PSK,AM-DSB,AM-SSB,BPSK,CPFSK,GFSK,PAM4,QAM16,QAM64,QPSK,WBFM"
 
 
 class Around(nn.Module):
-    """A network with what turns a frame into its input, and its features into logits.
-
-    Args:
-        before: From frames (N, 2, L).
-        network: The network.
-        after: To logits (N, classes).
-    """
+    """A network between what turns frames (N, 2, L) into its input, and its features into logits (N, classes)."""
 
     def __init__(self, before: nn.Module, network: nn.Module, after: nn.Module) -> None:
         super().__init__()
@@ -62,12 +51,7 @@ class Around(nn.Module):
 
 
 class Pooled(nn.Module):
-    """The mean over time and a linear layer.
-
-    Args:
-        width: Number of features.
-        axis: The axis of time.
-    """
+    """The mean over time, which is an axis, and a linear layer of so many features."""
 
     def __init__(self, width: int, axis: int = -1) -> None:
         super().__init__()

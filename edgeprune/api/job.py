@@ -121,6 +121,7 @@ def prune_and_export(
     batch: int = 1,
     device: str | None = None,
     ssh_config: str | Path | None = None,
+    accept_baseline: bool = False,
     seed: int = 0,
     fresh: bool = False,
     compute: str | None = None,
@@ -158,6 +159,7 @@ def prune_and_export(
         batch: Frames in one inference.
         device: As for `bench`; without one, the run folder of a target that is a device holds a bundle for it.
         ssh_config: File for `ssh -F`.
+        accept_baseline: Go on with an unpruned network that is near chance.
         seed: Random seed.
         fresh: Start over instead of reusing finished stages.
         compute: Where networks run; as for `plan`.
@@ -174,14 +176,13 @@ def prune_and_export(
         >>> report.report.latency.speedup_ci95
     """
     planning.require_one({"keep": keep, "keep_ratio": keep_ratio, "latency_budget": latency_budget})
-    plan = PlanSettings(keep, keep_ratio, segments, metric, criterion, bridge=bridge, seed=seed)
     goal = target if isinstance(target, Target) else targets.get(str(target))
     record, (_, source) = embedding(model), parts_of(model, data)
     folder = Path("runs", f"{record.name}-{goal.name}") if out is None else Path(out)
     settings = Settings.of(
         goal,
         source,
-        plan,
+        PlanSettings(keep, keep_ratio, segments, metric, criterion, bridge=bridge, seed=seed),
         recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=seed),
         distill=distill,
         precision=precision,
@@ -195,11 +196,11 @@ def prune_and_export(
         width_method=width_method,
         host=None if device is None else Host(device, None if ssh_config is None else Path(ssh_config)),
         frames=frames,
+        accept_baseline=accept_baseline,
         compute=computed_on(compute),
     )
     log = RecordedProgress(told(progress))
-    document = run_in(folder, record, settings, fresh, log, lambda: log.said)
-    return RunReport(parse(document, "the report"), folder)
+    return RunReport(parse(run_in(folder, record, settings, fresh, log, lambda: log.said), "the report"), folder)
 
 
 def check(

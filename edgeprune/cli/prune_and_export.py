@@ -134,10 +134,8 @@ def command(
     from edgeprune.cli._job import work
     from edgeprune.pipeline import Settings
     from edgeprune.tasks.data.frames import find_data
-    from edgeprune.tasks.train import require_teacher
     from edgeprune.train.finetune import Recipe
 
-    require_teacher(mix, distill)
     goal = targets.get(target)
     loaded = load_model(console, model, options)
     settings = Settings.of(

@@ -30,7 +30,9 @@ def beside(tmp_path, monkeypatch):
     """A folder with model.pt, frames.npz and a budget, where this machine is measured shortly."""
     frames = synthetic.frames_of(synthetic.cells())
     np.savez(tmp_path / "frames.npz", iq=frames.iq, labels=frames.labels, classes=frames.classes, snrs=frames.snrs)
-    checkpoints.save(tmp_path / "model.pt", replace(synthetic.checkpoint(), classes=frames.classes))
+    network = synthetic.taught(synthetic.checkpoint().model, frames)
+    model = replace(synthetic.checkpoint(), model=network, classes=frames.classes)
+    checkpoints.save(tmp_path / "model.pt", model)
     short = targets.Bench(rounds=6, round_ms=2.0, warmup_ms=1.0, processes=1)
     known = targets.get
     monkeypatch.setattr(targets, "get", lambda name: known(name).model_copy(update={"bench": short}))

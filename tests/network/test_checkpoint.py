@@ -208,7 +208,7 @@ class TestBareWeights:
 
     def test_options_for_a_file_that_says_it_itself(self, file, content):
         message = refused(file(content), ConfigError, self.OPTIONS)
-        assert "says itself" in message
+        assert "already says which network it holds" in message
         assert "`arch`" in message
 
     @pytest.mark.parametrize("content", [{}, {"a": 1}, {"state_dict": {}}, {"state_dict": {"a": 1}}])

@@ -138,7 +138,7 @@ class TestWhereTheyAre:
     def test_of_several_one_must_be_named(self, load):
         content = {"model": stated(), "ema": stated(0.5)}
         message = refused(ConfigError, load, content)
-        assert "holds 2 dicts of tensors: model (9), ema (9). Say which with --weights-key model" in message
+        assert "holds 2 dicts of tensors: model (9), ema (9). Say which with `weights_key=model`" in message
         assert_loaded(load(content, weights_key="ema"))
         message = refused(ConfigError, load, content, weights_key="teacher")
         assert "holds no dict of tensors at 'teacher'. It has: model, ema" in message
@@ -205,7 +205,7 @@ class TestOtherFormats:
         (tmp_path / name).write_bytes(content)
         message = refused(ModelError, checkpoints.load, tmp_path / name, options())
         assert words in message
-        assert any(way in message for way in ("--factory", "torch.save"))
+        assert any(way in message for way in ("`factory`", "torch.save"))
 
     @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
     def test_torchscript(self, tmp_path):
@@ -213,7 +213,7 @@ class TestOtherFormats:
         message = refused(ModelError, checkpoints.load, tmp_path / "m.pt", options())
         assert "is TorchScript" in message
         assert "state_dict" in message
-        assert "--factory" in message
+        assert "`factory`" in message
 
     def test_a_keras_archive(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:

@@ -77,7 +77,7 @@ class TestModules:
     def test_one_that_gives_more_than_a_tensor(self):
         pair = Doing(lambda self, x: (functional.relu(self.conv(x)), x.shape), conv=conv())
         (unit,) = middle(lambda self, x: self.pair(x)[0], pair=pair)
-        assert unit.edit == Edit("", "identity", None, ("relu", "getitem"))
+        assert unit.edit == Edit("pair", "identity", None, ("x", "relu"))
 
     def test_a_block_that_gives_its_result_in_a_tuple(self):
         block = Doing(lambda self, x: (x + functional.relu(self.conv(x)),), conv=conv())
