@@ -128,24 +128,32 @@ def collect_into(folder: Path, result: Path) -> dict[str, Any]:
         )
     with open_folder(folder, fresh=False) as run:
         document = read_json(folder / JSON_NAME)
-        outcome = collected(result, _target_of(folder), folder)
+        target, made_for = _packed(folder)
+        outcome = collected(result, target, folder)
         if result.resolve() != (folder / RESULT).resolve():
             with result.open("rb") as source, replacing(folder / RESULT) as file:
                 shutil.copyfileobj(source, file)
-        hashes = hashes_of(made_from(outcome.bundle_id, BY_HAND), {"model": document["baseline"]["sha256"]})
+        hashes = hashes_of(made_from(outcome.bundle_id, BY_HAND), {"model": made_for})
         document = with_outcome(document, outcome)
         run.save(STAGE, outcome, hashes, ARTIFACTS)
         write(folder, document)
     return document
 
 
-def _target_of(folder: Path) -> Target:
-    """The target that a run folder's bundle was made for, which may be a file of the user's own.
+def _packed(folder: Path) -> tuple[Target, str]:
+    """The target that a run folder's bundle was made for, which may be a file of the user's own, and its model.
+
+    Returns:
+        The target, and what stages are kept under for the model (`first_stages.identity_of`).
 
     Raises:
         ConfigError: The record of the bundle is missing or damaged.
     """
     record = folder / f"{PACKED}.json"
     envelope = read_json(record)
-    plain = envelope.get("record") if isinstance(envelope, dict) else None
-    return Target.model_validate(from_plain(Packed, plain, str(record)).target)
+    envelope = envelope if isinstance(envelope, dict) else {}
+    target = Target.model_validate(from_plain(Packed, envelope.get("record"), str(record)).target)
+    inputs = from_plain(dict[str, str], envelope.get("inputs"), str(record))
+    if "model" not in inputs:
+        raise ConfigError(f"{record} does not say which model the bundle is of", "Run prune-and-export again")
+    return target, inputs["model"]
