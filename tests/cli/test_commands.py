@@ -43,9 +43,10 @@ def test_train_then_eval_then_finetune(world, tmp_path, run):
 @pytest.mark.parametrize("command", ["finetune", "prune-and-export"])
 def test_mixed_frames_need_a_teacher(world, tmp_path, run, command):
     given = {"finetune": (), "prune-and-export": ("--target", "host-cpu", "--no-distill")}[command]
-    result = run(command, world / "model.pt", *given, "--mix", 0.5, "--out", tmp_path / "out")
+    frames = ("--data", world / "frames.npz")
+    result = run(command, world / "model.pt", *frames, *given, "--mix", 0.5, "--out", tmp_path / "out")
     assert result.code == 2
-    assert result.err.startswith("error: --mix 0.5 makes frames without labels, and there is no teacher")
+    assert "error: --mix 0.5 makes frames without labels, and there is no teacher" in result.err
     assert not (tmp_path / "out").exists()
 
 

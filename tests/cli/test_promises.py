@@ -332,7 +332,7 @@ class TestThenWidth:
 
 
 def test_a_second_run_in_the_same_folder_is_refused_until_the_first_is_gone(world, small, tmp_path, run):
-    hold = "import sys, time; from pathlib import Path; from edgeprune.files.store import held\n"
+    hold = "import sys, time; from pathlib import Path; from edgeprune.files.run_folder import held\n"
     hold += "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     first = subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert first.stdout is not None

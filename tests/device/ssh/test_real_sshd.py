@@ -27,8 +27,8 @@ CLIENT = """
 import sys, time
 from pathlib import Path
 from edgeprune.device.session import Patience, run_bundle
-from edgeprune.device.ssh import SshTransport
-from edgeprune.silence import NullProgress
+from edgeprune.device.ssh.transport import SshTransport
+from edgeprune.protocols import NullProgress
 
 class Notes(NullProgress):
     def note(self, text):
