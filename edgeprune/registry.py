@@ -133,7 +133,7 @@ def added_here(kind: Kind, name: str) -> bool:
 
 def in_this_process_only(kind: Kind, name: str) -> bool:
     """Whether another process could not find the plug-in: it was registered as an object."""
-    return name in _registered[kind] and (kind, name) not in _files_of
+    return added_here(kind, name) and file_of(kind, name) is None
 
 
 def names(kind: Kind) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edgeprune import targets
 from edgeprune.api.model import Data, Model, embedding, parts_of
-from edgeprune.api.running import Progress, RecordedProgress, computed_on, told
+from edgeprune.api.running import Progress, RecordedProgress, computed_on, host_of, target_of, told
 from edgeprune.api.tables import Table
 from edgeprune.export import Method
 from edgeprune.gate import budget as budgets
@@ -25,7 +24,6 @@ from edgeprune.report.schema.json import parse
 from edgeprune.report.schema.schema import Report
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
-from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.plan import PlanSettings
 from edgeprune.train.finetune import Recipe
 
@@ -176,7 +174,7 @@ def prune_and_export(
         >>> report.report.latency.speedup_ci95
     """
     planning.require_one({"keep": keep, "keep_ratio": keep_ratio, "latency_budget": latency_budget})
-    goal = target if isinstance(target, Target) else targets.get(str(target))
+    goal = target_of(target)
     record, (_, source) = embedding(model), parts_of(model, data)
     folder = Path("runs", f"{record.name}-{goal.name}") if out is None else Path(out)
     settings = Settings.of(
@@ -194,7 +192,7 @@ def prune_and_export(
         max_accuracy_drop=max_accuracy_drop,
         then_width=then_width,
         width_method=width_method,
-        host=None if device is None else Host(device, None if ssh_config is None else Path(ssh_config)),
+        host=host_of(device, ssh_config),
         frames=frames,
         accept_baseline=accept_baseline,
         compute=computed_on(compute),

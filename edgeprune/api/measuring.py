@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edgeprune import targets
 from edgeprune.api.model import Data, Model, embedding, parts_of, require_one_of
-from edgeprune.api.running import Progress, computed_on, told
+from edgeprune.api.running import Progress, computed_on, host_of, target_of, told
 from edgeprune.api.tables import Table, of_accuracy, of_latency
 from edgeprune.bench import samples
 from edgeprune.errors import ConfigError
@@ -209,7 +208,7 @@ def export(
     Example:
         >>> onnx = ep.export(small, target="host-cpu", out="small.onnx")
     """
-    goal = _target(target)
+    goal = target_of(target)
     calibration = None if calib_data is None else Path(calib_data)
     lowered = PrecisionOptions(
         precision_of(goal, precision), calib_method, calibration, max_accuracy_drop, qat_epochs=qat
@@ -268,7 +267,7 @@ def bench(
     given = [models] if isinstance(models, Model | OnnxFile | str | Path) else list(models)
     if not 1 <= len(given) <= len(_ROLES):
         raise ConfigError(f"`models` are {len(given)}", "Give one, or two to compare")
-    goal, choices = _target(target), BenchChoices(batch, threads, rounds, round_ms, processes)
+    goal, choices = target_of(target), BenchChoices(batch, threads, rounds, round_ms, processes)
     wanted, host = precision_of(goal, precision), _host(goal, device, ssh_config)
     used = [each.data for each in given if isinstance(each, Model) and each.data is not None]
     known = data if data is not None else next(iter(used), None)
@@ -306,13 +305,9 @@ def _path(exported: OnnxFile | str | Path) -> Path:
     return exported.file if isinstance(exported, OnnxFile) else Path(exported)
 
 
-def _target(target: str | Path | Target) -> Target:
-    return target if isinstance(target, Target) else targets.get(str(target))
-
-
 def _host(target: Target, device: str | None, ssh_config: str | Path | None) -> Host | None:
     """The device to measure on, which targets that are devices need, and no others."""
     if target.on_device != (device is not None):
         found = "is a device" if target.on_device else "is measured on this machine"
         raise ConfigError(f"{target.name} {found}", "Give `device` for devices, and for them alone")
-    return None if device is None else Host(device, None if ssh_config is None else Path(ssh_config))
+    return host_of(device, ssh_config)

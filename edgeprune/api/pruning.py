@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeprune import targets
 from edgeprune.api.model import Data, Model, in_memory, parts_of
-from edgeprune.api.running import Progress, computed_on, told
+from edgeprune.api.running import Progress, computed_on, target_of, told
 from edgeprune.api.tables import Table, of_plan, of_units
 from edgeprune.errors import ConfigError
 from edgeprune.prune import surgery
@@ -189,7 +188,7 @@ def plan(
     parts, _ = parts_of(model, data)
     if latency_budget is None or target is None:
         return UnitPlan(**vars(planning.decide(record, parts, settings, told(progress), compute=where)))
-    goal = target if isinstance(target, Target) else targets.get(str(target))
+    goal = target_of(target)
     budget = latency.LatencyBudget(latency_budget, goal, precision_of(goal, precision))
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
         planned, chosen = latency.decide_within(record, parts, settings, budget, Path(folder), told(progress), where)

@@ -1,16 +1,20 @@
-"""What every function of the front takes: where networks run, and who is told how far it is."""
+"""What functions of the front take alike: where networks run and are measured, and who is told how far that is."""
 
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
+from edgeprune import targets
 from edgeprune.network.cards import choose
 from edgeprune.network.compute import Compute
 from edgeprune.protocols import Advance, Progress
+from edgeprune.targets import Target
+from edgeprune.tasks.device.connect import Host
 from edgeprune.text.printable import line
 
-__all__ = ["LoggedProgress", "Progress", "RecordedProgress", "computed_on", "told"]
+__all__ = ["LoggedProgress", "Progress", "RecordedProgress", "computed_on", "host_of", "target_of", "told"]
 
 _LOGGER = logging.getLogger("edgeprune")
 
@@ -88,3 +92,17 @@ def computed_on(wanted: str | None) -> Compute:
         DeviceError: There is a GPU, but its driver or PyTorch does not run it.
     """
     return choose(wanted or os.environ.get("EDGEPRUNE_COMPUTE") or "auto")
+
+
+def target_of(target: str | Path | Target) -> Target:
+    """The target that was meant: itself, or by its name or its file.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    return target if isinstance(target, Target) else targets.get(str(target))
+
+
+def host_of(device: str | None, ssh_config: str | Path | None) -> Host | None:
+    """The device to measure on, or None for this machine."""
+    return None if device is None else Host(device, None if ssh_config is None else Path(ssh_config))

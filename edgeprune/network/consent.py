@@ -6,7 +6,6 @@ a model file can widen that: a file that changed, other arguments, or another fu
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from edgeprune.files.bounds import parse_json
+from edgeprune.files.store import file_sha256
 from edgeprune.files.whole import replacing
 from edgeprune.network.factory import portable, source_of
 
@@ -52,7 +52,7 @@ def remember(name: str, arguments: Mapping[str, Any]) -> bool:
     file = source_of(name)
     if file is None:
         return False
-    word = _Word(name=portable(name), file=str(file), sha256=_sha256(file), arguments=dict(arguments))
+    word = _Word(name=portable(name), file=str(file), sha256=file_sha256(file), arguments=dict(arguments))
     words = [word, *(each for each in _words() if each != word)][:_MOST_KEPT]
     try:
         with replacing(_place()) as out:
@@ -86,12 +86,8 @@ def remembered(name: str, arguments: Mapping[str, Any]) -> str | None:
 
 def _unchanged(file: Path, sha256: str) -> bool:
     with contextlib.suppress(OSError):
-        return _sha256(file) == sha256
+        return file_sha256(file) == sha256
     return False
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _place() -> Path:

@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeprune import datasets, registry
-from edgeprune.errors import ConfigError, ModelError, unknown_name
+from edgeprune.errors import ConfigError, ModelError
 from edgeprune.files.bounds import claimed, parse_json
 from edgeprune.files.store import from_plain
 from edgeprune.frames.labelled import fit_to, refuse_class_name
-from edgeprune.frames.splits import AUTO, METHODS
+from edgeprune.frames.splits import AUTO
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
@@ -131,8 +131,6 @@ class _Exported:
         read = from_plain(cls, {**plain, "split": about.get("split", AUTO)}, str(path))
         for name in read.classes:
             refuse_class_name(name, str(path))
-        if read.split not in METHODS:
-            raise unknown_name("split", read.split, METHODS)
         return read
 
 

@@ -117,7 +117,7 @@ def settled(
         )
     elif known == "unknown":
         progress.note(f"normalisation {best.normalisation}, x -> {FORMULAS[best.normalisation]}: {_listed(attempts)}")
-    return _with(model, best.normalisation, outputs, progress)
+    return as_found(model, best.normalisation, outputs, progress)
 
 
 def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Baseline:
@@ -147,8 +147,17 @@ def refuse_low(
 
 
 def as_found(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
-    """The model with what was found of it before."""
-    return _with(model, normalisation, outputs, progress)
+    """The model with what was found of it."""
+    found = replace(model, input=replace(model.input, normalisation=normalisation))
+    if model.arch.outputs == outputs or model.arch.source == "registered":
+        return found
+    if outputs == "probabilities" and (model.plan is not None or model.widths):
+        progress.note("its outputs are probabilities and are taken for logits: it was pruned so; import it unpruned")
+        return found
+    if outputs != "logits":
+        progress.note(f"its outputs are {outputs}, and are taken so")
+    network = LogitsOf(model.model).eval() if outputs == "probabilities" else model.model
+    return replace(found, model=network, arch=replace(model.arch, outputs=outputs))
 
 
 def _attempts(
@@ -189,19 +198,6 @@ def _require_outputs(model: Checkpoint, answers: npt.NDArray[np.float32]) -> Non
             f"{model.name} answers a frame with {answers.shape[1]} values, and {len(model.classes)} classes are named",
             f"Name {answers.shape[1]} classes in the order of its outputs with `classes`",
         )
-
-
-def _with(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
-    found = replace(model, input=replace(model.input, normalisation=normalisation))
-    if model.arch.outputs == outputs or model.arch.source == "registered":
-        return found
-    if outputs == "probabilities" and (model.plan is not None or model.widths):
-        progress.note("its outputs are probabilities and are taken for logits: it was pruned so; import it unpruned")
-        return found
-    if outputs != "logits":
-        progress.note(f"its outputs are {outputs}, and are taken so")
-    network = LogitsOf(model.model).eval() if outputs == "probabilities" else model.model
-    return replace(found, model=network, arch=replace(model.arch, outputs=outputs))
 
 
 def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> ModelError:
