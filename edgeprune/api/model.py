@@ -16,7 +16,7 @@ from edgeprune.frames.labelled import refuse_class_name
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint, weights_sha256
 from edgeprune.network.model_file import ModelOptions
-from edgeprune.network.normalisation import normalise
+from edgeprune.network.normalisation import FORMULAS, normalise
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import NORMALISATIONS, Normalisation, Split
 from edgeprune.records.pruning import Arch, InputSpec, PrunePlan
@@ -154,7 +154,8 @@ class Model:
 
     def _table(self) -> Table:
         channels, length = self.input_shape
-        scaled = "each divided by its root mean square" if self.normalisation == "rms" else "raw"
+        told = {"rms": "each divided by its root mean square", "none": "raw", "unknown": "in a scale that nobody named"}
+        scaled = told.get(self.normalisation) or f"each x scaled as {FORMULAS[self.normalisation]}"
         plan = self.pruned_by
         rows = [
             ("parameters", f"{self.parameters:,}"),
@@ -217,8 +218,8 @@ def wrap(
         module: Takes float32 frames (N, channels, length), returns logits (N, classes).
         classes: Names of its outputs, in their order.
         normalisation: What is done to each frame before the module sees it. 'rms': it is divided by its root mean
-            square. 'none': nothing, the module takes raw frames. A wrong answer costs accuracy and no error tells of
-            it, so that there is no default.
+            square; 'rms-rows': each row by its own; 'peak': by its largest magnitude; 'none': nothing, the module takes
+            raw frames. A wrong answer costs accuracy and no error tells of it, so that there is no default.
         input_shape: Channels and samples of a frame.
         name: Short name for reports and files; by default that of the module's class.
 

@@ -102,6 +102,8 @@ def test_what_a_module_takes(model):
     power = (raw.astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True) / synthetic.LENGTH
     scaled = torch.from_numpy((raw / np.sqrt(power)).astype(np.float32))
     assert "each divided by its root mean square" in repr(model)
+    peak = ep.wrap(model.module, classes=model.classes, normalisation="peak", input_shape=model.input_shape)
+    assert "x / max over n of sqrt(I[n]² + Q[n]²)" in repr(peak)
     assert model.as_module("normalised") is model.module
     on_raw = model.as_module("raw")
     torch.testing.assert_close(on_raw(torch.from_numpy(raw)), model.module(scaled), rtol=1e-4, atol=1e-5)
