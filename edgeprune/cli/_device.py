@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from edgeprune.cli._options import FILE
+from edgeprune.cli._options import FILE, with_options
 
 ssh_config_option = click.option("--ssh-config", type=FILE, help="SSH configuration file.  [default: your own]")
 
@@ -45,7 +45,7 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
         power = {"power_mode": power_mode, "lock_clocks": lock_clocks, "dla_core": dla}
         function(*args, host=host, power=power, **kwargs)
 
-    for decorate in (
+    options = (
         click.option(
             "--device",
             metavar="HOST",
@@ -54,6 +54,5 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
         ),
         ssh_config_option,
         *_power_options,
-    ):
-        call = decorate(call)
-    return call
+    )
+    return with_options(call, options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeprune.cli._completion import model_names
+from edgeprune.cli._options import with_options
 from edgeprune.records.names import NORMALISATIONS, Normalisation
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
         )
         function(*args, options=options, **kwargs)
 
-    for decorate in (
+    options = (
         click.option("--arch", shell_complete=model_names, help="Name of the network, for a file with only weights."),
         click.option(
             "--factory",
@@ -80,9 +81,8 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
             "x / sqrt(mean of I² + Q²); rms-rows, each row x_c / sqrt(mean of x_c²); peak, x / max of sqrt(I² + Q²).  "
             "[default: found on the validation split]",
         ),
-    ):
-        call = decorate(call)
-    return call
+    )
+    return with_options(call, options)
 
 
 def load_model(progress: "Progress", path: Path, options: "ModelOptions") -> "Checkpoint":

@@ -1,7 +1,7 @@
 """Options that several commands share, and the console that every command is handed."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, update_wrapper, wraps
 from pathlib import Path
@@ -132,6 +132,13 @@ mix_option = click.option(
 )
 
 
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Add options to a command, in the order in which its help lists them; click lists what is added last first."""
+    for add in reversed(options):
+        command = add(command)
+    return command
+
+
 def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ...]:
     """The options that say how frames are cut; without a length of their own they are only what differs from before."""
     return (
@@ -168,9 +175,7 @@ def reading_options(function: Callable[..., None]) -> Callable[..., None]:
 
         function(*args, reading=Reading(length, hop, sample_rate_hz, skip_bad_files), **kwargs)
 
-    for decorate in _reading_flags(length=128):
-        call = decorate(call)
-    return call
+    return with_options(call, _reading_flags(length=128))
 
 
 stream_option = click.option(
@@ -213,8 +218,6 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
             metavar="METHOD",
             help="How to split the data.  [default: as in training, else auto]",
         )
-        for decorate in (split_option, stream_option, *_reading_flags(length=None)):
-            call = decorate(call)
-        return call
+        return with_options(call, (split_option, stream_option, *_reading_flags(length=None)))
 
     return add

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from edgeprune.cli._completion import plugin_names
-from edgeprune.cli._options import seed_option
+from edgeprune.cli._options import seed_option, with_options
 from edgeprune.records.names import BRIDGES, CRITERION
 
 if TYPE_CHECKING:
@@ -105,9 +105,7 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
         planning.check()
         function(*args, planning=planning, latency_budget=latency_budget, **kwargs)
 
-    for decorate in reversed(_OPTIONS):
-        call = decorate(call)
-    return call
+    return with_options(call, _OPTIONS)
 
 
 def _segments(text: str) -> "int | Literal['auto']":

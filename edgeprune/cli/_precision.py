@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._options import DATA
+from edgeprune.cli._options import DATA, with_options
 
 if TYPE_CHECKING:
     from edgeprune.export import Method
@@ -37,6 +37,4 @@ def precision_options(function: Callable[..., None]) -> Callable[..., None]:
     def call(*args: Any, calib_method: "Method", calib_data: Path | None, **kwargs: Any) -> None:
         function(*args, calibration={"method": calib_method, "calibration": calib_data}, **kwargs)
 
-    for decorate in reversed(_OPTIONS):
-        call = decorate(call)
-    return call
+    return with_options(call, _OPTIONS)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @subcommand("import")
 @click.argument("weights", type=MODEL)
-@click.option("--data", type=DATA, required=True, help="Labelled frames that `edgeprune data info` reads.")
+@click.option("--data", type=DATA, required=True, help="Labeled frames that `edgeprune data info` reads.")
 @click.option("--out", type=FILE, required=True, help="The model file to write.")
 @compute_option
 @asked_options("--split", "--split-method")
