@@ -109,7 +109,7 @@ def test_an_older_run_is_measured_in_turns_with_the_new_one(run, budget, quick, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--against", "old", "--baseline", THIRD), "goes without --baseline"),
+        (("--against", "old", "--baseline", THIRD), "--against was given with --baseline"),
         (("--device", "orin"), "need --against"),
     ],
 )

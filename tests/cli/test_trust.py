@@ -19,7 +19,7 @@ DESCRIBED = ("--class-names", "BPSK,CW,QPSK", "--input-shape", f"2,{synthetic.LE
 
 def arguments(world, model, out):
     what = ("--target", world / "quick-cpu.toml", "--data", world / "frames.npz", "--epochs", 1, "--keep", 2)
-    return ("prune-and-export", model, *what, "--out", out, "--trust-pickle", *DESCRIBED)
+    return ("prune-and-export", model, *what, "--out", out, "--trust-pickle", "--accept-baseline", *DESCRIBED)
 
 
 @pytest.fixture(scope="module")
