@@ -63,9 +63,9 @@ def precisions(model: Checkpoint, parts: dict[Split, Frames], test: Frames, plac
     wanted = {"fp32": PrecisionOptions(), "fp16": PrecisionOptions("fp16")}
     wanted |= {f"int8 {method}": PrecisionOptions("int8", method) for method in METHODS}
     found, files, before = {}, {}, None
-    for name, lowered in wanted.items():
+    for name, options in wanted.items():
         files[name] = place / f"{name}.onnx"
-        record = export_checked(model, parts, targets.get(target), files[name], lowered, 1, NullProgress())
+        record = export_checked(model, parts, targets.get(target), files[name], options, 1, NullProgress())
         logits = onnx_logits(files[name], test.iq)
         before = logits if before is None else before
         lost = compare(before, logits, test, "test")
@@ -95,8 +95,8 @@ def strategies(
         folder, file = place / strategy, place / f"{strategy}.onnx"
         folder.mkdir()
         manifest = calibrate.store(wanted, chosen.data, Reading(), folder, NullProgress())
-        lowered = PrecisionOptions("int8", calibration=folder)
-        export_checked(model, parts, targets.get(chosen.target), file, lowered, 1, NullProgress())
+        options = PrecisionOptions("int8", calibration=folder)
+        export_checked(model, parts, targets.get(chosen.target), file, options, 1, NullProgress())
         found[strategy] = {**right(onnx_logits(file, test.iq), test), "calibration_sha256": manifest["sha256"]}
         print(f"{model.name} int8 calibrated on {strategy} frames: {found[strategy]['top1']:.2%}")
     return found

@@ -29,7 +29,7 @@ from edgeprune.tasks.bench.files import BenchChoices, bench_files
 from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import DeviceOptions
-from edgeprune.tasks.device.run import bench_there
+from edgeprune.tasks.device.run import bench_on_device
 from edgeprune.tasks.export import precision_of
 from edgeprune.tasks.precision import PrecisionOptions
 
@@ -210,15 +210,15 @@ def export(
     """
     goal = target_of(target)
     calibration = None if calib_data is None else Path(calib_data)
-    lowered = PrecisionOptions(
+    options = PrecisionOptions(
         precision_of(goal, precision), calib_method, calibration, max_accuracy_drop, qat_epochs=qat
     )
-    lowered.check()
+    options.check()
     file = Path(out) if out is not None else Path(f"{model.name}-{goal.name}.onnx")
     writable(file)
     parts, _ = parts_of(model, data)
     record = model.checkpoint if qat is None else embedding(model)  # training for int8 leaves a model file
-    written = exporting.export_lowered(record, parts, goal, file, lowered, batch, told(progress), computed_on(compute))
+    written = exporting.export_lowered(record, parts, goal, file, options, batch, told(progress), computed_on(compute))
     return OnnxFile(**vars(written), file=file)
 
 
@@ -287,8 +287,8 @@ def bench(
         if host is None:
             found = bench_files(files["baseline"], files.get("pruned"), goal, choices, folder, told(progress), wanted)
         else:
-            wishes = DeviceOptions(batch, threads, rounds, round_ms, processes)
-            found = bench_there(host, files, goal, wanted, wishes, folder, told(progress)).bench
+            options = DeviceOptions(batch, threads, rounds, round_ms, processes)
+            found = bench_on_device(host, files, goal, wanted, options, folder, told(progress)).bench
         write_json(folder / "bench.json", to_plain(found))
         summaries = [summary for summary in (found.baseline, found.pruned) if summary]
         times = tuple(np.concatenate(samples.read(folder / each.samples_path)[0]) for each in summaries)

@@ -161,11 +161,11 @@ def _measure(
         choices = BenchChoices(rounds=rounds, round_ms=round_ms)
         return lambda folder: bench_files(*pair, target, choices, folder, console)
     from edgeprune.tasks.device.pack import DeviceOptions
-    from edgeprune.tasks.device.run import bench_there
+    from edgeprune.tasks.device.run import bench_on_device
 
-    wishes, precision = DeviceOptions(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
+    options, precision = DeviceOptions(rounds=rounds, round_ms=round_ms, **power), precision_of(target, None)
     models: dict[Role, Path] = {"baseline": pair[0], "pruned": pair[1]}
-    return lambda folder: bench_there(host, models, target, precision, wishes, folder, console).bench
+    return lambda folder: bench_on_device(host, models, target, precision, options, folder, console).bench
 
 
 def _measured(

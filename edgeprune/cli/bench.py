@@ -75,13 +75,14 @@ def command(
             measured = bench_files(first, second, chosen, choices, out, console, precision_of(chosen, precision))
         else:
             from edgeprune.tasks.device.pack import DeviceOptions
-            from edgeprune.tasks.device.run import bench_there
+            from edgeprune.tasks.device.run import bench_on_device
 
-            wishes = DeviceOptions(batch, threads, rounds, round_ms, processes, **power)
+            options = DeviceOptions(batch, threads, rounds, round_ms, processes, **power)
             models: dict[Role, Path] = {"baseline": first}
             if second is not None:
                 models["pruned"] = second
-            measured = bench_there(host, models, chosen, precision_of(chosen, precision), wishes, out, console).bench
+            wanted = precision_of(chosen, precision)
+            measured = bench_on_device(host, models, chosen, wanted, options, out, console).bench
         write_json(out / "bench.json", to_plain(measured))
     if console.as_json:
         console.json(to_plain(measured))

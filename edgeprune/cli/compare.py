@@ -69,7 +69,7 @@ def command(
 
     Give --grid FILE, or --study NAME with a MODEL. Run again, the command reuses finished cells.
     """
-    from edgeprune.compare.run import compare, outlook
+    from edgeprune.compare.run import cell_states, compare
     from edgeprune.compare.workers import Workers
 
     tables: dict[str, dict[str, Any]] = {
@@ -81,7 +81,7 @@ def command(
     chosen, name = _grid(grid, study, model, data, overrides)
     folder = out or Path("runs") / f"compare-{name}"
     if dry_run:
-        outcome = outlook(chosen, folder, options)
+        outcome = cell_states(chosen, folder, options)
         if console.as_json:
             console.json({"out": str(folder), "cells": outcome})
         else:

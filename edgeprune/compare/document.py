@@ -11,12 +11,13 @@ Kind = Literal["unpruned", "layers", "channels", "none", "network"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network takes for one frame.
+    """Cost of a network for one frame.
 
     Attributes:
-        params: Parameters.
+        params: Number of parameters.
         macs: Multiply-accumulates of its convolutions, linear and recurrent layers.
-        flops: As the paper counts: MACs, and two operations for each output of batch norm (thop, evaluation mode).
+        flops: FLOPs as the paper counts them: MACs plus two operations for each output of batch norm (thop, evaluation
+            mode).
     """
 
     params: int
@@ -35,7 +36,10 @@ class Stat:
 
 @dataclass(frozen=True)
 class CellLatency:
-    """One network measured in turns with that of `against`; a percentile that too few samples allow is absent."""
+    """Latency of one network, measured in turns with the network `against`.
+
+    A percentile is absent where there are too few samples for it.
+    """
 
     median_ms: float
     samples: int
@@ -50,7 +54,7 @@ class CellLatency:
 
 @dataclass(frozen=True)
 class Loss:
-    """Accuracy that was lost to the unpruned network on the same frames: the paired difference and McNemar's test."""
+    """Accuracy lost against the unpruned network on the same frames: the paired difference and McNemar's test."""
 
     drop: float
     ci95: tuple[float, float]
@@ -59,7 +63,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class UnprunedFigures:
-    """An unpruned network on one data set."""
+    """Figures of an unpruned network on one data set."""
 
     id: str
     model: str
@@ -73,29 +77,29 @@ class UnprunedFigures:
 
 @dataclass(frozen=True)
 class CellFigures:
-    """One cell that was finished.
+    """Figures of one finished cell.
 
     Attributes:
-        id: Its name, and that of its folder in `cells/`.
+        id: Name of the cell and of its folder in `cells/`.
         subject: The model or reference network.
         data: Name of the data set.
-        kind: What was done.
-        method: Its name; that of the subject for a reference network.
+        kind: Kind of the method.
+        method: Name of the method; for a reference network, name of the network.
         ratio: Share of the droppable units that was removed, or absent.
         seed: Random seed.
-        cost: What the network takes.
+        cost: Cost of the network.
         frames: Number of test frames.
-        top1: Accuracy on them.
-        ci95: Its interval (Wilson; of frames in groups at their effective number).
+        top1: Accuracy on the test frames.
+        ci95: 95 % interval of `top1` (Wilson; for frames in groups, with their effective number).
         by_snr: Accuracy at each SNR in dB.
-        curve: The epochs of its training.
-        best_epoch: The one whose weights were kept; absent without training.
-        loss: Against the unpruned network; absent for a reference network.
+        curve: Epochs of the training.
+        best_epoch: Epoch whose weights were kept; absent without training.
+        loss: Loss against the unpruned network; absent for a reference network.
         units: Units of the unpruned chain; absent where no layers were chosen.
-        kept: Those that stayed.
-        fixed: Those that cannot be dropped.
+        kept: Units that were kept.
+        fixed: Units that cannot be dropped.
         segments: First and last unit of each segment.
-        latency: As measured.
+        latency: Measured latency.
     """
 
     id: str
@@ -122,7 +126,7 @@ class CellFigures:
 
 @dataclass(frozen=True)
 class FailedCell:
-    """A cell without figures, and why; it is in no mean."""
+    """A cell without figures, and the reason; it is left out of all means."""
 
     id: str
     subject: str
@@ -138,24 +142,25 @@ class TableRow:
     """One line of the table: a method on a model at a ratio, over its seeds.
 
     Attributes:
-        number: In the order of the table, from 1; the points of the plot carry it.
+        number: Position in the table, from 1; it labels the points of the plot.
         data: Name of the data set.
         subject: The model or reference network.
-        kind: What was done; 'unpruned' is the model as it came.
-        method: Its name.
+        kind: Kind of the method; 'unpruned' is the model as given.
+        method: Name of the method.
         ratio: Share of the droppable units that was removed, or absent.
         failed: Seeds without figures.
         before: Accuracy of the unpruned model; absent for a reference network.
         top1: Accuracy after, over the seeds.
         change: After minus before.
-        params, macs, flops: What the network takes; FLOPs as the paper counts.
+        params, macs, flops: Cost of the network; FLOPs as the paper counts them.
         params_change, flops_change: After minus before; absent for a reference network.
-        params_removed, macs_removed, flops_removed: Shares of the unpruned network's; absent for a reference network.
+        params_removed, macs_removed, flops_removed: Shares of the unpruned network's cost that were removed; absent for
+            a reference network.
         latency_ms: Latency of one inference over the seeds: the unpruned network's median over all cells, divided by
-            the speed-up, so that a machine that drifts does not count. For a network measured alone, its own median.
-        speedup: Against the unpruned network measured in turns; absent where there is none.
+            the speed-up, which cancels the drift of the machine. For a network measured alone, its own median.
+        speedup: Speed-up over the unpruned network, measured in turns; absent if there is none.
         on_front: Whether the row is Pareto-optimal in its panel, by accuracy and speed.
-        cells: Ids of its cells.
+        cells: Ids of the cells.
     """
 
     number: int
@@ -194,7 +199,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Measurement:
-    """How every latency was measured, and what may have disturbed it."""
+    """Settings of the latency measurements, and warnings about disturbances."""
 
     target: str
     runtime: str
@@ -208,7 +213,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of compare.json."""
+    """Content of compare.json."""
 
     title: str
     created: str

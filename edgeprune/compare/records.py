@@ -1,4 +1,4 @@
-"""The records of a comparison: what its cells are, and what each leaves. Plain values, as in `edgeprune.records`."""
+"""The records of a comparison: its cells and their results. Plain values, as in `edgeprune.records`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +25,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of the grid, or an unpruned network beside it.
+    """One point of the grid, or the unpruned network that it is compared with.
 
     Attributes:
-        id: Readable, and the name of its folder.
-        model: The trained network it starts from, or None for a network that is trained from fresh weights.
-        network: That network, or None.
+        id: Readable name, also of the cell's folder.
+        model: The trained network to start from, or None for a network that is trained from fresh weights.
+        network: The network to train from fresh weights, or None.
         data: The frames.
-        method: What is done to the model, or None when it is taken as it is.
-        ratio: Share of the droppable units that is removed, or None where nothing is.
+        method: Method applied to the model, or None to leave it as it is.
+        ratio: Share of the droppable units to remove, or None to remove none.
         seed: Random seed.
     """
 
@@ -56,21 +56,21 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellJob:
-    """All that the work on one cell takes; it can be sent to another machine that sees the same files.
+    """All that is needed to work on one cell; it can be sent to another machine that sees the same files.
 
     Attributes:
-        cell: Which cell.
+        cell: The cell.
         folder: Folder of the cell.
-        shared_cache: Folder of what cells of the same model and data share.
-        training: How to train.
-        bench: How it will be measured, which says how to export.
+        shared_cache: Folder of the results that cells of the same model and data share.
+        training: Training settings.
+        bench: Settings of the latency measurement, which also decide the export.
         split_seed: Seed of the data split.
-        options: What the command line said of the model files.
+        options: Options given for the model files.
         reference: The cell whose MACs a channel method is to match, or None.
-        asked: How frames are read and split otherwise than when the model was trained.
-        checked: Sha256 of their split, where it is known that no frame is in two parts.
-        test_frames: Most frames of the test split to judge by, or None for all.
-        compute: Where networks run, on the machine that does the work.
+        overrides: Reading and splitting of the frames where they differ from those of the model's training.
+        checked: Sha256 of the split if it is known that no frame is in two parts, else None.
+        test_frames: Maximum number of test frames to evaluate on, or None for all.
+        compute: Device on which networks run, on the machine that does the work.
     """
 
     cell: Cell
@@ -81,7 +81,7 @@ class CellJob:
     split_seed: int
     options: ModelOptions
     reference: "CellJob | None" = None
-    asked: ReadOverrides = AS_TRAINED
+    overrides: ReadOverrides = AS_TRAINED
     checked: str | None = None
     test_frames: int | None = None
     compute: str = "cpu"
@@ -89,12 +89,12 @@ class CellJob:
 
 @dataclass(frozen=True)
 class CellPlan:
-    """Which layers stay.
+    """The layers to keep.
 
     Attributes:
-        plan: Every unit with its decision.
+        plan: The decision on every unit.
         fixed: Units that cannot be dropped.
-        transitions: Paths of the units that stay, could be dropped, and change the shape of the signal.
+        transitions: Paths of the units that are kept, could be dropped, and change the shape of the signal.
     """
 
     plan: PrunePlan
@@ -104,7 +104,7 @@ class CellPlan:
 
 @dataclass(frozen=True)
 class Shape:
-    """What is trained: the sha256 of its model file, and what it takes."""
+    """A pruned network before training: the sha256 of its model file, and its cost."""
 
     sha256: str
     cost: Cost
@@ -112,7 +112,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Tested:
-    """The finished network: its accuracy on the test split, and what it takes."""
+    """The finished network: its accuracy on the test split, and its cost."""
 
     accuracy: Accuracy
     cost: Cost
@@ -120,7 +120,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class Finished:
-    """Everything a cell left; `plan` where layers were chosen, `training` where there was any."""
+    """All results of a cell; `plan` only if layers were chosen, `training` only if the network was trained."""
 
     cell: Cell
     plan: CellPlan | None

@@ -1,4 +1,4 @@
-"""The whole comparison: cells, then latencies, then the table. What is done in the run folder already is reused."""
+"""The whole comparison: cells, then latencies, then the table. Results in the run folder are reused."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +10,7 @@ from edgeprune import targets
 from edgeprune.compare.cell.attempt import attempt, reason_for
 from edgeprune.compare.cell.cells import Pair
 from edgeprune.compare.cell.latency import latency_of
-from edgeprune.compare.cell.settings import in_full
+from edgeprune.compare.cell.settings import with_defaults
 from edgeprune.compare.cell.stages import finished_of
 from edgeprune.compare.document import Comparison, FailedCell, Measurement
 from edgeprune.compare.grid.grid import Grid
@@ -35,16 +35,16 @@ def compare(
     """Run a comparison and write compare.json, the table and the plots into `out`.
 
     Args:
-        grid: What is compared.
+        grid: The grid to compare.
         out: The run folder.
-        options: What is to be known of the model files.
-        pool: Who works on the cells.
-        command: What was typed, for the report.
-        progress: Told of every cell.
+        options: Options for loading the model files.
+        pool: Workers for the cells.
+        command: The command line, for the report.
+        progress: Receives the progress of every cell.
 
     Raises:
-        ConfigError: A setting is wrong, `out` cannot be written or holds something else, or another comparison is at
-            work in it.
+        ConfigError: A setting is wrong, `out` cannot be written or holds something else, or another comparison is
+            running in it.
         ModelError: A model cannot be read, or no cell was finished.
         DataError: Frames cannot be read or do not fit.
     """
@@ -78,7 +78,7 @@ def _compared(worklist: Worklist, grid: Grid, out: Path, pool: Workers, command:
 def _measured(
     worklist: Worklist, done: dict[Path, Finished], lost: dict[str, str], progress: Progress
 ) -> tuple[list[MeasuredCell], list[FailedCell]]:
-    """Latency of every finished cell, and the cells that have none."""
+    """Measure the latency of every finished cell, and list the cells without one."""
     measured: list[MeasuredCell] = []
     failed: list[FailedCell] = []
     progress.stage("measure latency")
@@ -96,7 +96,7 @@ def _measured(
 
 
 def _reason(job: CellJob, beside: CellJob | None, done: dict[Path, Finished], lost: dict[str, str]) -> str | None:
-    """Why a cell has no figures, or None when it has."""
+    """Return the reason why a cell has no figures, or None if it has figures."""
     if job.folder not in done:
         return lost.get(job.cell.id) or reason_for(job)
     if beside is not None and beside.folder not in done:
@@ -105,7 +105,7 @@ def _reason(job: CellJob, beside: CellJob | None, done: dict[Path, Finished], lo
 
 
 def _beside(cell: Cell, baselines: dict[Pair, CellJob]) -> CellJob | None:
-    """The unpruned network a cell is measured beside: its own, or for a reference network the first on its data."""
+    """Return the unpruned network to measure a cell against; for a reference network, the first on its data."""
     if cell.model is not None:
         return baselines[cell.model, cell.data]
     return next((job for (_, data), job in baselines.items() if data == cell.data), None)
@@ -155,9 +155,9 @@ def _comparison(
 
 
 def _named(grid: Grid) -> dict[str, Any]:
-    """The grid in full, with the names of its files: where they were is of no use elsewhere; hashes are kept."""
+    """Write the grid out in full, with file names instead of paths, which mean nothing on another machine."""
     plain = grid.model_dump(mode="json", exclude_none=True)
-    plain["methods"] = [in_full(method) for method in grid.methods]
+    plain["methods"] = [with_defaults(method) for method in grid.methods]
     plain["models"] = [path.name for path in grid.models]
     plain["data"] = grid.data.model_dump(mode="json", exclude_defaults=True)
     if grid.data.path:
@@ -171,8 +171,8 @@ def _failed(cell: Cell, reason: str) -> FailedCell:
     return FailedCell(cell.id, cell.subject, cell.data.name, method, cell.seed, reason, cell.ratio)
 
 
-def outlook(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
-    """Which cells are finished and which would be worked on; writes nothing."""
+def cell_states(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
+    """List which cells are finished and which would be run; writes nothing."""
     refuse_foreign(out)
     worklist = worklist_of(grid, out, options)
     return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in worklist.jobs}

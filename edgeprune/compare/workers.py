@@ -1,4 +1,4 @@
-"""Who does the work: this process, one piece after the other, or Ray's workers, of which one that dies costs one piece.
+"""Work in this process, item by item, or on Ray's workers, where a worker that dies costs one item.
 
 The only module that imports Ray, and only when it is used.
 """
@@ -18,7 +18,7 @@ from edgeprune.network.cards import choose
 from edgeprune.protocols import Advance, NullProgress, Progress
 
 MOST_TRIES = 3
-_STORE_BYTES = 100_000_000  # nothing large is handed over: workers read and write files
+_STORE_BYTES = 100_000_000  # workers read and write files, so that nothing large passes through Ray's store
 _WAIT_S = 1.0
 _REACH_S = 10.0
 
@@ -27,13 +27,13 @@ Function = Callable[[Any, Progress, int], str]
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A piece of work.
+    """One item of work.
 
     Attributes:
-        name: Names it on the terminal and to Ray.
-        function: Called with `argument`, a progress and the number of threads to use (0: as many as it likes). Returns
-            one line that says how it went; must not raise.
-        argument: Can be pickled.
+        name: Name on the terminal and in Ray.
+        function: Called with `argument`, a progress and the number of threads to use (0: PyTorch's default). Returns
+            its outcome in one line; must not raise.
+        argument: Argument of the function; must be picklable.
     """
 
     name: str
@@ -43,14 +43,14 @@ class WorkItem:
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works.
+    """Number and kind of workers.
 
     Attributes:
-        workers: How many at a time; 0 is this process, None as many as the machine or cluster has cores.
+        workers: Number of workers; 0 is this process, None one for each core of the machine or cluster.
         address: Address of a Ray cluster, or None for this machine.
         threads: PyTorch threads of each Ray worker; None divides the cores of this machine, and is 1 on a cluster.
-        compute: Where networks run: 'auto', 'cpu' or 'cuda', of which Ray gives each worker its share; 'cuda:N' without
-            Ray.
+        compute: Device on which networks run: 'auto', 'cpu' or 'cuda', of which Ray gives each worker a share, or
+            'cuda:N' without Ray.
     """
 
     workers: int | None = None
@@ -59,10 +59,11 @@ class Workers:
     compute: str = "cpu"
 
     def check(self) -> None:
-        """Find out before any work whether Ray is there if it was asked for.
+        """Check before any work that Ray is available if it is needed.
 
         Raises:
-            ConfigError: It is not installed, a cluster was named with no workers on it, or `compute` is not there.
+            ConfigError: Ray is not installed, a cluster was named together with `workers=0`, or `compute` is not
+                available.
             DeviceError: There is a GPU, but its driver or PyTorch does not run it.
         """
         if self.workers == 0 and self.address is not None:
@@ -87,19 +88,19 @@ class Workers:
 
 
 def work(pieces: Sequence[WorkItem], pool: Workers, progress: Progress, label: str) -> dict[str, str]:
-    """Do every piece; one that is lost with its worker is done again.
+    """Do every item of work; an item that is lost with its worker is tried again.
 
     Args:
-        pieces: In the order they are begun.
-        pool: Who does them.
-        progress: Told how each went, and of each that was lost.
-        label: What they are.
+        pieces: Items in the order in which they are started.
+        pool: The workers.
+        progress: Receives the outcome of each item, and each loss of a worker.
+        label: Noun for one item in messages.
 
     Returns:
-        Why the pieces that could not be done were not, by name.
+        For each item that could not be done, its name and the reason.
 
     Raises:
-        ConfigError: No Ray, or no cluster at the address.
+        ConfigError: Ray is missing, or there is no cluster at the address.
     """
     if not pieces:
         return {}
@@ -111,13 +112,13 @@ def work(pieces: Sequence[WorkItem], pool: Workers, progress: Progress, label: s
     with _ray(pool, len(pieces)) as (ray, workers):
         progress.stage(f"{len(pieces)} {label}s on {workers} worker{'' if workers == 1 else 's'}")
         with progress.track(f"{label}s", len(pieces)) as advance:
-            return _Hands(ray, workers, _gpus(ray, pool, workers), _threads(pool, workers), progress, advance).do(
+            return _RayTasks(ray, workers, _gpus(ray, pool, workers), _threads(pool, workers), progress, advance).do(
                 pieces
             )
 
 
-class _Hands:
-    """Ray's workers at work."""
+class _RayTasks:
+    """Distribution of work over Ray's workers."""
 
     def __init__(self, ray: Any, workers: int, gpus: float, threads: int, progress: Progress, advance: Advance) -> None:
         self._ray, self._workers, self._threads = ray, workers, threads
@@ -125,7 +126,7 @@ class _Hands:
         self._remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_call)
 
     def do(self, pieces: Sequence[WorkItem]) -> dict[str, str]:
-        """Keep every worker busy until all pieces are done or given up."""
+        """Keep every worker busy until each item is done or given up."""
         waiting, tries = list(pieces), Counter[str]()
         running: dict[Any, WorkItem] = {}
         lost: dict[str, str] = {}
@@ -150,7 +151,7 @@ class _Hands:
         return lost
 
     def _end(self, piece: WorkItem, reference: Any) -> str | None:
-        """None when the piece is done, otherwise how its worker was lost."""
+        """Return None if the item is done, otherwise how its worker was lost."""
         errors = self._ray.exceptions
         try:
             said = self._ray.get(reference)
@@ -171,10 +172,13 @@ def _call(function: Function, argument: Any, threads: int) -> str:
 
 @contextmanager
 def _ray(pool: Workers, pieces: int) -> Iterator[tuple[Any, int]]:
-    """Ray and the number of its workers, started on this machine or met at an address; let go of afterwards.
+    """Start Ray on this machine or connect to it at an address, and shut the connection down afterwards.
+
+    Yields:
+        Ray and the number of its workers.
 
     Raises:
-        ConfigError: It cannot be started, or nothing answers at the address.
+        ConfigError: Ray cannot be started, or nothing listens at the address.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -204,10 +208,10 @@ def _ray(pool: Workers, pieces: int) -> Iterator[tuple[Any, int]]:
 
 
 def _reach(address: str) -> None:
-    """Find out in seconds what takes Ray minutes: whether anything listens at host:port.
+    """Check that something listens at host:port; Ray itself takes minutes to find out.
 
     Raises:
-        OSError: Nothing does.
+        OSError: Nothing listens.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
@@ -215,10 +219,10 @@ def _reach(address: str) -> None:
 
 
 def _gpus(ray: Any, pool: Workers, workers: int) -> float:
-    """The GPUs of a worker: its share of those that Ray knows, a whole number or a part of one.
+    """Divide the GPUs that Ray knows among the workers: a whole number each, or a fraction of one.
 
     Raises:
-        ConfigError: It is to compute on one, and there is none.
+        ConfigError: A GPU is required, and there is none.
     """
     known = 0.0 if pool.compute == "cpu" else ray.cluster_resources().get("GPU", 0.0)
     if pool.compute == "cuda" and not known:
@@ -227,7 +231,7 @@ def _gpus(ray: Any, pool: Workers, workers: int) -> float:
 
 
 def share(gpus: float, workers: int) -> float:
-    """How many GPUs each of some workers gets, as Ray counts them: whole ones, or thousandths of one."""
+    """Number of GPUs for each worker, as Ray counts them: whole ones, or thousandths of one."""
     each = gpus / workers
     return float(int(each)) if each >= 1 else int(each * 1000) / 1000
 
@@ -239,7 +243,7 @@ def _threads(pool: Workers, workers: int) -> int:
 
 
 def _cores() -> int:
-    """Cores that this process may use."""
+    """Count the cores that this process may use."""
     return max(1, int(float(machine.facts({})["usable_cores"])))
 
 

@@ -1,4 +1,4 @@
-"""What there is to do: models and data looked at, the cells listed."""
+"""The list of work: models and data checked, cells listed."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from edgeprune import datasets
 from edgeprune.compare.cell.cells import Pair, baseline_job, expand, job_of
 from edgeprune.compare.cell.frames import frames_of
-from edgeprune.compare.cell.settings import asked_of
+from edgeprune.compare.cell.settings import overrides_of
 from edgeprune.compare.document import DataFacts
 from edgeprune.compare.grid.grid import Grid
 from edgeprune.compare.records import Cell, CellJob, SourceFile
@@ -29,8 +29,8 @@ class Worklist:
     """All work of a comparison.
 
     Attributes:
-        baselines: For each model and data set that fit, the work on the unpruned network.
-        jobs: The work on each cell, in the order of the table.
+        baselines: Job on the unpruned network, for each model and data set that fit.
+        jobs: Job on each cell, in the order of the table.
         data: The data sets with the seed of their split.
         warnings: Models and data sets that do not fit each other.
     """
@@ -42,7 +42,7 @@ class Worklist:
 
 
 def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
-    """Look at models and data, and list the work.
+    """Check models and data, and list the work.
 
     Raises:
         ConfigError: A file is missing, or no data are named for reference networks.
@@ -52,10 +52,10 @@ def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
     if len(grid.models) > 1:
         options = replace(options, shared=True)
     models = {path: checkpoints.load(path, options) for path in grid.models}
-    asked = asked_of(grid.data)
-    given = [_source(path, reading_of(None, Reading.length, asked)) for path in grid.data.path or ()]
-    own = {path: given or [_own_source(model, asked)] for path, model in models.items()}
-    checked, problems = _looked_at(models, own, asked)
+    overrides = overrides_of(grid.data)
+    given = [_source(path, reading_of(None, Reading.length, overrides)) for path in grid.data.path or ()]
+    own = {path: given or [_own_source(model, overrides)] for path, model in models.items()}
+    checked, problems = _fitting(models, own, overrides)
     told = {path: _options_of(model, options) for path, model in models.items()}
     pairs = {
         (SourceFile(model.name, path, model.sha256), data): split_seed_of(model)
@@ -97,12 +97,12 @@ def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
     )
 
 
-def _looked_at(
-    models: dict[Path, Checkpoint], own: dict[Path, list[SourceFile]], asked: ReadOverrides
+def _fitting(
+    models: dict[Path, Checkpoint], own: dict[Path, list[SourceFile]], overrides: ReadOverrides
 ) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
-    """The hash of the split of each model and data set that fit, and why others do not; each set is read once.
+    """Hash the split of each model and data set that fit, and say why the others do not fit; each set is read once.
 
-    Of a model from elsewhere the first set that fits says how its frames are scaled; it is put in its place.
+    For a foreign model, the first data set that fits decides how its frames are scaled; `models` is updated with that.
 
     Raises:
         DataError: Frames cannot be read, or a model fits none of its data.
@@ -111,7 +111,7 @@ def _looked_at(
     found: dict[_Fit, DataError] = {}
     for data in dict.fromkeys(each for sources in own.values() for each in sources):
         for path in (path for path, sources in own.items() if data in sources):
-            model, handling = models[path], handling_of(models[path], asked)
+            model, handling = models[path], handling_of(models[path], overrides)
             frames = frames_of(data, handling.reading, handling.stream)
             try:
                 parts = fitted(model, frames, handling)
@@ -127,14 +127,14 @@ def _looked_at(
 
 
 def _options_of(model: Checkpoint, options: ModelOptions) -> ModelOptions:
-    """What the command line says of a model's file, with what was found of it where that was not said."""
+    """Complete the options given for a model's file with what was identified of it."""
     if model.arch.outputs is None or model.data is not None:
         return options
     return replace(options, normalisation=model.input.normalisation, outputs=model.arch.outputs)
 
 
-def _own_source(model: Checkpoint, asked: ReadOverrides) -> SourceFile:
-    return _source(find_data(model, None).resolve(), handling_of(model, asked).reading)
+def _own_source(model: Checkpoint, overrides: ReadOverrides) -> SourceFile:
+    return _source(find_data(model, None).resolve(), handling_of(model, overrides).reading)
 
 
 def _source(path: Path, reading: Reading | None) -> SourceFile:
@@ -142,7 +142,7 @@ def _source(path: Path, reading: Reading | None) -> SourceFile:
 
 
 def _split_seed(data: SourceFile, pairs: dict[Pair, int], grid: Grid) -> int:
-    """The seed that a data set is split by for reference networks: that of the first model on it."""
+    """Return the seed to split a data set by for reference networks: that of the first model on it."""
     otherwise = SPLIT_SEED if grid.data.split_seed is None else grid.data.split_seed
     return next((seed for (_, frames), seed in pairs.items() if frames == data), otherwise)
 

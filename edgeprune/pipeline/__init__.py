@@ -1,7 +1,7 @@
-"""The whole job: from a trained model to a report. The only package that knows the order of the stages.
+"""The whole job, from a trained model to a report. The only package that knows the order of the stages.
 
-Each stage makes one record from earlier ones and leaves it in the run folder under the hash of all it was made from;
-run again, a stage whose inputs are the same is reused.
+Each stage makes one record from earlier ones and keeps it in the run folder under the hash of its inputs. In a later
+run, a stage with the same inputs is reused.
 """
 
 from edgeprune.pipeline.device_stages import collect_into

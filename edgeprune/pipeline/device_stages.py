@@ -1,4 +1,4 @@
-"""What is measured on a device: packed in any case, and run there when one is at hand."""
+"""Measurement on a device: always packed, and run if a device is given."""
 
 import shutil
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from edgeprune.targets import Target
 from edgeprune.tasks import export
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import ANSWER_BATCH, HOST, ModelFiles, assign
-from edgeprune.tasks.device.run import BUNDLE, RESULT, collected, run_there
+from edgeprune.tasks.device.run import BUNDLE, RESULT, collected, run_on_device
 from edgeprune.tasks.stages import hashes_of
 
 PACKED, STAGE, BY_HAND = "10-bundle", "11-device", "by hand"
@@ -29,13 +29,16 @@ ARTIFACTS = (RESULT, "samples-baseline.npz", "samples-pruned.npz")
 
 
 def made_from(bundle_id: str, host: str) -> dict[str, str]:
-    """What an outcome hangs on: a bundle, and the device that ran it."""
+    """Name the inputs of an outcome: a bundle, and the device that ran it."""
     return {"bundle": bundle_id, "host": host}
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A measurement ready to be run on a device: `path` is relative to the run folder, `target` all of its settings."""
+    """A measurement ready to be run on a device.
+
+    `path` is relative to the run folder; `target` holds all settings of the target.
+    """
 
     bundle_id: str
     path: str
@@ -51,7 +54,7 @@ class DeviceStages:
         stages: The stages that made the pruned network.
         checkpoint: The pruned network that was exported.
         baseline: The unpruned network as ONNX.
-        pruned: The pruned one.
+        pruned: The pruned network as ONNX.
     """
 
     stages: PruneStages
@@ -67,9 +70,9 @@ class DeviceStages:
             "models": [self.baseline.sha256, self.pruned.sha256],
             "target": settings.target.model_dump(),
             "precision": settings.precision,
-            "wishes": to_plain(settings.wishes),
+            "device_options": to_plain(settings.device_options),
             "data": work.split("test").sha256,
-            "edgeprune": edgeprune.__version__,  # whose scripts and plans travel along
+            "edgeprune": edgeprune.__version__,  # its scripts and plans are in the bundle
         }
 
         def make() -> Packed:
@@ -79,7 +82,7 @@ class DeviceStages:
             }
             test = work.split("test")
             target, precision = settings.target, settings.precision
-            packed = assign(target, precision, models, test, settings.wishes, cache.path, cache.progress)
+            packed = assign(target, precision, models, test, settings.device_options, cache.path, cache.progress)
             return Packed(packed.id, BUNDLE, file_sha256(cache.path / BUNDLE), target.model_dump(mode="json"))
 
         packed = cache.stage(PACKED, Packed, inputs, make, (BUNDLE, HOST))
@@ -87,39 +90,39 @@ class DeviceStages:
         return packed
 
     def measure(self, host: Host | None, packed: Packed) -> DeviceOutcome | None:
-        """Run the bundle on a device; without one, take what was run by hand and collected, if it was."""
+        """Run the bundle on a device; without one, use a result that was run by hand and collected, if there is one."""
         settings, cache = self.stages.work.settings, self.stages.cache
         if host is None:
             return cache.found(STAGE, DeviceOutcome, made_from(packed.bundle_id, BY_HAND))
 
         def make() -> DeviceOutcome:
-            return run_there(host, settings.target, cache.path, cache.progress)
+            return run_on_device(host, settings.target, cache.path, cache.progress)
 
         return cache.stage(STAGE, DeviceOutcome, made_from(packed.bundle_id, host.name), make, ARTIFACTS)
 
     def _files(self, role: Role, model: Checkpoint, timed_as: OnnxModel) -> ModelFiles:
-        """One network's files: the one that is timed, and one for many frames where the batch is fixed."""
+        """Return one network's files: the one to time, and one for many frames if the batch is fixed."""
         work, cache = self.stages.work, self.stages.cache
         timed = cache.path / f"{role}.onnx"
         if work.settings.target.batch == "dynamic":
             return ModelFiles(timed, timed)
         answering: Path = cache.path / f"{role}-answers.onnx"
         kept = () if timed_as.quantisation is None else timed_as.quantisation.kept
-        lowered = replace(work.settings.lowered, max_drop=None, keep=kept)
+        options = replace(work.settings.precision_options, max_drop=None, keep=kept)
         target = work.settings.target
-        export.export_checked(model, work.parts(), target, answering, lowered, ANSWER_BATCH, cache.progress)
+        export.export_checked(model, work.parts(), target, answering, options, ANSWER_BATCH, cache.progress)
         return ModelFiles(timed, answering)
 
 
 def collect_into(folder: Path, result: Path) -> dict[str, Any]:
-    """Read a result into the run folder whose bundle was run, and write its report again.
+    """Read a result into the run folder of its bundle, and write the report again.
 
     Returns:
         The content of report.json.
 
     Raises:
         ConfigError: The folder has no report or no bundle.
-        DeviceError: The result is damaged, of another bundle, or a step failed.
+        DeviceError: The result is damaged or belongs to another bundle, or a step failed.
     """
     if not (folder / JSON_NAME).is_file() or not (folder / BUNDLE).is_file():
         raise ConfigError(
@@ -141,10 +144,10 @@ def collect_into(folder: Path, result: Path) -> dict[str, Any]:
 
 
 def _packed(folder: Path) -> tuple[Target, str]:
-    """The target that a run folder's bundle was made for, which may be a file of the user's own, and its model.
+    """Read which target and model a run folder's bundle was made for; the target may come from the user's own file.
 
     Returns:
-        The target, and what stages are kept under for the model (`first_stages.identity_of`).
+        The target, and the identity of the model (`first_stages.identity_of`).
 
     Raises:
         ConfigError: The record of the bundle is missing or damaged.

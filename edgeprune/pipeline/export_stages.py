@@ -1,4 +1,4 @@
-"""The two ONNX files that are delivered: trained for int8 if that was asked for, in the precision that was chosen."""
+"""Export of both networks to ONNX in the chosen precision, after training for int8 if requested."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from edgeprune.tasks import evaluate
 from edgeprune.tasks import export as measuring
 from edgeprune.tasks import precision as lowering
 from edgeprune.tasks.bench.files import BenchChoices, bench_here, bench_settings
-from edgeprune.tasks.device.run import bench_there
+from edgeprune.tasks.device.run import bench_on_device
 from edgeprune.tasks.precision import PrecisionOptions
 
 TRAINED_FOR_INT8 = "pruned-qat.pt"
@@ -37,9 +37,9 @@ class ExportStages:
     """The stages from a fine-tuned network to its ONNX file.
 
     Attributes:
-        branch: What is exported.
-        grown: What it came to.
-        unpruned: The unpruned network as it was exported before anything else, in float32.
+        stages: The stages that made the pruned network.
+        pruning: Results of those stages.
+        unpruned: The float32 export of the unpruned network, made at the start of the job.
     """
 
     stages: PruneStages
@@ -48,17 +48,17 @@ class ExportStages:
 
     @property
     def checkpoint(self) -> str:
-        """File name of the network that is exported."""
-        return PRUNED if self._lowered.qat_epochs is None else TRAINED_FOR_INT8
+        """File name of the network to export."""
+        return PRUNED if self._options.qat_epochs is None else TRAINED_FOR_INT8
 
     @cached_property
     def pruned(self) -> Checkpoint:
-        """The network that is exported."""
+        """The network to export."""
         return checkpoints.load(self.stages.cache.path / self.checkpoint, self.stages.work.model.trusted)
 
     def train(self) -> None:
-        """Fine-tune the pruned network as int8 computes it, if that was asked for."""
-        work, cache, epochs = self.stages.work, self.stages.cache, self._lowered.qat_epochs
+        """Fine-tune the pruned network with simulated int8, if requested."""
+        work, cache, epochs = self.stages.work, self.stages.cache, self._options.qat_epochs
         if epochs is None:
             return
         seed, state = work.settings.recipe.seed, cache.path / _STATE
@@ -68,7 +68,7 @@ class ExportStages:
         def make() -> TrainingResult:
             tuned = self.stages.tuned()
             trained, result = lowering.train_for_int8(
-                tuned, work.lessons(), epochs, seed, state, cache.progress, work.settings.compute
+                tuned, work.training_parts(), epochs, seed, state, cache.progress, work.settings.compute
             )
             checkpoints.save(cache.path / TRAINED_FOR_INT8, trained)
             return result
@@ -79,16 +79,16 @@ class ExportStages:
         cache.note(f"best on validation: {result.best_validation_top1:.2%}, epoch {result.best_epoch}")
 
     def choose(self) -> PrecisionChoice:
-        """Measure the pruned network in each of the target's precisions; the fastest that is accurate enough."""
+        """Measure the pruned network in each of the target's precisions, and choose the fastest accurate enough."""
         work, cache = self.stages.work, self.stages.cache
-        settings, most = work.settings, self._lowered.max_drop
+        settings, most = work.settings, self._options.max_drop
         assert most is not None
         inputs = {
             "finetune": self._made_from,
-            "lowered": self._plain(),
+            "precision_options": self._plain(),
             "bound": settings.max_accuracy_drop,
             "target": settings.target.model_dump(),
-            "wishes": to_plain(settings.wishes),
+            "device_options": to_plain(settings.device_options),
             "host": settings.host.name if settings.host else "",
             "data": work.split("train").sha256,
         }
@@ -106,55 +106,55 @@ class ExportStages:
         return choice
 
     def export(self) -> ExportPair:
-        """Both networks in the precision."""
+        """Export both networks in the precision."""
         work, cache = self.stages.work, self.stages.cache
         target = work.settings.target
         inputs = {
             "finetune": self._made_from,
-            "qat": self._lowered.qat_epochs,
+            "qat": self._options.qat_epochs,
             "plan": record_sha256(self.pruning.plan),
             "opset": target.opset,
             "batch": [target.batch, work.settings.batch],
-            "lowered": self._plain(),
+            "precision_options": self._plain(),
             "bound": work.settings.max_accuracy_drop,
             "data": work.split("test").sha256,
         }
 
         def make() -> ExportPair:
-            most = self._lowered.max_drop
-            allowed = None if most is None or self._lowered.precision == "fp32" else self._allowed(most)
-            pruned = self._exported(self.pruned, cache.path / "pruned.onnx", replace(self._lowered, max_drop=allowed))
+            most = self._options.max_drop
+            allowed = None if most is None or self._options.precision == "fp32" else self._allowed(most)
+            pruned = self._exported(self.pruned, cache.path / "pruned.onnx", replace(self._options, max_drop=allowed))
             return ExportPair(self._baseline(most), pruned)
 
         return cache.stage("09-export", ExportPair, inputs, make, ("baseline.onnx", "pruned.onnx"))
 
     def _baseline(self, most: float | None) -> OnnxModel:
-        """The unpruned network in the precision; in float32 the file that was exported first."""
+        """Export the unpruned network in the precision; for float32, copy the first export."""
         work, out = self.stages.work, self.stages.cache.path / "baseline.onnx"
-        if self._lowered.precision != "fp32":
-            return self._exported(work.model, out, replace(self._lowered, max_drop=most))
+        if self._options.precision != "fp32":
+            return self._exported(work.model, out, replace(self._options, max_drop=most))
         with replacing(out) as file:
             file.write((out.parent / self.unpruned.path).read_bytes())
         return replace(self.unpruned, path=out.name)
 
     @property
-    def _lowered(self) -> PrecisionOptions:
-        return self.stages.work.settings.lowered
+    def _options(self) -> PrecisionOptions:
+        return self.stages.work.settings.precision_options
 
     @property
     def _made_from(self) -> str:
         return record_sha256(self.pruning.training)
 
     def _plain(self) -> dict[str, object]:
-        """How the precision is reached, with the hash of the calibration set instead of its place."""
-        plain = to_plain(self._lowered)
-        folder = self._lowered.calibration
+        """Write the precision options as plain values, with the hash of the calibration set instead of its path."""
+        plain = to_plain(self._options)
+        folder = self._options.calibration
         stored = None if folder is None else folder / lowering.CALIBRATION_FILE
         file = stored if stored is not None and stored.is_file() else folder
         return {**plain, "calibration": file_sha256(file) if file is not None and file.is_file() else str(file)}
 
     def _allowed(self, most: float) -> float:
-        """What the precision may cost the pruned network: what pruning left of the bound on both, if there is one."""
+        """Top-1 that the precision may lose, 0..1: with a bound on the whole, what pruning left of it."""
         work = self.stages.work
         if work.settings.max_accuracy_drop is None:
             return most
@@ -164,21 +164,22 @@ class ExportStages:
         )
         return max(0.0, most - (before - after))
 
-    def _exported(self, model: Checkpoint, out: Path, lowered: PrecisionOptions) -> OnnxModel:
+    def _exported(self, model: Checkpoint, out: Path, options: PrecisionOptions) -> OnnxModel:
         work = self.stages.work
         target, batch = work.settings.target, work.settings.batch
-        return measuring.export_checked(model, work.parts(), target, out, lowered, batch, self.stages.cache.progress)
+        return measuring.export_checked(model, work.parts(), target, out, options, batch, self.stages.cache.progress)
 
     def _trial(self, precision: Precision, allowed: float) -> PrecisionTrial:
-        """The pruned network in one precision, measured alone."""
+        """Measure the pruned network alone in one precision."""
         work, progress = self.stages.work, self.stages.cache.progress
         settings, folder = work.settings, self.stages.cache.path / CANDIDATES / precision
         file = folder / "pruned.onnx"
-        lowered = replace(self._lowered.of(precision), max_drop=allowed)
-        model = self._exported(self.pruned, file, lowered)
+        options = replace(self._options.of(precision), max_drop=allowed)
+        model = self._exported(self.pruned, file, options)
         if settings.host is not None:
-            target, wishes = settings.target, settings.wishes
-            bench = bench_there(settings.host, {"baseline": file}, target, precision, wishes, folder, progress).bench
+            bench = bench_on_device(
+                settings.host, {"baseline": file}, settings.target, precision, settings.device_options, folder, progress
+            ).bench
         else:
             target, iq = settings.target, work.split("test").iq
             how = bench_settings(target, precision, BenchChoices(settings.batch))

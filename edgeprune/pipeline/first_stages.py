@@ -1,4 +1,4 @@
-"""What is done with the unpruned network before anything else: it is measured, and exported."""
+"""The first stages: the unpruned network is measured and exported."""
 
 import tempfile
 from collections.abc import Callable
@@ -23,7 +23,7 @@ UNPRUNED = "baseline-fp32.onnx"
 
 
 def identity_of(model: Checkpoint) -> str:
-    """What stages are kept under for a model: its file, and of a bare one also what was said of it."""
+    """Return the hash that identifies a model in stage records: of its file, for a foreign one also of its options."""
     if model.arch.source == "registered" and model.input.normalisation != "unknown":
         return model.sha256
     return canonical_sha256([model.sha256, to_plain(model.arch), list(model.classes), to_plain(model.input)])
@@ -31,13 +31,13 @@ def identity_of(model: Checkpoint) -> str:
 
 @dataclass(frozen=True)
 class FirstStages:
-    """The stages that end the job before its long work where something is wrong with the model.
+    """The stages that end the job before its long work if something is wrong with the model.
 
     Attributes:
-        model: As it was loaded.
-        settings: What the job is asked to do.
+        model: The unpruned network as loaded.
+        settings: Settings of the job.
         parts: The frames of each split.
-        progress: Told of what is found.
+        progress: Receives what is identified.
     """
 
     model: Checkpoint
@@ -47,16 +47,19 @@ class FirstStages:
 
     @property
     def inputs(self) -> dict[str, object]:
-        """What the measurement depends on."""
+        """Inputs of the measurement."""
         validation = self.parts()["validation"]
         return {"data": validation.sha256, "split": validation.split_sha256 or ""}
 
     def measure(self) -> tuple[Checkpoint, Baseline]:
-        """The model with its normalisation known, and what it is worth.
+        """Identify the model's normalisation and measure its accuracy.
+
+        Returns:
+            The model with its normalisation, and the measurement.
 
         Raises:
-            ConfigError: Its classes are in another order than the labels.
-            ModelError: It is near chance; the message also says where it cannot be exported.
+            ConfigError: The order of its classes differs from that of the labels.
+            ModelError: Its accuracy is near chance; the message also says whether the export fails.
         """
         validation, compute = self.parts()["validation"], self.settings.compute
         try:
@@ -66,15 +69,15 @@ class FirstStages:
             if strict:
                 identify.refuse_low(model, baseline, validation, self.progress, compute)
         except ModelError as error:
-            raise ModelError(f"{error.message}{self._besides()}", error.hint) from error
+            raise ModelError(f"{error.message}{self._export_failure()}", error.hint) from error
         return model, baseline
 
     def known(self, baseline: Baseline) -> Checkpoint:
-        """The model with what a measurement before found of it."""
+        """Return the model with what an earlier measurement identified."""
         return identify.as_found(self.model, baseline.normalisation, baseline.outputs, self.progress)
 
     def export(self, model: Checkpoint, cache: StageCache) -> OnnxModel:
-        """The unpruned network as ONNX for the target, in float32: what cannot be exported ends the job here.
+        """Export the unpruned network as float32 ONNX for the target; a failure ends the job here.
 
         Raises:
             ModelError: It cannot be exported; the message names the line of its code.
@@ -87,8 +90,8 @@ class FirstStages:
         target, batch = self.settings.target, self.settings.batch
         return export.export_checked(model, self.parts(), target, out, PrecisionOptions(), batch, self.progress)
 
-    def _besides(self) -> str:
-        """What would stop the job next, so that one message says it: the export."""
+    def _export_failure(self) -> str:
+        """Try the export and describe its failure, so that one message names both problems."""
         model = self.model
         if model.input.normalisation == "unknown":
             model = identify.as_found(model, "none", "logits", self.progress)

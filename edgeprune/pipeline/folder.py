@@ -1,4 +1,4 @@
-"""The run folder, held for one run at a time and cleared of what a killed one left."""
+"""The run folder, locked for one run at a time and cleared of what a killed run left."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from edgeprune.pipeline.settings import TITLES
 LATENCY, TRIALS = "latency", "trials"
 TRAINING_STATE = "finetune.state"
 COMPUTE = "compute.json"
-"""What the networks of a run folder ran on, in the order of its runs."""
+"""File that lists the devices on which the networks of a run folder ran, in the order of the runs."""
 
 
 @contextlib.contextmanager
 def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
-    """The run folder, made if it is not there, without what a killed run left unfinished.
+    """Open the run folder, create it if needed, and clear what a killed run left unfinished.
 
     Args:
-        path: Where it is.
+        path: Path of the folder.
         fresh: Forget finished stages, timings, trials and trainings; nothing else.
 
     Raises:
-        ConfigError: It cannot be written, holds something else, or another run is at work in it.
+        ConfigError: It cannot be written, holds something else, or another run is using it.
     """
     with working_in(path):
         if fresh:
@@ -34,7 +34,7 @@ def open_folder(path: Path, fresh: bool) -> Iterator[RunFolder]:
 
 
 def _forget(path: Path) -> None:
-    """Remove the records of all stages, and how far trainings have come."""
+    """Remove the records of all stages, and the states of unfinished trainings."""
     for record in path.glob(f"{LATENCY}/kept-*.json"):
         RunFolder(record.parent).forget(record.stem)
     for folder in (path, *path.glob(f"{TRIALS}/keep-*")):
@@ -45,13 +45,13 @@ def _forget(path: Path) -> None:
 
 
 def computed_on(path: Path, compute: Compute) -> tuple[str, ...]:
-    """Note what the networks of a run folder run on from now on.
+    """Record the device on which the networks of a run folder run from now on.
 
     Returns:
-        All that they ran on, in words, one after the other: several where a run was continued elsewhere.
+        All devices in order, in words; several if a run was continued elsewhere.
 
     Raises:
-        ConfigError: What was noted before is damaged, or it cannot be written.
+        ConfigError: The record is damaged or cannot be written.
     """
     file, now = path / COMPUTE, f"{compute.name} (training in {compute.precision})"
     before: list[str] = read_json(file) if file.is_file() else []

@@ -33,7 +33,7 @@ from edgeprune.report.folder import write
 from edgeprune.tasks import evaluate, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
-from edgeprune.tasks.device.run import check_there
+from edgeprune.tasks.device.run import check_device
 from edgeprune.tasks.identify import Baseline, is_settled
 from edgeprune.tasks.stages import DryRunEnd, StageCache
 from edgeprune.text.printable import line
@@ -42,22 +42,22 @@ from edgeprune.text.printable import line
 def run_in(
     folder: Path, model: Checkpoint, settings: Settings, fresh: bool, progress: Progress, said: Callable[[], str]
 ) -> dict[str, Any]:
-    """Do the job in its run folder, all that is not done there yet; returns the content of report.json.
+    """Run every unfinished stage of the job in its run folder; returns the content of report.json.
 
-    What was said is kept in the folder's log whatever happens, unless the job is refused: then nothing is written.
+    Messages are kept in the folder's log even if a stage fails. If the job is refused, nothing is written.
 
     Args:
-        folder: Made if it is not there.
+        folder: The run folder; created if needed.
         model: The unpruned network.
-        settings: What to do.
+        settings: Settings of the job.
         fresh: Start over instead of reusing finished stages.
-        progress: Told of every stage.
-        said: All that was said so far, for the log.
+        progress: Receives every stage.
+        said: Returns all messages so far, for the log.
 
     Raises:
-        ConfigError: What was asked for is not possible, or the folder holds something else.
+        ConfigError: The settings cannot be met, or the folder holds something else.
         DataError: The frames cannot be read or do not fit the model.
-        DeviceError: The device cannot be reached, or will not do.
+        DeviceError: The device cannot be reached, or does not fit the target.
     """
     refuse_foreign(folder)
     job = Job(model, settings, RunFolder(folder), progress)
@@ -88,13 +88,13 @@ class Job:
         self._first = FirstStages(self.model, self.settings, lambda: self.parts, self.progress)
 
     def prepare(self) -> None:
-        """Find out what cannot be done before anything is written: the settings, the data, the device.
+        """Check settings, data and device before anything is written.
 
         Raises:
-            ConfigError: What was asked for is not possible.
+            ConfigError: The settings cannot be met.
             DataError: The frames cannot be read or do not fit the model.
-            DeviceError: The device cannot be reached, or will not do.
-            ModelError: The unpruned network is near chance.
+            DeviceError: The device cannot be reached, or does not fit the target.
+            ModelError: The accuracy of the unpruned network is near chance.
         """
         self.settings.check()
         sources.tell_frames(self.parts, self.progress)
@@ -110,14 +110,14 @@ class Job:
         plan.kept_units(self._found_chain, self.settings.planning)
 
     def run(self) -> dict[str, Any]:
-        """Do every stage that is not done yet; returns the content of report.json.
+        """Run every unfinished stage; returns the content of report.json.
 
         Raises:
-            ConfigError: What was asked for is not possible; the message says what is nearest.
+            ConfigError: The settings cannot be met; the message names the nearest result.
         """
         self.settings.check()
         self._note_compute()
-        self._settle()
+        self._baseline()
         unpruned = self._first.export(self.model, self.cache)
         chain = self._chain()
         plan.kept_units(chain, self.settings.planning)
@@ -138,8 +138,8 @@ class Job:
         write(self.path, document)
         return document
 
-    def _settle(self) -> None:
-        """Measure the unpruned network, unless that was done, and say what it is worth."""
+    def _baseline(self) -> None:
+        """Measure the unpruned network, unless that is done, and note its accuracy."""
 
         def make() -> Baseline:
             if self._measured is None:
@@ -152,17 +152,17 @@ class Job:
         self.cache.note(f"top-1 {baseline.top1:.2%} of {baseline.frames} validation frames, unpruned")
 
     def _check_device(self) -> None:
-        """Ask the device before long work whether it will do, unless it was measured on already."""
+        """Check before long work that the device fits the target, unless it has been measured on already."""
         host = self.settings.host
         if host is not None and not (self.path / f"{STAGE}.json").is_file():
             self.progress.stage(f"look at {host.name}")
-            check_there(host, self.settings.target)
+            check_device(host, self.settings.target)
         built = self.path / "10-engine.json"
         if self.settings.builds_here and not built.is_file():
             registry.get("runtimes", self.settings.target.runtime).require(self.settings.target)
 
     def _note_compute(self) -> None:
-        """Say where a run is continued that was begun elsewhere; what is finished there counts here."""
+        """Note on which devices a run was begun and continued; stages finished elsewhere are reused."""
         if self.cache.dry:
             return
         known = computed_on(self.path, self.settings.compute)
@@ -171,7 +171,7 @@ class Job:
             self.progress.note(self._continued)
 
     def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
-        """What `run` would reuse and what it would do; writes nothing."""
+        """List which stages `run` would reuse and which it would run; writes nothing."""
         self.cache.dry = True
         with contextlib.suppress(DryRunEnd):
             self.run()
@@ -233,10 +233,10 @@ class Job:
         return self._scored
 
     def _trials(self, analysis: UnitAnalysis) -> Trials:
-        """The fewest units whose fine-tuned network loses no more than it may.
+        """Find the fewest units with which the fine-tuned network stays within the bound on accuracy.
 
         Raises:
-            ConfigError: There are none; the message has the nearest.
+            ConfigError: No number of units does; the message names the nearest.
         """
         most, settings = self.settings.max_accuracy_drop, self.settings
         assert most is not None

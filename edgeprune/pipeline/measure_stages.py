@@ -1,4 +1,4 @@
-"""The stages that measure the fine-tuned network beside the unpruned one."""
+"""The stages that measure the fine-tuned network against the unpruned one."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,9 +35,10 @@ class EnginePair:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured; `unmeasured` says why latency was not, where it could not be.
+    """Results of the measurements.
 
-    `checkpoint` is the file of the network that was exported.
+    `unmeasured` is the reason why latency could not be measured, else ''. `checkpoint` is the file of the exported
+    network.
     """
 
     accuracy: AccuracyComparison
@@ -54,13 +55,13 @@ class Measurements:
 
 @dataclass(frozen=True)
 class MeasureStages:
-    """The stages that measure a pruned network beside the unpruned one.
+    """The stages that measure a pruned network against the unpruned one.
 
     Attributes:
-        branch: What is measured.
-        grown: What it came to.
-        unpruned: The unpruned network as it was exported before anything else, in float32.
-        trials: The networks that were tried to find its number of units.
+        stages: The stages that made the pruned network.
+        pruning: Results of those stages.
+        unpruned: The float32 export of the unpruned network, made at the start of the job.
+        trials: The networks that were tried to find the number of units.
     """
 
     stages: PruneStages
@@ -69,7 +70,7 @@ class MeasureStages:
     trials: tuple[Trial, ...] = ()
 
     def run(self) -> Measurements:
-        """Do every stage that is not done yet."""
+        """Run every unfinished stage."""
         exports = ExportStages(self.stages, self.pruning, self.unpruned)
         exports.train()
         if not self.stages.work.settings.choose_precision:
@@ -77,7 +78,7 @@ class MeasureStages:
         choice = exports.choose()
         work = self.stages.work
         chosen = export.precision_of(work.settings.target, choice.chosen)
-        settings = replace(work.settings, lowered=work.settings.lowered.of(chosen))
+        settings = replace(work.settings, precision_options=work.settings.precision_options.of(chosen))
         stages = replace(self.stages, work=replace(work, settings=settings))
         measured = replace(self, stages=stages)._measure(ExportStages(stages, self.pruning, self.unpruned))
         return replace(measured, choice=choice)
@@ -101,7 +102,7 @@ class MeasureStages:
         return replace(measured, bundle=bundle, outcome=there.measure(settings.host, bundle))
 
     def _accuracy(self, pair: ExportPair | None, exports: ExportStages) -> AccuracyComparison:
-        """Accuracy of the networks in PyTorch, or of their files in a lower precision."""
+        """Compare the accuracy of the networks in PyTorch, or of their files in a lower precision."""
         work, cache = self.stages.work, self.stages.cache
         test = work.split("test")
 
@@ -145,7 +146,7 @@ class MeasureStages:
     def _answers(
         self, exports: ExportStages, frames: Frames
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Logits of both networks."""
+        """Compute the logits of both networks, each (N, classes)."""
         work, cache = self.stages.work, self.stages.cache
         if work.settings.precision != "fp32":
             before, after = (onnx_logits(cache.path / f"{name}.onnx", frames.iq) for name in ("baseline", "pruned"))

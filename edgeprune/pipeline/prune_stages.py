@@ -1,4 +1,4 @@
-"""From scores to a fine-tuned network: the stages that a trial of a number of units goes through too."""
+"""From scores to a fine-tuned network: the stages of the job, and of every trial of a number of units."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,18 +30,18 @@ REASSEMBLED, NARROWED, PRUNED = "reassembled.pt", "narrowed.pt", "pruned.pt"
 
 @dataclass(frozen=True)
 class Work:
-    """What all stages work on."""
+    """The network, settings and frames that all stages share."""
 
     model: Checkpoint
     settings: Settings
     parts: Callable[[], dict[Split, Frames]]
 
     def split(self, name: Split) -> Frames:
-        """The frames of one split."""
+        """Return the frames of one split."""
         return self.parts()[name]
 
-    def lessons(self) -> dict[Split, Frames]:
-        """The frames of each split, those to train on at most as many as the settings say."""
+    def training_parts(self) -> dict[Split, Frames]:
+        """Return the frames of each split, with the train split cut down to the number in the settings."""
         return at_most(self.parts(), self.settings.frames)
 
 
@@ -56,9 +56,9 @@ class UnitAnalysis:
 
 @dataclass(frozen=True)
 class PrunedResult:
-    """What the pruning stages made.
+    """Results of the pruning stages.
 
-    `after` is the chain of the network that is fine-tuned.
+    `after` is the chain of the fine-tuned network.
     """
 
     segmentation: Segmentation
@@ -78,7 +78,7 @@ class PruneStages:
     planning: PlanSettings
 
     def run(self, analysis: UnitAnalysis) -> PrunedResult:
-        """Do every stage that is not done yet."""
+        """Run every unfinished stage."""
         chain, segmentation = analysis.chain, self._segmentation(analysis)
         scores = analysis.scores()
         latency = self._latency(chain, segmentation, scores)
@@ -90,7 +90,7 @@ class PruneStages:
         return PrunedResult(segmentation, latency, plan, after, narrowing, self._finetune(after, start))
 
     def tuned(self) -> Checkpoint:
-        """The fine-tuned network."""
+        """Load the fine-tuned network."""
         return checkpoints.load(self.cache.path / PRUNED, self.work.model.trusted)
 
     def _segmentation(self, analysis: UnitAnalysis) -> Segmentation:
@@ -159,7 +159,7 @@ class PruneStages:
         return plan
 
     def _prune(self, plan: PrunePlan) -> LayerChain:
-        """Writes the kept units with their trained weights, before fine-tuning."""
+        """Write the kept units with their trained weights, before fine-tuning."""
         settings = self.planning
         inputs = {
             "plan": record_sha256(plan),
@@ -208,7 +208,7 @@ class PruneStages:
             pruned = checkpoints.load(path / start, self.work.model.trusted)
             teacher = self.work.model if settings.distill else None
             key = f"{pruned.sha256} {self.work.split('train').sha256} {teacher is not None}"
-            parts = self.work.lessons()
+            parts = self.work.training_parts()
             fitted, result = training.fit(
                 pruned, parts, settings.recipe, teacher, state, key, self.cache.progress, settings.compute
             )

@@ -1,4 +1,4 @@
-"""What the job is asked to do, and which stages that takes."""
+"""Settings of the job, and the stages that they require."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,34 +45,34 @@ TITLES = {
     "11-device": "measure on the device",
     "12-report": "write the report",
 }
-"""Every stage that there is, by the name of its record."""
+"""Titles of all stages, by the name of their record."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the job is asked to do.
+    """Settings of the job.
 
     Attributes:
-        target: The kind of device.
+        target: The target.
         data: The frames, or their file.
-        planning: How to choose units.
-        recipe: How to fine-tune.
-        distill: From the unpruned model.
-        lowered: The precision, one of the target's, and how it is reached.
-        batch: Frames in one inference.
-        command: What was typed, for the report.
-        latency_budget_ms: Choose units within it instead of by their number, or None.
-        max_accuracy_drop: Most top-1 that may be lost on the validation split, 0..1, or None.
-        fewest: Choose the fewest units that hold `max_accuracy_drop`, instead of by their number.
-        width: Remove channels after the layers, or None.
-        host: The device to measure on, or None when there is none at hand.
-        wishes: How to measure on a device.
-        choose_precision: Measure the pruned network in each of the target's precisions and take the fastest that is
-            accurate enough, instead of the one in `lowered`.
-        frames: Most frames to fine-tune on, spread over the train split, or None for all of it.
-        compute: Where networks run.
-        overrides: How the data are read and split otherwise than in training.
-        accept_baseline: Go on with an unpruned network that is near chance.
+        planning: Settings for choosing units.
+        recipe: Fine-tuning recipe.
+        distill: Learn from the unpruned model too.
+        precision_options: The precision, one of the target's, and its calibration and training.
+        batch: Number of frames in one inference.
+        command: The command line, for the report.
+        latency_budget_ms: Latency to choose units within, in ms, or None to choose by their number.
+        max_accuracy_drop: Maximum loss of top-1 on the validation split, 0..1, or None.
+        fewest: Choose the fewest units that hold `max_accuracy_drop`, instead of a given number.
+        width: Settings for removing channels after the layers, or None.
+        host: The device to measure on, or None.
+        device_options: Options for the measurement on a device.
+        choose_precision: Measure the pruned network in each of the target's precisions and choose the fastest that is
+            accurate enough, instead of the one in `precision_options`.
+        frames: Maximum number of frames to fine-tune on, spread over the train split, or None for all of it.
+        compute: Device on which networks run.
+        overrides: Reading and splitting of the data where they differ from those of the model's training.
+        accept_baseline: Continue with an unpruned network that is near chance.
     """
 
     target: Target
@@ -80,7 +80,7 @@ class Settings:
     planning: PlanSettings
     recipe: Recipe
     distill: bool
-    lowered: PrecisionOptions
+    precision_options: PrecisionOptions
     batch: int
     command: str
     latency_budget_ms: float | None = None
@@ -88,7 +88,7 @@ class Settings:
     fewest: bool = False
     width: Width | None = None
     host: Host | None = None
-    wishes: DeviceOptions = field(default_factory=DeviceOptions)
+    device_options: DeviceOptions = field(default_factory=DeviceOptions)
     choose_precision: bool = False
     frames: int | None = None
     compute: Compute = CPU
@@ -96,16 +96,16 @@ class Settings:
     accept_baseline: bool = False
 
     def check(self) -> None:
-        """Find out before any work what cannot be done.
+        """Check the settings before any work.
 
         Raises:
-            ConfigError: Settings that do not go together, or something that is not installed.
+            ConfigError: Settings contradict each other, or something is not installed.
         """
         require_teacher(self.recipe.mix, self.distill)
         if self.choose_precision:
             self._check_choice()
         else:
-            self.lowered.check()
+            self.precision_options.check()
         if self.width is not None:
             self.width.check()
         if self.host is not None and not self.target.on_device:
@@ -114,7 +114,7 @@ class Settings:
                 "Give a `target` whose models run on a device: edgeprune targets list",
             )
         if self.target.on_device:
-            require_rounds(self.target, self.wishes)
+            require_rounds(self.target, self.device_options)
         if self.latency_budget_ms is not None and self.target.on_device:
             raise ConfigError(
                 f"`latency_budget` plans with timings on this machine; {self.target.name} is a device",
@@ -122,9 +122,8 @@ class Settings:
             )
 
     def _check_choice(self) -> None:
-
         instead = f"one `precision` of {', '.join(self.target.precisions)}"
-        if self.lowered.qat_epochs is not None:
+        if self.precision_options.qat_epochs is not None:
             raise ConfigError(
                 "`qat` trains for int8, and `precision='auto'` may take another", "Give `precision='int8'`"
             )
@@ -163,10 +162,10 @@ class Settings:
         overrides: ReadOverrides | None = None,
         accept_baseline: bool = False,
     ) -> "Settings":
-        """The settings of a job as `prune_and_export` names them, from Python or the command line.
+        """Make the settings of a job from the arguments of `prune_and_export`, in Python or on the command line.
 
-        `calibration` has fields of `PrecisionOptions`, `power` fields of `DeviceOptions`; all else is as in
-        `api.job.prune_and_export`.
+        `calibration` holds fields of `PrecisionOptions`, `power` fields of `DeviceOptions`. All other arguments are as
+        in `api.job.prune_and_export`.
 
         Raises:
             ConfigError: A metric or criterion is unknown, or the target does not run the precision.
@@ -181,7 +180,7 @@ class Settings:
             planning=planning,
             recipe=recipe,
             distill=distill,
-            lowered=PrecisionOptions(wanted, max_drop=bound, qat_epochs=qat, **calibration),
+            precision_options=PrecisionOptions(wanted, max_drop=bound, qat_epochs=qat, **calibration),
             batch=batch,
             command=command,
             latency_budget_ms=latency_budget,
@@ -189,7 +188,7 @@ class Settings:
             fewest=max_accuracy_drop is not None and latency_budget is None and not planning.says_how_many,
             width=None if then_width is None else Width(then_width, width_method),
             host=host,
-            wishes=DeviceOptions(batch, **(power or {})),
+            device_options=DeviceOptions(batch, **(power or {})),
             choose_precision=auto,
             frames=frames,
             compute=compute,
@@ -200,11 +199,11 @@ class Settings:
     @property
     def precision(self) -> Precision:
         """Precision of the exported files."""
-        return self.lowered.precision
+        return self.precision_options.precision
 
     @property
     def builds_here(self) -> bool:
-        """Whether engines for the target are built on this machine."""
+        """Return whether engines for the target are built on this machine."""
         return self.target.runtime in ("tensorrt", "tensorrt-rtx")
 
     @property
@@ -216,13 +215,13 @@ class Settings:
 
     @property
     def stages(self) -> tuple[tuple[str, str], ...]:
-        """The stages that this takes and what they do, in their order."""
+        """Names and titles of the stages that these settings require, in order."""
         left_out = {
             "02-trials": not self.fewest,
             "05-latency": self.latency_budget_ms is None,
             "06-width": self.width is None,
             "08-bound": self.max_accuracy_drop is None,
-            "09-qat": self.lowered.qat_epochs is None,
+            "09-qat": self.precision_options.qat_epochs is None,
             "09-precision": not self.choose_precision,
             "10-engine": not self.builds_here,
             "10-bench": self.target.on_device,

@@ -57,7 +57,7 @@ def export_model(
     data: Path,
     target: Target,
     out: Path,
-    lowered: PrecisionOptions,
+    options: PrecisionOptions,
     batch: int,
     progress: Progress,
     compute: Compute = CPU,
@@ -72,7 +72,7 @@ def export_model(
     writable(out)
     parts = frames_for(model, data)
     tell_frames(parts, progress)
-    return export_lowered(model, parts, target, out, lowered, batch, progress, compute)
+    return export_lowered(model, parts, target, out, options, batch, progress, compute)
 
 
 def export_lowered(
@@ -80,21 +80,21 @@ def export_lowered(
     parts: dict[Split, Frames],
     target: Target,
     out: Path,
-    lowered: PrecisionOptions,
+    options: PrecisionOptions,
     batch: int,
     progress: Progress,
     compute: Compute = CPU,
 ) -> OnnxModel:
     """Export a model whose frames are split already, after training it for int8 where that was asked for."""
     model = settled(model, parts["validation"], progress, compute)
-    if lowered.qat_epochs is not None:
+    if options.qat_epochs is not None:
         progress.stage(f"quantization-aware training of {model.name}")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")
-        trained, _ = train_for_int8(model, parts, lowered.qat_epochs, SPLIT_SEED, state, progress, compute)
+        trained, _ = train_for_int8(model, parts, options.qat_epochs, SPLIT_SEED, state, progress, compute)
         model = checkpoints.save(place, trained)
         state.unlink(missing_ok=True)
-    progress.stage(f"export {model.name} for {target.name} in {lowered.precision}")
-    return export_checked(model, parts, target, out, lowered, batch, progress)
+    progress.stage(f"export {model.name} for {target.name} in {options.precision}")
+    return export_checked(model, parts, target, out, options, batch, progress)
 
 
 def export_checked(
@@ -102,7 +102,7 @@ def export_checked(
     parts: dict[Split, Frames],
     target: Target,
     out: Path,
-    lowered: PrecisionOptions,
+    options: PrecisionOptions,
     batch: int,
     progress: Progress,
 ) -> OnnxModel:
@@ -116,9 +116,9 @@ def export_checked(
         onnx_metadata(model),
         progress,
         batch_size=batch,
-        precision=lowered.precision,
-        calibration=calibration(lowered, model, parts),
-        bound=bound(lowered, parts),
+        precision=options.precision,
+        calibration=calibration(options, model, parts),
+        bound=bound(options, parts),
     )
 
 

@@ -72,23 +72,23 @@ class PrecisionOptions:
             raise ConfigError(f"no such calibration set: {self.calibration}", "Make one with: edgeprune data calib")
 
 
-def calibration(lowered: PrecisionOptions, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
+def calibration(options: PrecisionOptions, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
     """What the scales of int8 are found with; None for another precision.
 
     Raises:
         DataError: The calibration set does not fit the model, lacks a class, or holds frames of the test split.
     """
-    if lowered.precision != "int8":
+    if options.precision != "int8":
         return None
-    if lowered.calibration is None:
+    if options.calibration is None:
         train = parts["train"]
         size = min(CALIBRATION_FRAMES, len(train))
         chosen = choice.stratified(table_of(train), np.arange(len(train)), size, SPLIT_SEED)
         choice.refuse_gaps(table_of(train), chosen, size, "stratified")
         iq = take(train, chosen).iq[:]
         sha256 = hashlib.sha256(iq.tobytes()).hexdigest()
-        return Calibration(iq, lowered.method, "stratified frames of the train split", sha256, lowered.keep)
-    path = lowered.calibration
+        return Calibration(iq, options.method, "stratified frames of the train split", sha256, options.keep)
+    path = options.calibration
     stored = path / CALIBRATION_FILE
     frames = fit_to(datasets.read(stored if stored.is_file() else path), model.classes, model.input)
     lacking = [name for label, name in enumerate(frames.classes) if not (frames.labels == label).any()]
@@ -105,15 +105,15 @@ def calibration(lowered: PrecisionOptions, model: Checkpoint, parts: dict[Split,
             "Make one with: edgeprune data calib, which takes frames of the train split",
         )
     order = np.random.default_rng(SPLIT_SEED).permutation(len(frames))
-    return Calibration(frames.iq[order], lowered.method, str(path), frames.sha256, lowered.keep)
+    return Calibration(frames.iq[order], options.method, str(path), frames.sha256, options.keep)
 
 
-def bound(lowered: PrecisionOptions, parts: dict[Split, Frames]) -> Bound | None:
+def bound(options: PrecisionOptions, parts: dict[Split, Frames]) -> Bound | None:
     """What the precision may cost, on frames of the validation split; None where nothing was said of it."""
-    if lowered.max_drop is None or lowered.precision == "fp32":
+    if options.max_drop is None or options.precision == "fp32":
         return None
     frames = spread(parts["validation"], BOUND_FRAMES, SPLIT_SEED)
-    return Bound(frames.iq, frames.labels, lowered.max_drop)
+    return Bound(frames.iq, frames.labels, options.max_drop)
 
 
 def train_for_int8(

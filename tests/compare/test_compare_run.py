@@ -217,9 +217,9 @@ def test_the_figures_name_files_and_not_where_they_were(finished, place):
 
 
 def test_an_outlook_says_what_would_be_done_and_writes_nothing(finished, place, tmp_path):
-    outlook = run.outlook(grid_of(place), finished[1], ModelOptions())
-    assert {name for name, what in outlook.items() if what == "run"} == {cell.id for cell in finished[0].failed}
-    fresh = run.outlook(grid_of(place), tmp_path / "new", ModelOptions())
+    states = run.cell_states(grid_of(place), finished[1], ModelOptions())
+    assert {name for name, what in states.items() if what == "run"} == {cell.id for cell in finished[0].failed}
+    fresh = run.cell_states(grid_of(place), tmp_path / "new", ModelOptions())
     assert set(fresh.values()) == {"run"}
     assert not (tmp_path / "new").exists()
 

@@ -8,7 +8,7 @@ import pytest
 import synthetic
 
 from edgeprune import datasets
-from edgeprune.compare.cell.settings import asked_of, read_otherwise, taught_with
+from edgeprune.compare.cell.settings import changed_reading, frame_limits, overrides_of
 from edgeprune.compare.cell.work import CellWork
 from edgeprune.compare.grid.grid import Training
 from edgeprune.compare.grid.read import parse
@@ -106,13 +106,15 @@ def test_what_is_not_asked_for_leaves_finished_cells_as_they_are(place):
     """Cells are found again by a hash of what they were made from."""
 
     def job(**data):
-        return SimpleNamespace(asked=asked_of(grid_of(place, data=data).data), test_frames=data.get("test_frames"))
+        return SimpleNamespace(
+            overrides=overrides_of(grid_of(place, data=data).data), test_frames=data.get("test_frames")
+        )
 
-    assert read_otherwise(job(stream=True)) == []
-    assert read_otherwise(job(hop=16)) == [None, {"hop": 16}]
-    assert read_otherwise(job(test_frames=5)) == [{"test": 5}]
-    assert taught_with(Training(frames=9)) == 9
-    assert taught_with(Training(frames=9, validation_frames=3)) == [9, 3]
+    assert changed_reading(job(stream=True)) == []
+    assert changed_reading(job(hop=16)) == [None, {"hop": 16}]
+    assert changed_reading(job(test_frames=5)) == [{"test": 5}]
+    assert frame_limits(Training(frames=9)) == 9
+    assert frame_limits(Training(frames=9, validation_frames=3)) == [9, 3]
 
 
 def test_a_split_that_does_not_exist_is_named_with_those_known(place):

@@ -1,1 +1,1 @@
-"""One cell of a comparison: its settings, its stages and what they leave."""
+"""One cell of a comparison: its settings, its stages and their results."""

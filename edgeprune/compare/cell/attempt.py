@@ -1,4 +1,4 @@
-"""Work on a cell where it may fail: the reason is kept, and the other cells go on."""
+"""Work on a cell that may fail: the reason is kept, and the other cells continue."""
 
 import traceback
 from collections.abc import Iterator
@@ -20,12 +20,12 @@ _FAILURE, _LOG = "failure.json", "log.txt"
 
 
 def attempt(job: CellJob, progress: Progress, threads: int) -> str:
-    """Do the work on a cell, or keep why it failed; returns how it went in one line.
+    """Work on a cell, keep the reason if it fails, and return the outcome in one line.
 
     Args:
-        job: Which cell.
-        progress: Told of each stage; the same goes to the cell's log.
-        threads: Threads of PyTorch, 0 for as many as it likes.
+        job: The job of the cell.
+        progress: Receives each stage; the same is written to the cell's log.
+        threads: Number of PyTorch threads, 0 for PyTorch's default.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -47,10 +47,10 @@ def attempt(job: CellJob, progress: Progress, threads: int) -> str:
 
 
 def reason_for(job: CellJob) -> str:
-    """Why a cell has no figures.
+    """Return the reason why a cell has no figures.
 
     Raises:
-        ConfigError: The file that says it was damaged.
+        ConfigError: The file that holds the reason is damaged.
     """
     file = job.folder / _FAILURE
     if not file.is_file():
@@ -59,33 +59,33 @@ def reason_for(job: CellJob) -> str:
 
 
 class _Log:
-    """The `Progress` of protocols.py that keeps all it is told in a file and hands it on.
+    """A `Progress` that writes everything to a file and passes it on.
 
     Args:
         path: The file.
-        watched: Told the same.
+        watched: The progress to pass everything on to.
     """
 
     def __init__(self, path: Path, watched: Progress) -> None:
         self._path, self._watched = path, watched
 
     def keep(self, text: str) -> None:
-        """Add lines to the file."""
+        """Append lines to the file."""
         append_text(self._path, text)
 
     def stage(self, title: str, reused: bool = False) -> None:
-        """A new stage begins."""
+        """Begin a stage."""
         self.keep(f"{now()} {printable(title)}\n")
         self._watched.stage(title, reused)
 
     def note(self, text: str) -> None:
-        """One line worth keeping."""
+        """Keep one line."""
         self.keep(f"  {printable(text)}\n")
         self._watched.note(text)
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Advance]:
-        """Steps that say something are kept: epochs do."""
+        """Keep the steps that have a text, such as epochs."""
         with self._watched.track(label, total) as advance:
 
             def told(steps: int, text: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgeprune.compare.cell.settings import asked_of
+from edgeprune.compare.cell.settings import overrides_of
 from edgeprune.compare.grid.grid import REFERENCE, WELL_KNOWN, Grid, Method
 from edgeprune.compare.records import Cell, CellJob, SourceFile
 from edgeprune.network.model_file import ModelOptions
@@ -14,12 +14,12 @@ Pair = tuple[SourceFile, SourceFile]  # a model, and frames that fit it
 
 
 def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[SourceFile]) -> tuple[Cell, ...]:
-    """Every cell of a grid: by data set, then model, ratio, method and seed; reference networks after the models.
+    """List every cell of a grid: by data set, then model, ratio, method and seed; reference networks after the models.
 
     Args:
-        grid: What is compared.
+        grid: The grid.
         pairs: Each model with each data set that fits it.
-        data: The data sets, in their order; reference networks are trained on each.
+        data: The data sets, in order; reference networks are trained on each.
     """
     cells = []
     for frames in data:
@@ -44,7 +44,7 @@ def expand(grid: Grid, pairs: Sequence[Pair], data: Sequence[SourceFile]) -> tup
 def job_of(
     cell: Cell, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
 ) -> CellJob:
-    """The work on a cell in the run folder `out`."""
+    """Make the job of a cell in the run folder `out`."""
     job = _job(cell, out, "cells", grid, split_seed, options, checked)
     if cell.method is None or cell.method.kind != "channels":
         return job
@@ -55,7 +55,7 @@ def job_of(
 def baseline_job(
     pair: Pair, grid: Grid, out: Path, split_seed: int, options: ModelOptions, checked: str | None = None
 ) -> CellJob:
-    """The work on the unpruned network itself: what it takes, its accuracy, its export."""
+    """Make the job of an unpruned network: its cost, its accuracy, its export."""
     model, data = pair
     cell = Cell(f"{_readable(model.name)}--{_readable(data.name)}", model, None, data, None, None, 0)
     return _job(cell, out, "baselines", grid, split_seed, options, checked)
@@ -64,7 +64,7 @@ def baseline_job(
 def _job(
     cell: Cell, out: Path, among: str, grid: Grid, split_seed: int, options: ModelOptions, checked: str | None
 ) -> CellJob:
-    asked = asked_of(grid.data)
+    overrides = overrides_of(grid.data)
     return CellJob(
         cell,
         out / among / cell.id,
@@ -73,16 +73,16 @@ def _job(
         grid.bench,
         split_seed,
         options,
-        asked=asked,
+        overrides=overrides,
         checked=checked,
         test_frames=grid.data.test_frames,
     )
 
 
 def reference_of(cell: Cell, methods: Sequence[Method]) -> Cell:
-    """The cell whose MACs a channel method is to match: edgeprune's own, of the same model, data, ratio and seed.
+    """Return the cell whose MACs a channel method is to match: edgeprune's, with the same model, data, ratio and seed.
 
-    Where the grid has no method of that name, it is edgeprune with its defaults.
+    If the grid has no method of that name, it is edgeprune with its defaults.
     """
     named = [method for method in methods if method.name == REFERENCE and method.kind == "layers"]
     method = named[0] if named else Method(name=REFERENCE, **WELL_KNOWN[REFERENCE])
@@ -100,5 +100,5 @@ def _id(subject: str, data: str, method: str, ratio: float | None, seed: int) ->
 
 
 def _readable(name: str) -> str:
-    """A name that every file system takes."""
+    """Replace the characters that some file system does not allow in names."""
     return re.sub(r"[^A-Za-z0-9._+-]", "_", name)

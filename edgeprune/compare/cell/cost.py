@@ -1,4 +1,4 @@
-"""What a network takes for one frame: parameters, multiply-accumulates, and FLOPs as the paper counts them."""
+"""Cost of a network for one frame: parameters, multiply-accumulates, and FLOPs as the paper counts them."""
 
 import torch
 from torch import nn
@@ -11,9 +11,9 @@ from edgeprune.records.pruning import InputSpec
 
 @torch.no_grad()
 def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
-    """Count what a network takes for one frame; it is left as it is.
+    """Count the cost of a network for one frame; the network is not changed.
 
-    Two operations for each output of batch norm are what thop adds to the multiply-accumulates in evaluation mode; the
+    In evaluation mode, thop adds two operations for each output of batch norm to the multiply-accumulates. The
     published tables are in that unit.
 
     Args:

@@ -11,15 +11,15 @@ from edgeprune.tasks.data.reading import ReadOptions
 
 @functools.lru_cache(maxsize=1)
 def frames_of(source: SourceFile, reading: Reading | None, stream: bool | None) -> Frames:
-    """The frames of a file or folder; a worker that does several cells reads them once.
+    """Read the frames of a file or folder; a worker that does several cells reads them once.
 
     Args:
         source: Path and reading options of the frames.
-        reading: How they are cut from recordings.
-        stream: Leave samples in their file; None when they are too many for memory.
+        reading: Cutting of recordings into frames.
+        stream: Leave samples in their file; None to do so if they are too many for memory.
 
     Raises:
-        ConfigError: The file is no longer the one the comparison began with.
+        ConfigError: The file has changed since the comparison began.
         DataError: Frames cannot be read.
     """
     frames = datasets.read_or_keep(source.path, reading, ReadOptions(stream=stream).stays)

@@ -1,4 +1,4 @@
-"""Latency of the cells, one after the other in this process, when nothing else is being done."""
+"""Latency of the cells, one after the other in this process, while nothing else runs."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def latency_of(job: CellJob, unpruned: CellJob | None) -> BenchReport:
 
     Args:
         job: The cell; its folder gets the raw samples.
-        unpruned: What it is compared with, or None to measure it alone; then it is the report's baseline.
+        unpruned: The network to compare with, or None to measure the cell alone, as the report's baseline.
 
     Raises:
         ModelError: A network cannot be run.

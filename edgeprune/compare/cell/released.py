@@ -1,8 +1,9 @@
-"""What the authors' released code does otherwise than the method says, to measure what it changes.
+"""Deviations of the authors' released code from the published method, to measure their effect.
 
-Facts of that code, nothing copied: the cuts of the segmentation are not those its recurrence found; the probe of the
-search is never reset, so that what was copied into it for one set of units stays for the next; units that change the
-shape of the signal start from fresh weights. That it keeps the epoch that was best on the test split is in `cell.py`.
+Written from the facts of that code, with nothing copied. The cuts of the segmentation are not those that its
+recurrence finds. The probe of the search is never reset, so that weights copied into it for one set of units stay for
+the next. Units that change the shape of the signal start from fresh weights. It also keeps the epoch that was best on
+the test split, which is in `work.py`.
 """
 
 from collections.abc import Sequence
@@ -27,13 +28,13 @@ Segments = tuple[tuple[int, int], ...]
 
 
 class _Scorer(Protocol):
-    """Judges a set of units, less is better: the `Probe` of the search."""
+    """Scores a set of units, less is better; the `Probe` of the search does."""
 
     def score(self, units: Any) -> float: ...
 
 
 def plan(planned: Planned, subject: Subject, settings: PlanSettings, deviations: Sequence[str]) -> PrunePlan:
-    """The plan that follows with the released cuts ('traceback'), the released search ('probe'), or both."""
+    """Plan with the released cuts ('traceback'), the released search ('probe'), or both."""
     cut = planned.segmentation
     if "traceback" in deviations:
         cut = _recut(planned)
@@ -46,7 +47,7 @@ def plan(planned: Planned, subject: Subject, settings: PlanSettings, deviations:
 
 
 def _recut(planned: Planned) -> Segmentation:
-    """The segmentation with as many segments, cut as released."""
+    """Segment into the same number of segments, cut as the released code does."""
     cut, chain = planned.segmentation, planned.chain
     first, last = chain.droppable[0], chain.droppable[-1]
     matrix = np.array(planned.similarity.matrix)[first : last + 1, first : last + 1]
@@ -58,11 +59,11 @@ def _recut(planned: Planned) -> Segmentation:
 
 
 def released_segments(profile: npt.NDArray[np.float64], segments: int) -> Segments:
-    """Cuts read from the table of least losses as the released code reads them.
+    """Trace the cuts back through the table of minimum losses as the released code does.
 
-    L(n, k) is the least loss of the first n points in k runs. From the end, the run before the last ends at the largest
-    n whose L(n, k - 1) is below the loss at hand, and so on with that n and loss; where none is below, at the last n
-    there can be.
+    L(n, k) is the minimum loss of the first n points in k runs. From the end, the run before the last ends at the
+    largest n with L(n, k - 1) below the current loss, and so on with that n and its loss. If there is no such n, the
+    run ends at the last possible n.
 
     Args:
         profile: (L, d), one point a unit, in order.
@@ -81,15 +82,15 @@ def released_segments(profile: npt.NDArray[np.float64], segments: int) -> Segmen
 
 
 def unreset_search(probe: _Scorer, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
-    """The sets of least score when a probe keeps the trained weights of every set it was given before.
+    """Find the sets with the lowest score when a probe keeps the trained weights of every set it was given before.
 
-    Once all units of a segment have been copied, its score does not change any more, and the first of equals stays:
-    only sets that bring a unit for the first time need to be judged.
+    Once all units of a segment have been copied, the score no longer changes, and of equal scores the first wins. So
+    only sets with a unit that is new need to be scored.
 
     Args:
-        probe: Judges a set of units.
-        segments: Droppable units of each, in the order they are visited.
-        counts: How many of each stay.
+        probe: Scores a set of units.
+        segments: Droppable units of each segment, in the order in which they are visited.
+        counts: Number of units to keep in each segment.
     """
     copied: set[int] = set()
     kept: set[int] = set()
@@ -108,12 +109,12 @@ def unreset_search(probe: _Scorer, segments: Sequence[Sequence[int]], counts: Se
 
 
 def with_fresh_transitions(pruned: Checkpoint, untrained: Checkpoint, transitions: Sequence[str]) -> Checkpoint:
-    """A pruned network whose units that change the shape start from fresh weights.
+    """Give the units that change the shape fresh weights.
 
     Args:
-        pruned: With the trained weights; changed in place.
-        untrained: The same network with fresh ones.
-        transitions: Paths of those units; of several modules joined by '+'.
+        pruned: The pruned network with trained weights; changed in place.
+        untrained: The same network with fresh weights.
+        transitions: Paths of those units; paths of several modules are joined by '+'.
     """
     prefixes = tuple(f"{path}." for unit in transitions for path in unit.split("+"))
     fresh = {name: value for name, value in untrained.model.state_dict().items() if name.startswith(prefixes)}

@@ -1,4 +1,4 @@
-"""What a grid says of a cell, in the terms of the stages. Pure."""
+"""Settings of the stages of a cell, from the grid. Pure."""
 
 from typing import Any
 
@@ -9,46 +9,46 @@ from edgeprune.tasks.data.reading import ReadOverrides
 from edgeprune.tasks.plan import PlanSettings
 from edgeprune.train.finetune import Recipe
 
-_OF_A_PLAN = {"criterion", "metric", "segments", "profile", "bridge"}
+_PLAN_KEYS = {"criterion", "metric", "segments", "profile", "bridge"}
 
 
 def plan_settings(cell: Cell) -> PlanSettings:
-    """How a cell's layers are chosen; what its method does not say is as `edgeprune plan` has it."""
+    """Settings for choosing the layers of a cell; those that its method leaves out are the defaults of a plan."""
     assert cell.method is not None
     assert cell.ratio is not None
-    said = cell.method.model_dump(include=_OF_A_PLAN, exclude_none=True)
+    said = cell.method.model_dump(include=_PLAN_KEYS, exclude_none=True)
     return PlanSettings(keep_ratio=round(1 - cell.ratio, 9), seed=cell.seed, **said)
 
 
-def in_full(method: Method) -> dict[str, Any]:
-    """A method as plain values, with all that it leaves to the defaults of a plan."""
+def with_defaults(method: Method) -> dict[str, Any]:
+    """Write a method as plain values, with the defaults of a plan filled in."""
     said = method.model_dump(mode="json", exclude_none=True)
     if method.kind != "layers":
         return said
-    return {key: value for key, value in to_plain(PlanSettings()).items() if key in _OF_A_PLAN} | said
+    return {key: value for key, value in to_plain(PlanSettings()).items() if key in _PLAN_KEYS} | said
 
 
-def asked_of(data: Data) -> ReadOverrides:
-    """How a grid's frames are read and split otherwise than when a model was trained."""
+def overrides_of(data: Data) -> ReadOverrides:
+    """Reading and splitting of a grid's frames where they differ from those of a model's training."""
     said = data.model_dump(include={"length", "hop", "sample_rate_hz", "skip_bad_files"}, exclude_defaults=True)
     return ReadOverrides(data.split, said, data.stream)
 
 
-def read_otherwise(job: CellJob) -> list[Any]:
-    """What a grid asks for that makes other frames or another split, as plain values; nothing where it asks nothing."""
-    asked = job.asked
-    otherwise: list[Any] = [asked.split, dict(asked.reading)] if asked.split or asked.reading else []
+def changed_reading(job: CellJob) -> list[Any]:
+    """List the settings of a grid that change the frames or the split, as plain values; empty if there are none."""
+    overrides = job.overrides
+    otherwise: list[Any] = [overrides.split, dict(overrides.reading)] if overrides.split or overrides.reading else []
     return otherwise if job.test_frames is None else [*otherwise, {"test": job.test_frames}]
 
 
-def taught_with(training: Training) -> Any:
-    """How many frames train and choose, as a plain value."""
+def frame_limits(training: Training) -> Any:
+    """Numbers of frames for training and validation, as a plain value."""
     few = training.validation_frames
     return training.frames if few is None else [training.frames, few]
 
 
 def recipe_of(job: CellJob) -> Recipe:
-    """How a cell is trained."""
+    """Training recipe of a cell."""
     given, method, network = job.training, job.cell.method, job.cell.network
     mix = given.mix if method is None or method.mix is None else method.mix
     peak = network.learning_rate if network is not None and network.learning_rate is not None else given.learning_rate
@@ -56,23 +56,23 @@ def recipe_of(job: CellJob) -> Recipe:
 
 
 def distills(job: CellJob) -> bool:
-    """Whether a cell learns from the unpruned model; a network trained from scratch has none."""
+    """Return whether a cell learns from the unpruned model; a network trained from scratch has none."""
     method = job.cell.method
     if method is None or job.cell.model is None:
         return False
     return job.training.distill if method.distill is None else method.distill
 
 
-def chooses_on_test(cell: Cell) -> bool:
-    """Whether the epoch that is kept is the best on the test split, as in the released code."""
+def selects_on_test(cell: Cell) -> bool:
+    """Return whether the epoch to keep is chosen on the test split, as in the released code."""
     return cell.method is not None and "choice" in cell.method.released
 
 
-def softens(cell: Cell) -> bool:
-    """Whether the channels are zeroed in training and dropped after it (soft filter pruning)."""
+def is_soft(cell: Cell) -> bool:
+    """Return whether channels are zeroed in training and dropped after it (soft filter pruning)."""
     return cell.method is not None and cell.method.kind == "channels" and cell.method.criterion == "sfp"
 
 
 def soft_epochs(recipe: Recipe) -> int:
-    """How many of its epochs soft filter pruning trains before it drops channels."""
+    """Number of epochs that soft filter pruning trains before it drops channels."""
     return recipe.epochs // 2

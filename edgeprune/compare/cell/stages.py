@@ -1,7 +1,7 @@
-"""The stages of one cell and their records: what is there is reused, what is missing is made.
+"""The stages of one cell and their records: existing records are reused, missing ones are made.
 
-Each record is kept in the cell's folder under the hash of what it was made from. A cell that was interrupted continues
-with the stage it was in, within the training after the last finished epoch.
+Each record is kept in the cell's folder under the hash of its inputs. A cell that was interrupted continues with the
+stage it was in; training continues after the last finished epoch.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ import numpy as np
 
 from edgeprune import targets
 from edgeprune.compare.cell.settings import (
-    chooses_on_test,
+    changed_reading,
     distills,
+    frame_limits,
+    is_soft,
     plan_settings,
-    read_otherwise,
     recipe_of,
+    selects_on_test,
     soft_epochs,
-    softens,
-    taught_with,
 )
 from edgeprune.compare.cell.work import SOFT_STATE, CellWork
 from edgeprune.compare.records import CellJob, CellPlan, Finished, Shape, Tested
@@ -41,7 +41,7 @@ Record = TypeVar("Record")
 
 
 def finished_of(job: CellJob) -> Finished | None:
-    """What a cell left, or None when some of it is missing or was made from something else."""
+    """Return the results of a cell, or None if a part is missing or has other inputs."""
     try:
         return CellStages(job, NullProgress(), dry=True).run()
     except DryRunEnd:
@@ -52,9 +52,9 @@ class CellStages:
     """One cell, stage by stage.
 
     Args:
-        job: Which cell.
-        progress: Told of each stage.
-        dry: Only reuse; `run` raises when a stage is not done.
+        job: The job of the cell.
+        progress: Receives each stage.
+        dry: Only reuse; `run` raises `DryRunEnd` at the first stage that is not done.
     """
 
     def __init__(self, job: CellJob, progress: Progress, dry: bool = False) -> None:
@@ -75,7 +75,7 @@ class CellStages:
         return Finished(self.cell, plan, trained, self._test(final, made_from), self._export(final, made_from))
 
     def planned_macs(self) -> int | None:
-        """MACs after pruning if that is done, else None."""
+        """Return the MACs after pruning if that stage is done, else None."""
         try:
             return self._prune(self._plan()).cost.macs
         except DryRunEnd:
@@ -84,7 +84,7 @@ class CellStages:
     def _plan(self) -> CellPlan:
         assert self.cell.method is not None
         inputs = {"settings": to_plain(plan_settings(self.cell)), "released": self.cell.method.released}
-        return self.cache.stage(PLAN, CellPlan, inputs, lambda: self.work.plan(self._judged))
+        return self.cache.stage(PLAN, CellPlan, inputs, lambda: self.work.plan(self._shared))
 
     def _prune(self, plan: CellPlan | None) -> Shape:
         method, network = self.cell.method, self.cell.network
@@ -102,9 +102,10 @@ class CellStages:
 
     @cached_property
     def _macs_to_match(self) -> int | None:
-        """MACs that a channel method may leave: those of the reference cell, planned here unless that is done already.
+        """MACs that a channel method is to match: those of the reference cell, planned here if that cell has no plan.
 
-        Its folder is only read, since another worker may be at it. None for other methods.
+        The folder of the reference cell is only read, since another worker may be working in it. None for other
+        methods.
         """
         reference = self.job.reference
         if reference is None:
@@ -114,17 +115,17 @@ class CellStages:
             return there
         settings = to_plain(plan_settings(reference.cell))
         work = CellWork(reference, self.progress)
-        return self.cache.stage(MATCH, int, {"settings": settings}, lambda: work.planned_macs(self._judged))
+        return self.cache.stage(MATCH, int, {"settings": settings}, lambda: work.planned_macs(self._shared))
 
     def _train(self, shape: Shape) -> TrainingResult:
         inputs = {
             "pruned": shape.sha256,
             "recipe": to_plain(recipe_of(self.job)),
-            "frames": taught_with(self.job.training),
+            "frames": frame_limits(self.job.training),
             "distill": distills(self.job),
-            "on_test": chooses_on_test(self.cell),
+            "on_test": selects_on_test(self.cell),
         }
-        if softens(self.cell):
+        if is_soft(self.cell):
             inputs |= {"soft_epochs": soft_epochs(recipe_of(self.job)), "macs": self._macs_to_match}
         state = self._file(_STATE)
 
@@ -154,8 +155,8 @@ class CellStages:
             EXPORT, OnnxModel, inputs, lambda: self.work.export(self._file(final), self._file(ONNX)), (ONNX,)
         )
 
-    def _judged(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
-        """What plans of this model and these frames are made from, kept once for all cells of the comparison."""
+    def _shared(self, name: str, kind: type[Record], make: Callable[[], Record]) -> Record:
+        """Make a record that plans of this model and these frames share, once for all cells of the comparison."""
         assert self.cell.model is not None
         shared = RunFolder(self.job.shared_cache / f"{self.cell.model.sha256[:12]}-{self.cell.data.sha256[:12]}")
         return shared.reuse_or_make(name, kind, self._model_and_data, (), make)
@@ -163,7 +164,7 @@ class CellStages:
     @property
     def _model_and_data(self) -> dict[str, str]:
         model = self.cell.model
-        data = [self.cell.data.sha256, self.job.split_seed, *read_otherwise(self.job)]
+        data = [self.cell.data.sha256, self.job.split_seed, *changed_reading(self.job)]
         known = "" if model is None else canonical_sha256([model.sha256, to_plain(self.job.options)])
         return {"data": canonical_sha256(data), "model": known}
 

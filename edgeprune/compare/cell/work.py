@@ -1,6 +1,6 @@
-"""What is done in a cell: choose, prune, train, test, export. No other module of the comparison calls these stages.
+"""The work of a cell: choose, prune, train, test, export. No other module of the comparison calls these stages.
 
-A `CellWork` holds what they work on; it keeps no books: which of its products are already there is for `stages.py`.
+A `CellWork` holds the network and frames. `stages.py` keeps the records of what is done.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from edgeprune import targets
 from edgeprune.compare.cell import released
 from edgeprune.compare.cell.cost import cost_of
 from edgeprune.compare.cell.frames import frames_of
-from edgeprune.compare.cell.settings import chooses_on_test, distills, plan_settings, recipe_of, soft_epochs, softens
+from edgeprune.compare.cell.settings import distills, is_soft, plan_settings, recipe_of, selects_on_test, soft_epochs
 from edgeprune.compare.records import CellJob, CellPlan, Shape, Tested
 from edgeprune.errors import ModelError
 from edgeprune.export import export
@@ -51,11 +51,11 @@ _UNTRAINED = TrainingResult(0, 0.0, (), "fp32", False)
 
 
 class CellWork:
-    """The network and frames of a cell, and what can be done with them.
+    """The network and frames of a cell, and the operations on them.
 
     Args:
-        job: Which cell.
-        progress: Told of long work.
+        job: The job of the cell.
+        progress: Receives the progress of long work.
     """
 
     def __init__(self, job: CellJob, progress: Progress) -> None:
@@ -63,14 +63,14 @@ class CellWork:
 
     @cached_property
     def model(self) -> Checkpoint:
-        """The network the cell starts from: the trained one, or one with fresh weights."""
+        """The network to start from: the trained one, or one with fresh weights."""
         if self.cell.model is None:
             return self._untrained()
         return checkpoints.load(self.cell.model.path, self.job.options, self.cell.model.sha256)
 
     @cached_property
     def compute(self) -> Compute:
-        """Where the networks of the cell run."""
+        """Device on which the networks of the cell run."""
         return choose(self.job.compute)
 
     @cached_property
@@ -83,21 +83,21 @@ class CellWork:
 
     @cached_property
     def handling(self) -> ReadOptions:
-        """How frames are read and split: as in the model's training or as `edgeprune train` does, but for the grid."""
-        asked, seed = self.job.asked, self.job.split_seed
+        """Reading and splitting of the frames: as in training, with the overrides of the grid."""
+        overrides, seed = self.job.overrides, self.job.split_seed
         if self.cell.model is not None:
-            return replace(handling_of(self.model, asked), seed=seed)
-        return ReadOptions(seed, asked.split or AUTO, reading_of(None, Reading.length, asked), asked.stream)
+            return replace(handling_of(self.model, overrides), seed=seed)
+        return ReadOptions(seed, overrides.split or AUTO, reading_of(None, Reading.length, overrides), overrides.stream)
 
     @property
     def _frames(self) -> Frames:
         return frames_of(self.cell.data, self.handling.reading, self.handling.stream)
 
-    def plan(self, judged: planning.Remember) -> CellPlan:
-        """Choose the layers that stay; `judged` keeps what plans of the same model and frames share."""
+    def plan(self, cached: planning.Remember) -> CellPlan:
+        """Choose the layers to keep; `cached` keeps what plans of the same model and frames share."""
         method, settings = self.cell.method, plan_settings(self.cell)
         assert method is not None
-        planned = planning.decide(self.model, self.parts, settings, self.progress, judged, self.compute)
+        planned = planning.decide(self.model, self.parts, settings, self.progress, cached, self.compute)
         if {"traceback", "probe"} & set(method.released):
             subject = planning.subject(self.model, planned.chain, self.parts, settings, self.progress)
             with self.compute.lent(subject.model):
@@ -110,17 +110,17 @@ class CellWork:
         )
 
     def prune(self, plan: CellPlan | None, keep_macs: int | None, out: Path) -> Shape:
-        """Drop layers by a plan, or channels until so many MACs are left, or nothing; write what is to be trained.
+        """Drop layers by a plan, channels down to a number of MACs, or nothing, and write the network to be trained.
 
-        Weights are drawn afresh where the method wants that. Soft filter pruning drops nothing yet.
+        Fresh weights are drawn if the method requires them. Soft filter pruning drops nothing yet.
         """
         method, pruned = self.cell.method, self.model
         with seeded(self.cell.seed):
             if plan is not None:
                 pruned = self._reassembled(plan)
-            elif keep_macs is not None and not softens(self.cell):
+            elif keep_macs is not None and not is_soft(self.cell):
                 pruned = self._narrowed(self.model, keep_macs)
-                self._settle(pruned)
+                self._reestimate(pruned)
             if method is not None and plan is not None and "transitions" in method.released:
                 pruned = released.with_fresh_transitions(pruned, with_fresh_weights(pruned), plan.transitions)
             if method is not None and method.init == "scratch":
@@ -128,34 +128,34 @@ class CellWork:
         saved = checkpoints.save(out, pruned)
         return Shape(saved.sha256, cost_of(saved.model, saved.input))
 
-    def planned_macs(self, judged: planning.Remember) -> int:
-        """MACs that this cell's plan leaves."""
-        pruned = self._reassembled(self.plan(judged))
+    def planned_macs(self, cached: planning.Remember) -> int:
+        """Count the MACs that this cell's plan leaves."""
+        pruned = self._reassembled(self.plan(cached))
         return cost_of(pruned.model, pruned.input).macs
 
     def _reassembled(self, plan: CellPlan) -> Checkpoint:
-        """The model without the dropped layers, and then narrower where the method wants that."""
+        """Drop layers from the model, and then channels if the method requires it."""
         pruned = planning.reassemble(self.model, plan.plan, self.parts, plan_settings(self.cell), self.compute)
         method = self.cell.method
         if method is None or method.then_width is None:
             return pruned
         narrowed = self._without_channels(pruned, method.width_method, method.then_width)
-        self._settle(narrowed)
+        self._reestimate(narrowed)
         return narrowed
 
-    def _settle(self, pruned: Checkpoint) -> None:
-        """Tell batch norm what it sees now."""
+    def _reestimate(self, pruned: Checkpoint) -> None:
+        """Estimate the statistics of batch norm anew."""
         with self.compute.lent(pruned.model):
             reestimate(pruned.model, planning.calibration(pruned, self.parts))
 
     def train(self, source: Path, keep_macs: int | None, out: Path, state: Path, key: str) -> TrainingResult:
-        """Train the network in a file and write it to another; interrupted, it continues from the state.
+        """Train the network in a file and write it to another; an interrupted training continues from the state.
 
         Soft filter pruning trains softly for half of the epochs, drops its channels, and is trained on like the others.
         """
         pruned, recipe = checkpoints.load(source, self.model.trusted), recipe_of(self.job)
         result = _UNTRAINED
-        if softens(self.cell):
+        if is_soft(self.cell):
             half = soft_epochs(recipe)
             soften = width.soften(pruned.model, pruned.input, self._share(keep_macs))
             softly = replace(recipe, epochs=half)
@@ -193,7 +193,7 @@ class CellWork:
     def _training_parts(self) -> dict[Split, Frames]:
         given = self.job.training
         parts = at_most(at_most(dict(self.parts), given.frames), given.validation_frames, "validation")
-        if chooses_on_test(self.cell):
+        if selects_on_test(self.cell):
             parts["validation"] = parts["test"]
         return parts
 
@@ -201,7 +201,7 @@ class CellWork:
         """Evaluate the network in a file on the test split, and mark the frames it classified correctly.
 
         Raises:
-            ModelError: Its answers are not finite.
+            ModelError: Its outputs are not finite.
         """
         final, frames = checkpoints.load(source, self.model.trusted), self.parts["test"]
         with self.compute.lent(final.model):
@@ -224,13 +224,13 @@ class CellWork:
         return replace(narrowed, metrics={}, sha256="")
 
     def _without_channels(self, model: Checkpoint, how: str, share: float) -> Checkpoint:
-        """The same network narrower, by a method of `prune.width`."""
+        """Narrow the network by a method of `prune.channels`."""
         with self.compute.lent(model.model):
             narrow, sizes = width.narrow(model.model, model.input, how, share, seed=self.cell.seed)
         return replace(model, model=brought_home(narrow), widths={**model.widths, **sizes})
 
     def _share(self, keep_macs: int | None) -> float:
-        """Share of the unpruned network's multiply-accumulates."""
+        """Express a number of MACs as a share of the unpruned network's."""
         assert keep_macs is not None
         return keep_macs / cost_of(self.model.model, self.model.input).macs
 
@@ -253,10 +253,10 @@ class CellWork:
 
 
 def with_fresh_weights(pruned: Checkpoint) -> Checkpoint:
-    """The same pruned network, with weights as a network has them that was never trained.
+    """Return the same pruned network with the weights of an untrained one.
 
     Raises:
-        ModelError: It was not built by code but read with its weights.
+        ModelError: The network was not built by code but read with its weights.
     """
     if pruned.embedded:
         raise ModelError(f"{pruned.name} came with its weights, so that there is no untrained network to begin with")
@@ -265,7 +265,7 @@ def with_fresh_weights(pruned: Checkpoint) -> Checkpoint:
 
 
 def _joined(first: TrainingResult, then: TrainingResult) -> TrainingResult:
-    """Two trainings of one network as one."""
+    """Join two successive trainings of one network."""
     before = len(first.epochs)
     if not then.epochs:
         return first

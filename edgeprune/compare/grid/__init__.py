@@ -1,1 +1,1 @@
-"""What is compared: the grid file, and the cells it makes."""
+"""The grid file and the studies that ship."""

@@ -1,4 +1,4 @@
-"""What a grid file may hold: which models, methods, ratios, seeds and data are compared, and how."""
+"""The schema of a grid file: models, methods, ratios, seeds and data to compare, and the settings."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgeprune.records.names import CHANNEL_METHODS
 
-REFERENCE = "edgeprune"  # its cells say how many MACs the channel methods may leave
+REFERENCE = "edgeprune"  # channel methods match the MACs of its cells
 
-# Scores of the paper, within the default segments.
+# Criteria of the paper, within the default segments.
 _WITHIN_SEGMENTS = ("synflow", "synflow-search")
 
-# Baselines that know no segments choose among all units at once.
+# Baselines without segments: they choose among all units at once.
 _WITHOUT_SEGMENTS = ("random", "uniform", "reinit", "linear-probe", "block-influence", "taylor", "leave-one-out")
 
 WELL_KNOWN: dict[str, dict[str, Any]] = {
@@ -31,81 +31,100 @@ Deviation = Literal["traceback", "probe", "choice", "transitions"]
 
 
 class GridTable(BaseModel):
-    """A piece of a grid: every key is known, every value of its own type."""
+    """A table of a grid file: unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Method(GridTable):
-    """One way to make a network small. What is not given is as `edgeprune plan` has it."""
+    """One way to make a network smaller. The defaults are those of `edgeprune plan`."""
 
     name: Name
     kind: Literal["layers", "channels", "none"] = Field(
         default="layers", description="Drop layers, drop channels, or only train on."
     )
-    criterion: str | None = Field(default=None, description="Scores layers; of channels, the method.")
-    metric: str | None = Field(default=None, description="Compares layers.")
-    segments: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(default=None, description="How many.")
-    profile: Literal["rows", "column-sums"] | None = Field(default=None, description="What is segmented.")
-    bridge: str | None = Field(default=None, description="How a dropped layer that changes the shape is bridged.")
-    then_width: float | None = Field(
-        default=None, gt=0, lt=1, description="Share of MACs that is left when channels are dropped after the layers."
+    criterion: str | None = Field(
+        default=None, description="Criterion that scores the layers; for channels, the method."
     )
-    width_method: str = Field(default="l1", description="By what those channels are chosen.")
+    metric: str | None = Field(default=None, description="Similarity metric of the layers.")
+    segments: Literal["auto"] | Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Number of segments."
+    )
+    profile: Literal["rows", "column-sums"] | None = Field(
+        default=None, description="Profile of the similarity matrix to segment."
+    )
+    bridge: str | None = Field(
+        default=None, description="Start of the layers rebuilt for another width after one that changes the shape."
+    )
+    then_width: float | None = Field(
+        default=None, gt=0, lt=1, description="Share of MACs to leave when channels are dropped after the layers."
+    )
+    width_method: str = Field(default="l1", description="Method that chooses those channels.")
     init: Literal["inherited", "scratch"] = Field(
         default="inherited", description="Whether the kept units start from trained or from fresh weights."
     )
-    distill: bool | None = Field(default=None, description="In place of that of [training].")
-    mix: float | None = Field(default=None, ge=0, le=1, description="In place of that of [training].")
-    released: tuple[Deviation, ...] = Field(default=(), description="What to do as the authors' released code does it.")
+    distill: bool | None = Field(default=None, description="Replaces the value in [training].")
+    mix: float | None = Field(default=None, ge=0, le=1, description="Replaces the value in [training].")
+    released: tuple[Deviation, ...] = Field(
+        default=(), description="Deviations of the authors' released code to reproduce."
+    )
 
 
 class Network(GridTable):
     """A network that is trained from fresh weights, for reference."""
 
     name: str
-    learning_rate: float | None = Field(default=None, gt=0, description="In place of that of [training].")
+    learning_rate: float | None = Field(default=None, gt=0, description="Replaces the value in [training].")
 
 
 class Data(GridTable):
-    """The frames; without them what each model was trained on, or the shipped set that matches it.
+    """The frames; by default the data of each model's training, or the shipped set that matches the model.
 
-    They are split and read as when a model was trained, and for networks that are trained from fresh weights as by
-    `edgeprune train`, but for what is given here.
+    They are read and split as in the model's training, and for networks trained from fresh weights as by
+    `edgeprune train`. The keys here override that.
     """
 
     path: tuple[Path, ...] | None = Field(default=None, min_length=1, description="Files or folders.")
-    split: str | None = Field(default=None, description="How they are split.")
-    split_seed: int | None = Field(default=None, ge=0, description="Of the split where no model says.")
+    split: str | None = Field(default=None, description="Method of the split.")
+    split_seed: int | None = Field(default=None, ge=0, description="Seed of the split if no model has one.")
     length: int | None = Field(default=None, ge=1, description="Samples of a frame, cut from a recording.")
-    hop: int | None = Field(default=None, ge=1, description="Samples from one frame to the next.")
-    sample_rate_hz: float | None = Field(default=None, gt=0, description="Recordings are resampled to it.")
+    hop: int | None = Field(default=None, ge=1, description="Samples from the start of one frame to the next.")
+    sample_rate_hz: float | None = Field(default=None, gt=0, description="Sample rate to resample recordings to, Hz.")
     skip_bad_files: bool = Field(default=False, description="Leave out recordings that cannot be read.")
-    stream: bool | None = Field(default=None, description="Read frames while they are used, or all before.")
+    stream: bool | None = Field(
+        default=None, description="Read frames while they are used (true), or all in advance (false)."
+    )
     test_frames: int | None = Field(
-        default=None, ge=1, description="Most frames of the test split to judge by, spread over it."
+        default=None, ge=1, description="Maximum number of test frames to evaluate on, spread over the test split."
     )
 
 
 class Training(GridTable):
-    """How every cell is trained after it was pruned."""
+    """Training of every cell after it was pruned."""
 
-    epochs: int = Field(default=20, ge=0, description="0 leaves a cell as it was pruned.")
+    epochs: int = Field(default=20, ge=0, description="Number of epochs; 0 leaves a cell untrained after pruning.")
     batch_size: int = Field(default=256, ge=2)
     learning_rate: float = Field(default=0.1, gt=0, description="Peak of the one-cycle schedule.")
     weight_decay: float = Field(default=5e-4, ge=0)
-    frames: int | None = Field(default=None, ge=2, description="Most frames to train on, spread over the train split.")
+    frames: int | None = Field(
+        default=None, ge=2, description="Maximum number of frames to train on, spread over the train split."
+    )
     validation_frames: int | None = Field(
-        default=None, ge=1, description="Most frames to choose the epoch by, spread over the validation split."
+        default=None,
+        ge=1,
+        description="Maximum number of frames to choose the epoch by, spread over the validation split.",
     )
     distill: bool = Field(default=True, description="Learn from the unpruned model too.")
     mix: float = Field(
-        default=0.0, ge=0, le=1, description="Share of the frames that get another on top, in cells that distil."
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Fraction of each batch mixed with a second signal, in cells with distillation.",
     )
 
 
 class GridBench(GridTable):
-    """How latency is measured."""
+    """Settings of the latency measurement."""
 
     target: str = "host-cpu"
     rounds: int = Field(default=16, ge=6)
@@ -115,11 +134,11 @@ class GridBench(GridTable):
 class Grid(GridTable):
     """A comparison: every model with every method, ratio, seed and data set, and the reference networks beside them."""
 
-    title: str = Field(default="Comparison", min_length=1, max_length=120, description="Of the pages.")
+    title: str = Field(default="Comparison", min_length=1, max_length=120, description="Title of the pages.")
     models: tuple[Path, ...] = Field(default=(), description="Trained model files.")
     methods: tuple[Method, ...] = Field(default=(), description="Names of methods, or tables.")
     ratios: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        default=(0.67,), description="Shares of the droppable units that are removed."
+        default=(0.67,), description="Shares of the droppable units to remove."
     )
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = (0,)
     networks: tuple[Network, ...] = Field(default=(), description="Names of networks to train from scratch, or tables.")
@@ -127,5 +146,5 @@ class Grid(GridTable):
     training: Training = Training()
     bench: GridBench = GridBench()
     plots: tuple[Literal["curves", "kept"], ...] = Field(
-        default=(), description="Plots beside the usual ones: how training went, which units stayed."
+        default=(), description="Additional plots: training curves, kept units."
     )

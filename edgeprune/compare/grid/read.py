@@ -1,4 +1,4 @@
-"""The only reader of grid files: unknown keys and names, empty axes and missing files are errors of one line."""
+"""The only reader of grid files; unknown keys and names, empty axes and missing files are errors of one line."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,8 +19,8 @@ def read(path: Path, overrides: Mapping[str, Any] | None = None) -> Grid:
     """Read and check a grid file.
 
     Args:
-        path: A TOML file; a relative path in it is looked for beside it, then in the working directory.
-        overrides: Values to put in place of those in the file: a top-level key, or a dict for a table.
+        path: A TOML file; relative paths in it are looked up in its folder, then in the working directory.
+        overrides: Values that replace those in the file: a top-level key, or a dict for a table.
 
     Raises:
         ConfigError: Missing, not TOML, an unknown key or name, an empty axis, or a value that is not allowed.
@@ -33,9 +33,9 @@ def parse(plain: Mapping[str, Any], source: str, folder: Path) -> Grid:
     """Check a grid.
 
     Args:
-        plain: As a grid file holds it.
-        source: Names it in messages.
-        folder: Where relative paths are looked for first.
+        plain: Content of a grid file.
+        source: Name of the grid in messages.
+        folder: Folder in which relative paths are looked up first.
 
     Raises:
         ConfigError: An unknown key or name, an empty axis, or a value that is not allowed.
@@ -64,7 +64,7 @@ def _merged(plain: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
 
 
 def _spelled_method(entry: Any) -> Any:
-    """A method as a table; one whose name is well known starts from what that means."""
+    """Write a method as a table; a well-known name supplies its settings."""
     if isinstance(entry, str):
         if entry not in WELL_KNOWN:
             raise unknown_name("method", entry, WELL_KNOWN)
@@ -79,7 +79,7 @@ def _spelled_network(entry: Any) -> Any:
 
 
 def _empty_axis(source: str, error: ValidationError) -> ConfigError | None:
-    """The error for an axis without entries, if that is the first thing that is wrong in a grid."""
+    """Make the error for an axis without entries, if that is the first problem of a grid."""
     first = error.errors()[0]
     if first["type"] not in ("too_short", "missing_argument") or first["input"] != []:
         return None
@@ -88,7 +88,7 @@ def _empty_axis(source: str, error: ValidationError) -> ConfigError | None:
 
 
 def _known_keys(place: toml.Place) -> Iterable[str]:
-    """The keys that are allowed where an unknown one was found."""
+    """List the keys that are allowed where an unknown one was found."""
     parts: dict[str, type[GridTable]] = {
         "methods": Method,
         "networks": Network,
@@ -101,7 +101,7 @@ def _known_keys(place: toml.Place) -> Iterable[str]:
 
 
 def _check_names(grid: Grid, source: str) -> None:
-    """Find names that nobody registered, axes that are missing and entries that appear twice."""
+    """Check for unregistered names, missing axes and entries that appear twice."""
     if not grid.models and not grid.networks:
         raise ConfigError(f"{source} names no models", 'As in models = ["trained.pt"]')
     if grid.models and not grid.methods:
@@ -149,7 +149,7 @@ def _check_method(method: Method, source: str) -> None:
 
 
 def _check_keys(method: Method, source: str) -> None:
-    """Keys that only say how layers are dropped are refused where none are."""
+    """Refuse keys about dropping layers for a method that drops none."""
     layers_only = {"metric", "segments", "profile", "bridge", "released", "then_width", "width_method"}
     given = layers_only & method.model_fields_set
     if given:
@@ -157,10 +157,10 @@ def _check_keys(method: Method, source: str) -> None:
 
 
 def _with_paths(grid: Grid, folder: Path) -> Grid:
-    """The grid with every path found.
+    """Resolve every path of the grid.
 
     Raises:
-        ConfigError: A file is not there.
+        ConfigError: A file is missing.
     """
     models = tuple(_found(path, folder) for path in grid.models)
     data = None if grid.data.path is None else tuple(_found(path, folder) for path in grid.data.path)
@@ -183,12 +183,12 @@ def study_names() -> tuple[str, ...]:
 
 
 def study(name: str, model: Path, data: Path | None, overrides: Mapping[str, Any]) -> Grid:
-    """The grid of a study for one model.
+    """Make the grid of a study for one model.
 
     Args:
         name: One of `study_names`.
         model: A trained model file.
-        data: Its frames, or None for what it names itself.
+        data: The frames, or None for the data that the model names.
         overrides: As in `read`.
 
     Raises:

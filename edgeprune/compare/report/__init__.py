@@ -1,1 +1,1 @@
-"""What a comparison found: its figures, its table and its pages."""
+"""The report of a comparison: figures, table, pages and plots."""

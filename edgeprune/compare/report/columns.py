@@ -1,4 +1,4 @@
-"""The table as text, the same for HTML, Markdown and LaTeX: the paper's columns, then what was measured. Pure."""
+"""The table as text, the same for HTML, Markdown and LaTeX: the paper's columns, then measured ones. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ _PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table: its texts, one a column, and which of them are the best of their group."""
+    """One line of the table: its texts, one for each column, and the columns in which it is the best of its group."""
 
     row: TableRow
     cells: tuple[str, ...]
@@ -44,14 +44,14 @@ class Line:
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Lines that are compared with one another, and what they have in common."""
+    """Lines that are compared with one another, under one title."""
 
     title: str
     lines: tuple[Line, ...]
 
 
 def groups(comparison: Comparison) -> list[ColumnGroup]:
-    """The table, a group for each data set, model and ratio."""
+    """Group the table by data set, model and ratio."""
     found = groupby(
         comparison.rows, key=lambda row: (row.data, row.subject if row.before is not None else "", row.ratio)
     )
@@ -59,7 +59,7 @@ def groups(comparison: Comparison) -> list[ColumnGroup]:
 
 
 def costs(comparison: Comparison) -> list[tuple[str, ...]]:
-    """What each row's network takes, as numbers and not as changes."""
+    """List the cost of each row's network, in absolute numbers."""
     return [
         (str(row.number), name(row), *(_counted(figure) for figure in (row.params, row.macs, row.flops)))
         for row in comparison.rows
@@ -67,7 +67,7 @@ def costs(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def name(row: TableRow) -> str:
-    """A row's method with its model and ratio, for where it stands alone."""
+    """Name a row by its model, method and ratio, for use outside the table."""
     if row.kind == "unpruned":
         return f"{row.subject}, unpruned"
     if row.kind == "network":
@@ -76,12 +76,12 @@ def name(row: TableRow) -> str:
 
 
 def share(ratio: float) -> str:
-    """A share of units as '67 %'."""
+    """Format a share of units as '67 %'."""
     return f"{100 * ratio:.4g} %"
 
 
 def findings(comparison: Comparison) -> list[str]:
-    """What each group of several methods shows, one sentence a group."""
+    """State the result of each group of several methods, one sentence for each."""
     said = []
     for group in groups(comparison):
         rows = [line.row for line in group.lines if line.row.kind != "unpruned"]
@@ -89,14 +89,14 @@ def findings(comparison: Comparison) -> list[str]:
             best = max(row.top1.mean for row in rows)
             right, fast = [row for row in rows if row.top1.mean == best], min(rows, key=lambda row: row.latency_ms.mean)
             quick = "and the fastest" if right == [fast] else f"{fast.method} the fastest"
-            accurate = f"{_who(right, rows)} ({percent(right[0].top1)} %)"
+            accurate = f"{_most_accurate(right, rows)} ({percent(right[0].top1)} %)"
             said.append(f"{group.title}: {accurate}, {quick} ({latency(fast.latency_ms)} ms)")
     front = [name(row) for row in sorted(comparison.rows, key=lambda row: row.latency_ms.mean) if row.on_front]
     said.append(f"Pareto-optimal: {'; '.join(front)}")
     return said
 
 
-def _who(best: Sequence[TableRow], rows: Sequence[TableRow]) -> str:
+def _most_accurate(best: Sequence[TableRow], rows: Sequence[TableRow]) -> str:
     if len(best) == 1:
         return f"{best[0].method} is the most accurate"
     if len(best) == len(rows):
@@ -145,7 +145,7 @@ def _cells(row: TableRow) -> tuple[str, ...]:
 
 
 def percent(figure: Stat) -> str:
-    """A share as a number of hundredths, '93.05 ± 0.12'."""
+    """Format a share in percent without the sign, '93.05 ± 0.12'."""
     return _signed(figure, 100, 2, plus=False)
 
 
@@ -159,7 +159,7 @@ def _spread(figure: Stat, factor: float, decimals: int) -> str:
 
 
 def _counted(figure: Stat) -> str:
-    """A large count with two decimals and its prefix; all digits below a thousand."""
+    """Format a large count with two decimals and a prefix, a count below a thousand with all its digits."""
     for factor, prefix in _PREFIXES:
         if abs(figure.mean) >= factor:
             return _signed(figure, 1 / factor, 2, plus=False) + prefix
@@ -167,6 +167,6 @@ def _counted(figure: Stat) -> str:
 
 
 def latency(figure: Stat) -> str:
-    """Milliseconds with at least three significant digits."""
+    """Format milliseconds with at least three significant digits."""
     decimals = 4 if figure.mean < 1 else 3 if figure.mean < 10 else 2
     return _signed(figure, 1, decimals, plus=False)

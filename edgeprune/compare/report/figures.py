@@ -1,4 +1,4 @@
-"""Content of compare.json from the records of the cells; besides them it reads which frames were correct."""
+"""Content of compare.json, from the records of the cells and their correctly classified frames."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Answers = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MeasuredCell:
-    """A finished cell with its latency and the unpruned network it was measured beside, if any."""
+    """A finished cell with its latency and the unpruned network it was measured against, if any."""
 
     job: CellJob
     finished: Finished
@@ -29,7 +29,7 @@ class MeasuredCell:
 
 
 def unpruned_figures(job: CellJob, finished: Finished) -> UnprunedFigures:
-    """An unpruned network."""
+    """Figures of an unpruned network."""
     assert job.cell.model is not None
     return UnprunedFigures(
         id=job.cell.id,
@@ -44,7 +44,7 @@ def unpruned_figures(job: CellJob, finished: Finished) -> UnprunedFigures:
 
 
 def figures(measured: MeasuredCell, unpruned: CellJob | None) -> CellFigures:
-    """A finished cell, its accuracy compared with that of the unpruned network it came from."""
+    """Figures of a finished cell, with its accuracy compared with that of the unpruned network."""
     finished, cell = measured.finished, measured.job.cell
     trained, chosen = finished.training, finished.plan
     return CellFigures(
@@ -76,7 +76,7 @@ def _kind(job: CellJob) -> Kind:
 
 
 def answers(job: CellJob) -> Answers:
-    """Test frames that a finished cell classified correctly, (N,)."""
+    """Load which test frames a finished cell classified correctly, bool (N,)."""
     right: Answers = np.load(job.folder / RIGHT)
     return right
 
@@ -111,9 +111,9 @@ def _summary(summary: LatencySummary, folder: str) -> CellLatency:
 
 
 def warnings_of(measured: Sequence[MeasuredCell]) -> tuple[str, ...]:
-    """What may have disturbed the measurements: of those alike but for numbers the worst, and how many.
+    """Collect warnings about disturbed measurements: of those that differ only in numbers, the worst and their count.
 
-    That a percentile is not claimed or a network not faster is for the table to show.
+    Warnings of missing percentiles and of networks that are not faster are left out: the table shows both.
     """
     said = [warning for each in measured for warning in each.bench.warnings if not _SHOWN.search(warning)]
     alike: dict[str, list[str]] = {}

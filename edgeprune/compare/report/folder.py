@@ -13,7 +13,7 @@ JSON_NAME = "compare.json"
 
 
 def write(folder: Path, comparison: Comparison) -> None:
-    """Write compare.json, .md, .tex and .html and pareto.svg; each is whole or as it was.
+    """Write compare.json, .md, .tex and .html and pareto.svg, each of them atomically.
 
     Raises:
         ConfigError: The folder cannot be written.
@@ -34,7 +34,7 @@ def load(folder: Path) -> Comparison:
     """Read compare.json back.
 
     Raises:
-        ConfigError: Missing, or not a comparison that this version reads.
+        ConfigError: The file is missing, or this version cannot read it.
     """
     path = folder / JSON_NAME
     content = read_json(path)

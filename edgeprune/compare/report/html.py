@@ -1,4 +1,4 @@
-"""compare.html, one page that needs nothing from the network, and the Pareto plot as a file of its own. Pure."""
+"""compare.html, one self-contained page, and the Pareto plot as a separate file. Pure."""
 
 import html
 import re
@@ -18,10 +18,10 @@ _LIGHT = {f"--{name.partition(':')[2]}": colour for name, colour in LIGHT.items(
 
 
 def render(comparison: Comparison, front: Plot) -> str:
-    """The whole of compare.html.
+    """Render compare.html.
 
     Args:
-        comparison: What compare.json holds.
+        comparison: Content of compare.json.
         front: The Pareto plot.
     """
     template = _environment().get_template("compare.html.j2")
@@ -29,7 +29,7 @@ def render(comparison: Comparison, front: Plot) -> str:
         template.render(
             comparison=comparison,
             front=front,
-            plots=plots.closer(comparison),
+            plots=plots.chosen_plots(comparison),
             header=columns.HEADER,
             groups=columns.groups(comparison),
             findings=columns.findings(comparison),
@@ -44,7 +44,7 @@ def render(comparison: Comparison, front: Plot) -> str:
 
 
 def standalone(plot: Plot) -> str:
-    """A plot as an SVG file, in dark ink on white."""
+    """Render a plot as an SVG file, in dark ink on white."""
     colours = "".join(f"{name}:{value};" for name, value in _LIGHT.items())
     namespaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     start, rest = plot.svg.split(">", 1)

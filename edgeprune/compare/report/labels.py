@@ -1,4 +1,4 @@
-"""Short texts beside the points of a plot, where they cover neither points nor one another."""
+"""Labels beside the points of a plot, placed to cover neither points nor one another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 @dataclass(frozen=True)
 class Label:
-    """A text for the point (x, y) of the data; one on the front is bold."""
+    """A text for the point (x, y) of the data; bold for a point on the front."""
 
     x: float
     y: float
@@ -31,7 +31,7 @@ class Label:
 
 
 def place(axes: "Axes", labels: Sequence[Label], size_pt: float) -> None:
-    """Write each label where it covers least, nearest first; call it when the axes have their final size and limits."""
+    """Write each label where it covers least, near its point; the axes must have their final size and limits."""
     scale = 72 / axes.figure.dpi
     points = [axes.transData.transform((label.x, label.y)) * scale for label in labels]
     frame = axes.get_window_extent()
@@ -49,7 +49,7 @@ def place(axes: "Axes", labels: Sequence[Label], size_pt: float) -> None:
 def _candidates(
     x: float, y: float, width: float, height: float, directions: Sequence[tuple[int, int]]
 ) -> list[tuple[tuple[float, float], Box]]:
-    """Offsets of a text's centre from its point, and the box it then fills, near ones first."""
+    """List offsets of a text's center from its point, with the box that the text then fills, near ones first."""
     found = []
     for reach in _REACHES_PT:
         for right, up in directions:
@@ -62,7 +62,7 @@ def _candidates(
 
 
 def _cost(box: Box, taken: Sequence[Box], inside: tuple[float, ...]) -> float:
-    """Area that a box shares with what is there already, or has outside."""
+    """Area of a box that overlaps others or lies outside the axes."""
     left, bottom, right, top = box
     within = max(0.0, min(right, inside[2]) - max(left, inside[0])) * max(
         0.0, min(top, inside[3]) - max(bottom, inside[1])

@@ -1,4 +1,4 @@
-"""Accuracy against measured latency, one panel a data set, and what nothing else beats."""
+"""Plot of accuracy against measured latency with the Pareto front, one panel for each data set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _SIZE_PT = 9.5
 
 @dataclass(frozen=True)
 class _Panel:
-    """The points of one data set, each with the accuracy in % it is drawn at, and the ends of that axis."""
+    """The points of one data set, each with the accuracy in % at which it is drawn, and the limits of that axis."""
 
     title: str
     points: tuple[tuple[TableRow, float], ...]
@@ -52,7 +52,7 @@ class _Panel:
 
 
 def plot(comparison: Comparison) -> Plot:
-    """The plot of the page and of pareto.svg."""
+    """Make the plot of the page and of pareto.svg."""
     found = [_panel(data, list(rows)) for data, rows in groupby(comparison.rows, key=lambda row: row.data)]
 
     def paint(figure: "Figure") -> None:
@@ -64,7 +64,7 @@ def plot(comparison: Comparison) -> Plot:
         for axes, panel in drawn:
             labels.place(axes, _labels(panel), _SIZE_PT)
 
-    front = "; ".join(_told(row) for row in comparison.rows if row.on_front)
+    front = "; ".join(_described(row) for row in comparison.rows if row.on_front)
     return Plot(
         "pareto",
         "Accuracy against measured latency",
@@ -77,18 +77,18 @@ def plot(comparison: Comparison) -> Plot:
 
 
 def deep(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Rows so far below the best that they would squeeze a plot: some, if any, and never one that nothing beats."""
+    """Select the rows so far below the best that they would squeeze a plot; at most a third, none on the front."""
     deepest = max(row.top1.mean for row in rows) - _DEEPEST
     found = [row for row in rows if row.top1.mean < deepest and not row.on_front]
     return found if len(found) <= _MOST_DEEP * len(rows) else []
 
 
-def _told(row: TableRow) -> str:
+def _described(row: TableRow) -> str:
     return f"{columns.name(row)}: {columns.percent(row.top1)} % at {columns.latency(row.latency_ms)} ms"
 
 
 def _panel(title: str, rows: Sequence[TableRow]) -> _Panel:
-    """Where each row is drawn; those far below the best stand at the lower edge."""
+    """Choose the height of each row; rows far below the best are drawn at the lower edge."""
     shown = [row for row in rows if row not in deep(rows)]
     lowest = min(100 * (row.top1.mean - (row.top1.sd or 0)) for row in shown)
     highest = max(100 * (row.top1.mean + (row.top1.sd or 0)) for row in shown)
@@ -112,15 +112,15 @@ def _draw(axes: "Axes", panel: _Panel, title: str) -> None:
     _legend(axes, panel.rows, subjects)
 
 
-def _lowered(row: TableRow, height: float) -> bool:
+def _below(row: TableRow, height: float) -> bool:
     return height != 100 * row.top1.mean
 
 
 def _point(axes: "Axes", row: TableRow, height: float, marker: str) -> None:
-    colour, lowered = COLOURS[row.kind], _lowered(row, height)
+    colour, below = COLOURS[row.kind], _below(row, height)
     filled = row.method == REFERENCE or row.kind in ("unpruned", "network")
     look: dict[str, Any] = {
-        "marker": "v" if lowered else marker,
+        "marker": "v" if below else marker,
         "markersize": (10 if marker == "*" else 7) + row.on_front,
         "markerfacecolor": colour if filled else canvas.PAPER,
         "markeredgecolor": colour,
@@ -130,7 +130,7 @@ def _point(axes: "Axes", row: TableRow, height: float, marker: str) -> None:
         "elinewidth": 1.0,
         "zorder": 3,
     }
-    across, up = row.latency_ms.sd or 0.0, 0.0 if lowered else 100 * (row.top1.sd or 0.0)
+    across, up = row.latency_ms.sd or 0.0, 0.0 if below else 100 * (row.top1.sd or 0.0)
     axes.errorbar([row.latency_ms.mean], [height], yerr=up, xerr=across, **look)
 
 
@@ -150,13 +150,13 @@ def _latency_axis(axes: "Axes", values_ms: Sequence[float]) -> None:
 
 
 def _labels(panel: _Panel) -> list[Label]:
-    """Each row's number; on the front its name too, and at the lower edge its accuracy."""
+    """Label each row with its number, on the front also with its name, and at the lower edge with its accuracy."""
     found = []
     for row, height in sorted(panel.points, key=lambda point: not point[0].on_front):
         text = str(row.number)
         if row.on_front or row.method == REFERENCE:
             text += f" {canvas.shorten(row.method)}" + (f" {columns.share(row.ratio)}" if row.ratio else "")
-        if _lowered(row, height):
+        if _below(row, height):
             text += f": {n.percent(row.top1.mean)}"
         found.append(Label(row.latency_ms.mean, height, text, bold=row.on_front))
     return found

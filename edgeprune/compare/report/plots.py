@@ -1,4 +1,4 @@
-"""The plots beside the Pareto plot: accuracy method by method, how training went, which units stayed."""
+"""The plots beside the Pareto plot: accuracy by method, training curves, kept units."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -23,8 +23,8 @@ _PALE = 0.6  # share of the seeds up to which a strip's blue carries dark number
 Panel = tuple[str, list[TableRow]]
 
 
-def closer(comparison: Comparison) -> list[Plot]:
-    """Those that the comparison asks for, and accuracy method by method where there are several."""
+def chosen_plots(comparison: Comparison) -> list[Plot]:
+    """Make the requested plots, and that of accuracy by method if there are several methods."""
     panels = _panels(comparison)
     several = [panel for panel in panels if len(panel[1]) > 1]
     drawn = [methods(comparison, several)] if several else []
@@ -36,7 +36,7 @@ def closer(comparison: Comparison) -> list[Plot]:
 
 
 def _panels(comparison: Comparison) -> list[Panel]:
-    """The rows that the table has together, without the unpruned networks."""
+    """Group the rows as the table does, without the unpruned networks."""
     found = [
         (group.title, [line.row for line in group.lines if line.row.kind != "unpruned"])
         for group in columns.groups(comparison)
@@ -45,7 +45,7 @@ def _panels(comparison: Comparison) -> list[Panel]:
 
 
 def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
-    """Accuracy of every method, its seeds, and the unpruned network as a line."""
+    """Plot the accuracy of every method with its seeds, and the unpruned network as a line."""
     top1 = {cell.id: 100 * cell.top1 for cell in comparison.cells}
     most = [max(len(rows) for _, rows in panels[at : at + 2]) for at in range(0, len(panels), 2)]
 
@@ -59,7 +59,7 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
             axes.set_ylim(most[at // 2] - 0.4, -0.6)
             axes.set(title=title, xlabel="top-1 accuracy, %")
 
-    told = ". ".join(f"{title}: {', '.join(map(_told, rows))}" for title, rows in panels)
+    told = ". ".join(f"{title}: {', '.join(map(_described, rows))}" for title, rows in panels)
     return Plot(
         "methods",
         "Accuracy of each method",
@@ -72,7 +72,7 @@ def methods(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
 
 
 def _method(axes: "Axes", place: int, row: TableRow, seeds: Sequence[float] | None) -> None:
-    """One method with its seeds; without them it is too far down for the plot."""
+    """Draw one method with its seeds, or as a number if `seeds` is None: it is too far down for the plot."""
     if seeds is None:
         text = f"◁ {columns.percent(row.top1)}"
         axes.annotate(text, (0, place), (4, 0), ("axes fraction", "data"), "offset points", va="center_baseline")
@@ -82,12 +82,12 @@ def _method(axes: "Axes", place: int, row: TableRow, seeds: Sequence[float] | No
     axes.errorbar([100 * row.top1.mean], [place], xerr=100 * (row.top1.sd or 0), fmt="D", **look)
 
 
-def _told(row: TableRow) -> str:
+def _described(row: TableRow) -> str:
     return f"{row.method} {columns.percent(row.top1)} %"
 
 
 def curves(comparison: Comparison, panels: Sequence[Panel]) -> Plot:
-    """Accuracy on the validation split over the epochs, mean and range over the seeds."""
+    """Plot the accuracy on the validation split over the epochs, mean and range over the seeds."""
     by_id = {cell.id: cell for cell in comparison.cells}
 
     lines = (len(panels) + 1) // 2
@@ -120,7 +120,7 @@ def _curve(axes: "Axes", cells: Sequence[CellFigures], place: int, label: str) -
 
 
 def kept(comparison: Comparison) -> Plot:
-    """The chain of units, one strip a row: which stay, and in which share of the seeds."""
+    """Plot the chain of units, one strip for each row: the kept units, shaded by the share of seeds that keep them."""
     by_id = {cell.id: cell for cell in comparison.cells}
     chains = [
         (f"{subject} on {data}", [(row, [by_id[cell] for cell in row.cells]) for row in rows])
@@ -180,7 +180,7 @@ def _strip(axes: "Axes", place: int, cells: Sequence[CellFigures]) -> None:
 
 
 def _grid(figure: "Figure", panels: int, heights: Sequence[float]) -> "list[Axes]":
-    """Axes two in a row, rows of these heights; one that is left over is hidden."""
+    """Lay out axes two in a row, with rows of the given heights; unused axes are hidden."""
     if panels == 1:
         return [figure.subplots()]
     axes = list(figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights).flat)

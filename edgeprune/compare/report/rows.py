@@ -1,7 +1,7 @@
-"""From cells to rows: means over seeds, and who is on the Pareto front. Pure.
+"""From cells to rows: means over seeds, and the Pareto front. Pure.
 
-A machine drifts between cells, by half where it is shared, and what was measured in turns does not. So the latency of a
-row is that of the unpruned network, the median of all times it was measured, divided by the speed-up.
+The speed of a machine drifts between cells, on a shared one by half; ratios of networks measured in turns do not. So
+the latency of a row is the unpruned network's, the median over all its measurements, divided by the speed-up.
 """
 
 import statistics
@@ -15,7 +15,7 @@ Beside = tuple[str, str | None]  # data, and the network that was measured in tu
 
 
 def stat(values: Iterable[float]) -> Stat:
-    """Mean and sample standard deviation; of one value there is no deviation."""
+    """Compute mean and sample standard deviation; a single value has no deviation."""
     given = list(values)
     return Stat(statistics.fmean(given), len(given), statistics.stdev(given) if len(given) > 1 else None)
 
@@ -23,9 +23,9 @@ def stat(values: Iterable[float]) -> Stat:
 def rows_of(
     cells: Sequence[CellFigures], failed: Sequence[FailedCell], unpruned: Sequence[UnprunedFigures]
 ) -> tuple[TableRow, ...]:
-    """The table: of each data set the models one after the other, each unpruned first, then the reference networks.
+    """Make the table: for each data set the models in order, each unpruned first, then the reference networks.
 
-    A failed cell is counted, never averaged; a method whose cells all failed has no row.
+    A failed cell is counted, never averaged. A method whose cells all failed has no row.
     """
     rows: list[TableRow] = []
     usual_ms = _usual_ms(cells)
@@ -59,7 +59,7 @@ def _rows(
     for cell in cells:
         groups.setdefault((cell.data, cell.subject, cell.ratio, cell.method), []).append(cell)
     ratios = list(dict.fromkeys(cell.ratio for cell in cells))
-    ratios.sort(key=lambda ratio: ratio is not None)  # what drops nothing comes first, the others stay in their order
+    ratios.sort(key=lambda ratio: ratio is not None)  # methods that drop nothing first, the others in their order
     lost = [(cell.data, cell.subject, cell.ratio, cell.method) for cell in failed]
     ordered = sorted(groups.items(), key=lambda item: ratios.index(item[0][2]))
     return [_row(of_group, lost.count(group), model, usual_ms) for group, of_group in ordered]
@@ -106,7 +106,7 @@ def _row(
 
 
 def _unpruned(model: UnprunedFigures, usual_ms: Mapping[Beside, float]) -> TableRow:
-    """The model as it came."""
+    """Make the row of an unpruned model."""
     return TableRow(
         number=0,
         data=model.data,
@@ -125,7 +125,7 @@ def _unpruned(model: UnprunedFigures, usual_ms: Mapping[Beside, float]) -> Table
 
 
 def _usual_ms(cells: Sequence[CellFigures]) -> dict[Beside, float]:
-    """Latency of each unpruned network: the median over all the cells it was measured beside."""
+    """Latency in ms of each unpruned network: the median over all the cells it was measured with."""
     found: dict[Beside, list[float]] = {}
     for cell in cells:
         if cell.latency.against_median_ms is not None:

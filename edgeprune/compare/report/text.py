@@ -29,7 +29,7 @@ _TEX = {
 
 
 def markdown(comparison: Comparison) -> str:
-    """The whole of compare.md."""
+    """Write compare.md."""
     sections = [
         f"{escape(comparison.title)}\n{'=' * 72}",
         "\n".join(f"- {escape(finding)}" for finding in columns.findings(comparison)),
@@ -49,7 +49,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    """The whole of compare.tex: one table, for a document that uses booktabs."""
+    """Write compare.tex: one table, for a document that uses booktabs."""
     lines = [
         "% Made by edgeprune; needs \\usepackage{booktabs}.",
         r"\begin{table*}",
@@ -69,13 +69,13 @@ def latex(comparison: Comparison) -> str:
 
 
 def tex(text: str) -> str:
-    """Text that LaTeX shows as it is, on one line; what its usual fonts lack becomes a question mark."""
+    """Escape a text for LaTeX, on one line; characters outside its usual fonts become question marks."""
     flat = printable(re.sub(r"\s+", " ", text))
     return "".join(_TEX.get(char, char if char.isascii() else "?") for char in flat)
 
 
 def measurement(comparison: Comparison) -> list[str]:
-    """How latency was measured, and on what."""
+    """Describe the latency measurement and the machine."""
     how = comparison.measurement
     threads = f"{how.threads} thread{'' if how.threads == 1 else 's'}"
     facts = comparison.machine
@@ -88,7 +88,7 @@ def measurement(comparison: Comparison) -> list[str]:
 
 
 def origin(comparison: Comparison) -> list[str]:
-    """Data, versions and dates."""
+    """List data, versions and dates."""
     return [
         *(f"data {each.source}: sha256 {each.sha256}, split seed {each.split_seed}" for each in comparison.data),
         *(f"model {each.model}: sha256 {each.sha256}" for each in comparison.unpruned),
@@ -107,7 +107,7 @@ def _bullets(texts: Iterable[str]) -> str:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already; all but the name are aligned right."""
+    """Write a Markdown table from escaped cells; all columns but names are aligned right."""
     head = [escape(title) for title in header]
     aligned = ["---" if title in ("Method", "cell", "reason") else "---:" for title in header]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, aligned, *rows))

@@ -20,7 +20,7 @@ from edgeprune.targets import Precision, Target
 from edgeprune.tasks.bench.files import BenchChoices, bench_files
 from edgeprune.tasks.device.connect import Host
 from edgeprune.tasks.device.pack import DeviceOptions
-from edgeprune.tasks.device.run import bench_there
+from edgeprune.tasks.device.run import bench_on_device
 
 FOLDER = "against"
 """In the folder of the new run: samples and `bench.json`, whose `baseline` is the older pruned network."""
@@ -89,7 +89,7 @@ def _measured(
     if host is None:
         choices = BenchChoices(batch, threads)
         return bench_files(models["baseline"], models["pruned"], target, choices, out, progress, precision)
-    return bench_there(host, models, target, precision, DeviceOptions(batch, threads, **power), out, progress).bench
+    return bench_on_device(host, models, target, precision, DeviceOptions(batch, threads, **power), out, progress).bench
 
 
 def _precision(evidence: Evidence) -> Precision | None:

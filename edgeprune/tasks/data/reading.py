@@ -1,4 +1,4 @@
-"""How the frames of a command are read and split: as was asked, else as when the model was trained."""
+"""Reading and splitting of a command's frames: as given, else as in the training of the model."""
 
 import contextlib
 from collections.abc import Mapping
@@ -64,21 +64,21 @@ class ReadOverrides:
     stream: bool | None = None
 
 
-def handling_of(model: Checkpoint, asked: ReadOverrides | None = None) -> ReadOptions:
-    """As when the model was trained, but for what is asked; recordings are cut to its length."""
-    asked, trained = asked or ReadOverrides(), model.data
+def handling_of(model: Checkpoint, overrides: ReadOverrides | None = None) -> ReadOptions:
+    """Read and split as in the training of the model, but for the overrides; recordings are cut to its length."""
+    overrides, trained = overrides or ReadOverrides(), model.data
     return ReadOptions(
         seed=trained.split_seed if trained else SPLIT_SEED,
-        method=asked.split or (trained.split if trained else AUTO),
-        reading=reading_of(trained.reading if trained else None, model.input.length, asked),
-        stream=asked.stream,
+        method=overrides.split or (trained.split if trained else AUTO),
+        reading=reading_of(trained.reading if trained else None, model.input.length, overrides),
+        stream=overrides.stream,
         checked=trained.split_sha256 if trained else None,
     )
 
 
-def reading_of(before: Reading | None, length: int, asked: ReadOverrides) -> Reading:
-    """How recordings are cut for a network of that length: as before, but for what is asked."""
-    return replace(before or Reading(length=length), **asked.reading)
+def reading_of(before: Reading | None, length: int, overrides: ReadOverrides) -> Reading:
+    """Cut recordings for a network of that length as before, but for the overrides."""
+    return replace(before or Reading(length=length), **overrides.reading)
 
 
 def data_ref(source: str, part: Frames, handling: ReadOptions) -> DataRef:

@@ -75,7 +75,7 @@ def assign(
     precision: Precision,
     models: Mapping[Role, ModelFiles],
     frames: Frames,
-    wishes: DeviceOptions,
+    options: DeviceOptions,
     folder: Path,
     progress: Progress,
 ) -> Manifest:
@@ -87,7 +87,7 @@ def assign(
         models: What is measured.
         frames: Frames of the test split; the first ones are the frames of known answer. Frames that are still in a file
             are not all read: `STORED_FRAMES` of them, spread evenly, are sent.
-        wishes: How to measure.
+        options: How to measure.
         folder: Where both files go.
         progress: Told while the host answers.
 
@@ -99,15 +99,15 @@ def assign(
     """
     if not target.on_device:
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
-    if len(frames) < wishes.batch:
-        raise DataError(f"{len(frames)} frames cannot fill a batch of {wishes.batch}", "Use a smaller `batch`")
-    require_rounds(target, wishes, len(models))
+    if len(frames) < options.batch:
+        raise DataError(f"{len(frames)} frames cannot fill a batch of {options.batch}", "Use a smaller `batch`")
+    require_rounds(target, options, len(models))
     if target.runtime == "trtexec":
         _parse(models, progress)
     if stored(frames):
         progress.note(f"{min(STORED_FRAMES, len(frames))} of {len(frames)} frames are sent, spread over the file")
     frames = in_memory(frames, STORED_FRAMES, SPLIT_SEED)
-    known = np.ascontiguousarray(frames.iq[: wishes.batch])
+    known = np.ascontiguousarray(frames.iq[: options.batch])
     answering = all(files.answering for files in models.values())
     chunks = _chunks(frames.iq) if answering else []
     host = _host_answers(models, known, chunks, len(frames), progress)
@@ -116,7 +116,7 @@ def assign(
         if frames.snrs is not None:
             arrays["snrs"] = frames.snrs
         np.savez_compressed(file, **arrays)
-    work = _assignment(target, precision, models, frames, wishes, len(chunks), host)
+    work = _assignment(target, precision, models, frames, options, len(chunks), host)
     runtime = registry.get("runtimes", target.runtime)
     content: dict[str, Path | str | bytes] = dict(runtime.files())
     content[KNOWN_FRAMES] = known.tobytes()
@@ -132,8 +132,8 @@ def assign(
         target.runtime,
         runtime.plans(work),
         content,
-        power_mode=wishes.power_mode,
-        lock_clocks=wishes.lock_clocks,
+        power_mode=options.power_mode,
+        lock_clocks=options.lock_clocks,
     )
 
 
@@ -149,13 +149,13 @@ def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
         progress.note(f"{parser} reads the {len(files)} files")
 
 
-def require_rounds(target: Target, wishes: DeviceOptions, models: int = 2) -> None:
+def require_rounds(target: Target, options: DeviceOptions, models: int = 2) -> None:
     """Find out before any work whether the rounds are enough to compare models on a device.
 
     Raises:
         ConfigError: They are too few.
     """
-    rounds = wishes.rounds or target.bench.rounds
+    rounds = options.rounds or target.bench.rounds
     builds = target.builds if target.runtime == "trtexec" else 1
     if models > 1 and rounds < MIN_ROUNDS * builds:
         each = f", each engine built {builds} times," if builds > 1 else ""
@@ -170,7 +170,7 @@ def _assignment(
     precision: Precision,
     models: Mapping[Role, ModelFiles],
     frames: Frames,
-    wishes: DeviceOptions,
+    options: DeviceOptions,
     chunks: int,
     host: Mapping[str, npt.NDArray[np.float32]],
 ) -> Assignment:
@@ -178,20 +178,20 @@ def _assignment(
     return Assignment(
         target=target.name,
         precision=precision,
-        batch=wishes.batch,
-        threads=wishes.threads or target.threads,
+        batch=options.batch,
+        threads=options.threads or target.threads,
         roles=tuple(models),
         channels=channels,
         length=length,
         classes=host["known_baseline"].shape[1],
-        rounds=wishes.rounds or target.bench.rounds,
-        round_ms=wishes.round_ms or target.bench.round_ms,
+        rounds=options.rounds or target.bench.rounds,
+        round_ms=options.round_ms or target.bench.round_ms,
         warmup_ms=target.bench.warmup_ms,
         builds=target.builds,
         answer_batch=ANSWER_BATCH,
         answer_chunks=chunks,
-        dla_core=wishes.dla_core,
-        processes=wishes.processes or target.bench.processes,
+        dla_core=options.dla_core,
+        processes=options.processes or target.bench.processes,
     )
 
 

@@ -31,7 +31,7 @@ BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
 """Names in a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
 
 
-def check_there(host: Host, target: Target) -> None:
+def check_device(host: Host, target: Target) -> None:
     """Find out before long work that a device answers and is what the target asks for.
 
     Raises:
@@ -42,7 +42,7 @@ def check_there(host: Host, target: Target) -> None:
         refuse(probe(transport), needs_of(target))
 
 
-def run_there(host: Host, target: Target, folder: Path, progress: Progress) -> DeviceOutcome:
+def run_on_device(host: Host, target: Target, folder: Path, progress: Progress) -> DeviceOutcome:
     """Run a run folder's bundle on a device and read what it leaves.
 
     Args:
@@ -77,12 +77,12 @@ def own_bundle(bundle: Path) -> Manifest:
     return manifest
 
 
-def bench_there(
+def bench_on_device(
     host: Host,
     models: dict[Role, Path],
     target: Target,
     precision: Precision,
-    wishes: DeviceOptions,
+    options: DeviceOptions,
     out: Path,
     progress: Progress,
 ) -> DeviceOutcome:
@@ -93,7 +93,7 @@ def bench_there(
         models: One or two ONNX files, typed for the precision and of the batch to be measured.
         target: What the device is.
         precision: Precision of the files.
-        wishes: How to measure.
+        options: How to measure.
         out: Folder for what comes back.
         progress: Told how far it is.
 
@@ -105,12 +105,12 @@ def bench_there(
     writable(out / BUNDLE)
     with registry.get("runtimes", "onnxruntime").open(models["baseline"], 1) as session:
         channels, length = session.frame_shape
-    noise = np.random.default_rng(0).standard_normal((wishes.batch, channels, length), dtype=np.float32)
-    labels = np.zeros(wishes.batch, np.int64)
+    noise = np.random.default_rng(0).standard_normal((options.batch, channels, length), dtype=np.float32)
+    labels = np.zeros(options.batch, np.int64)
     frames = Frames(noise, labels, None, (), None, "noise", "")
-    assign(target, precision, {role: ModelFiles(path) for role, path in models.items()}, frames, wishes, out, progress)
+    assign(target, precision, {role: ModelFiles(path) for role, path in models.items()}, frames, options, out, progress)
     progress.stage(f"measure on {host.name}")
-    return run_there(host, target, out, progress)
+    return run_on_device(host, target, out, progress)
 
 
 def build_there(host: Host, model: Path, target: Target, out: Path, progress: Progress) -> EngineFile:
