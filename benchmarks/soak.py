@@ -18,8 +18,10 @@ To spend its time on edgeprune and not on imports, each run is forked from a pro
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import sys
@@ -37,6 +39,7 @@ import numpy as np
 import onnx
 import torch
 
+import edgeprune
 from edgeprune.files.store import canonical_sha256, file_sha256, now, write_json
 from edgeprune.files.whole import append_text
 
@@ -98,6 +101,7 @@ EXACT += ("-prune.json", "-accuracy.json", "-match.json", "host-answers.npz")
 VARIES = ("created", "seconds", "sha256", "model_sha256")
 MOST_KILLS = 3
 LIMIT_S = 1800
+IMPORTED_LATE = ("torch.onnx.utils", "torch.fx.experimental.symbolic_shapes", "onnxsim", "onnxruntime", "scipy.stats")
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ class Job:
     folder: str
     prepare: Callable[[Path], None]
     share: int
+
+
+def import_all() -> None:
+    """Import what the jobs would import, each anew."""
+    found = [each.name for each in pkgutil.walk_packages(edgeprune.__path__, "edgeprune.")]
+    for name in (*IMPORTED_LATE, *(each for each in found if not each.endswith("__main__"))):
+        with contextlib.suppress(ImportError):  # of a runtime that is not installed here
+            importlib.import_module(name)
 
 
 def run(words: Sequence[str], place: Path, kill_after_s: float | None = None) -> int | None:
@@ -300,6 +312,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="edgeprune-soak-") as where:
         world = Path(where)
         os.environ["XDG_CACHE_HOME"] = str(world / "cache")
+        import_all()
         made(world)
         found = {name: job for name, job in jobs(world).items() if not chosen.only or name in chosen.only}
         known = {name: undisturbed(job, world, name) for name, job in found.items()}
