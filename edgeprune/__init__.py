@@ -4,7 +4,7 @@
 
     model = ep.load("model.pt")                        # or ep.wrap(module, classes=..., normalisation=...)
     data = ep.read_frames("frames.npz")                # or ep.wrap_frames(iq, labels, classes=...)
-    plan = ep.plan(model, data, keep_ratio=0.33)       # which units stay, and why; plan.plot()
+    plan = ep.plan(model, data, keep_ratio=0.33)       # the units to keep, with reasons; plan.plot()
     small = ep.prune(model, plan, data)                # small.module is an ordinary torch.nn.Module
     small = ep.finetune(small, data, teacher=model, epochs=20)
     ep.evaluate(small, data)                           # accuracy by SNR, with intervals
@@ -78,12 +78,12 @@ _HOMES = {
     "registry": ("register",),
     "targets": ("Target",),
 }
-"""Where each public name is."""
+"""Module of each public name."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 class _Front(ModuleType):
-    """This package: its public names are imported when they are first used, and stay what they are.
+    """This package: its public names are imported on first use, and are never rebound.
 
     `prune`, `export` and `bench` name functions here and packages below; importing one of those packages would bind it
     in place of the function.

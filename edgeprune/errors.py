@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from edgeprune.text.printable import bounded, printable
 
 _MARKS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : |\[enforce fail at [^\]]*\]\s*\.?\s*")
-"""How ONNX Runtime and PyTorch begin what they say."""
+"""Prefixes of messages of ONNX Runtime and PyTorch."""
 _NEAR = 0.5  # share of letters in common, from which a name may be a slip
 
 
@@ -66,18 +66,18 @@ class DeviceError(EdgepruneError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What a foreign error says: its first line without marks of its library, or its type when it says nothing."""
+    """Describe a foreign error by its first line without its library's marks, or by its type if it has no message."""
     lines = [_MARKS.sub("", line).strip() for line in str(error).strip().splitlines()]
     return next(filter(None, lines), type(error).__name__)
 
 
 def _one_line(text: str) -> str:
-    """Names and paths from outside may hold line breaks and whole files; a message does not."""
+    """Shorten a text to one line; names and paths from outside may hold line breaks and whole files."""
     return bounded(printable(" ".join(text.splitlines())))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
-    """The error for a name nobody registered, with the nearest name that exists."""
+    """Make the error for an unknown name, with the nearest known one."""
     names = sorted(known)
     likeness = {each: difflib.SequenceMatcher(None, each, name).ratio() for each in names}
     near = max(names, key=likeness.__getitem__, default="")  # the first of equally near ones

@@ -148,10 +148,10 @@ class Criterion(Protocol):
 
 @runtime_checkable
 class Search(Criterion, Protocol):
-    """Criterion that judges whole sets of units, where the sum of single scores is not enough."""
+    """Criterion that judges whole sets of units, if the sum of single scores is not enough."""
 
     def choose(self, subject: Subject, segments: Sequence[Sequence[int]], counts: Sequence[int]) -> frozenset[int]:
-        """Choose the units that stay: of the droppable units in each segment, as many as its count."""
+        """Choose the units to keep: of the droppable units in each segment, as many as its count."""
         ...
 
 
@@ -213,7 +213,7 @@ class DeviceRuntime(Protocol):
         ...
 
     def plans(self, work: Assignment) -> tuple[Plan, ...]:
-        """Plans of what to run, for each supported version of its tool, lowest first."""
+        """Make the plans of steps to run, for each supported version of its tool, lowest first."""
         ...
 
     def read(self, work: Assignment, bundle: Path, version: int) -> DeviceMeasurement:

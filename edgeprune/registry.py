@@ -42,10 +42,10 @@ _SHAPES: dict[Kind, tuple[str, ...]] = {
     "similarity": ("summarise", "products", "finish"),
     "runtimes": ("name", "facts"),
 }
-"""What a plug-in of each kind has, by which it is recognised: see protocols.py."""
+"""Attributes by which a plug-in of each kind is recognised: see protocols.py."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _registered: dict[Kind, dict[str, Any]] = {kind: {} for kind in _SHAPES}
-"""What the running program added; a process has one set of plug-ins, as it has one set of modules."""
+"""Plug-ins that the running program added; a process has one set of plug-ins, as it has one set of modules."""
 _files_of: dict[tuple[Kind, str], Path] = {}
 """The files that those come from which were registered by file."""
 

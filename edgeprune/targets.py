@@ -28,12 +28,12 @@ class Bench(BaseModel):
 
     rounds: int = Field(default=64, ge=6, description="Rounds, in ABBA order: even numbers balance drift.")
     round_ms: float = Field(default=60.0, gt=0, description="Length of one round of one model.")
-    warmup_ms: float = Field(default=500.0, ge=0, description="Running each model before anything counts.")
+    warmup_ms: float = Field(default=500.0, ge=0, description="Warm-up of each model before the first round.")
     processes: int = Field(
         default=5,
         ge=1,
         le=64,
-        description="Processes that share the rounds, each with both models loaded anew; trtexec has one a round.",
+        description="Processes that share the rounds; each loads both models anew. trtexec starts one for each round.",
     )
 
 
@@ -42,11 +42,11 @@ class Versions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    lowest: str = Field(pattern=_VERSION, description="The oldest that serves.")
-    below: str = Field(pattern=_VERSION, description="The first that does not serve.")
+    lowest: str = Field(pattern=_VERSION, description="Oldest supported version.")
+    below: str = Field(pattern=_VERSION, description="First unsupported version.")
 
     def holds(self, version: str) -> bool:
-        """Whether a version is in the range: '8.5.2' is in 8.4 to 9."""
+        """Return whether a version is in the range: '8.5.2' is in 8.4 to 9."""
         return _parts(self.lowest) <= _parts(version) < _parts(self.below)
 
     @model_validator(mode="after")
@@ -63,43 +63,45 @@ class Target(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", description="The file's name without `.toml`.")
     description: str
-    runtime: str = Field(description="What runs the model: a plug-in in edgeprune/runtimes/.")
-    opset: int = Field(ge=9, le=23, description="The newest ONNX opset that is read there; the export has exactly it.")
-    precisions: tuple[Precision, ...] = Field(min_length=1, description="Those it runs; the first is the default.")
+    runtime: str = Field(description="Runtime of the model: a plug-in in edgeprune/runtimes/.")
+    opset: int = Field(ge=9, le=23, description="ONNX opset of the export: the newest that the target reads.")
+    precisions: tuple[Precision, ...] = Field(
+        min_length=1, description="Supported precisions; the first is the default."
+    )
     batch: Literal["dynamic", "static"] = Field(
         default="dynamic", description="Whether the exported file takes any number of frames, or `--batch` of them."
     )
-    threads: int = Field(default=1, ge=1, description="Of one inference, where that can be chosen.")
+    threads: int = Field(default=1, ge=1, description="Threads of one inference, for runtimes with that choice.")
     architecture: str | None = Field(
-        default=None, description="Of its processor, as `uname -m` says it; a device with another one is refused."
+        default=None, description="Processor as `uname -m` prints it; a device with another one is refused."
     )
     compute_capability: str | None = Field(
         default=None,
         pattern=r"^\d+\.\d$",
-        description="Of its GPU; a board with another one is refused. TensorRT-RTX takes this machine's without it.",
+        description="That of the GPU; another board is refused. By default, TensorRT-RTX uses this machine's.",
     )
-    tensorrt: Versions | None = Field(default=None, description="The versions of TensorRT, or of TensorRT-RTX.")
+    tensorrt: Versions | None = Field(default=None, description="Versions of TensorRT, or of TensorRT-RTX.")
     modules: tuple[str, ...] = Field(
-        default=(), description="Part numbers of the modules meant, or their beginnings; none for any."
+        default=(), description="Part numbers of the modules, or prefixes of them; empty for any."
     )
-    dla_cores: int = Field(default=0, ge=0, description="Deep-learning accelerators, the most that such a board has.")
+    dla_cores: int = Field(default=0, ge=0, description="Maximum number of deep-learning accelerators on such a board.")
     rails: tuple[tuple[str, ...], ...] = Field(
         default=(),
-        description="Power rails that add up to what the board takes; of several sets the first that it has counts.",
+        description="Power rails that add up to the board's power; of several sets, the first that it has is used.",
     )
     hot_c: float = Field(
         default=95.0,
         ge=40,
         le=120,
-        description="Rounds in which a sensor is this hot do not count: a little below where the module slows down.",
+        description="Temperature at which a round is discarded, a little below that at which the module slows down.",
     )
-    builds: int = Field(default=2, ge=1, le=9, description="How often each engine is built, for the spread of builds.")
+    builds: int = Field(default=2, ge=1, le=9, description="Builds of each engine, for the spread between builds.")
     bench: Bench = Bench()
-    notes: tuple[str, ...] = Field(default=(), description="Shown to whoever looks at the target.")
+    notes: tuple[str, ...] = Field(default=(), description="Notes that `targets show` prints.")
 
     @property
     def on_device(self) -> bool:
-        """Whether models for it run on a device, and not on this machine."""
+        """Whether its models run on a device, and not on this machine."""
         return self.runtime in _ON_DEVICE
 
     @model_validator(mode="after")

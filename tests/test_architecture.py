@@ -126,14 +126,16 @@ def test_no_file_is_named_for_nothing():
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=[file.relative_to(ROOT).as_posix() for file in SOURCES])
-def test_no_docstring_and_no_field_begins_with_of(file):
-    begins_with_of = re.compile(r"(?:\A|^ *(?:[\w*, ]+(?: \([^)]*\))?: ))Of\b", re.MULTILINE)
+def test_docstrings_and_fields_begin_with_a_verb_or_a_noun(file):
+    neither = "Of|What|How|Which|Where|Told" if file.is_relative_to(ROOT / "edgeprune") else "Of"
+    begins_with_neither = re.compile(rf"(?:\A|^ *(?:[\w*, ]+(?: \([^)]*\))?: ))(?:{neither})\b", re.MULTILINE)
     docstrings = (
         node.value.value.strip()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
-    assert [found[0] for text in docstrings for found in begins_with_of.finditer(text)] == []
+    assert [found[0] for text in docstrings for found in begins_with_neither.finditer(text)] == []
+    assert re.findall(r'description="(?:Of|What|How|Which|Where)\b[^"]*', file.read_text(encoding="utf-8")) == []
 
 
 def test_no_page_and_no_module_speaks_a_private_dialect():

@@ -26,18 +26,18 @@ def read_frames(
 
     Args:
         path: File or folder, of a format in docs/data.md.
-        length: Samples of a frame, where frames are cut from recordings; so are the next three.
-        hop: Samples from one frame to the next; by default `length`.
+        length: Samples of a frame, for recordings that are cut into frames, as are the next three.
+        hop: Samples from the start of one frame to the next; by default `length`.
         sample_rate_hz: Resample recordings to it.
         skip_bad_files: Leave out recordings that cannot be read, and list them in `skipped`.
-        stream: Leave the samples in their file until they are used; by default where they are too many for memory.
+        stream: Leave the samples in their file until they are used; by default only if they are too many for memory.
 
     Returns:
         Frames: `iq` (N, 2, length) float32, `labels` (N,), `snrs` (N,) in dB or None, `classes`.
 
     Raises:
-        ConfigError: No such file.
-        DataError: No format knows it, or it is not what it should be.
+        ConfigError: The file does not exist.
+        DataError: The format is unknown, or the file is damaged.
 
     Example:
         >>> data = ep.read_frames("frames.npz")

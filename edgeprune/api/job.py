@@ -30,10 +30,10 @@ from edgeprune.train.finetune import Recipe
 
 @dataclass(frozen=True, repr=False)
 class RunReport:
-    """What a run came to.
+    """Result of a run.
 
     Attributes:
-        report: All that report.json holds, field by field: see docs/report.md.
+        report: Content of report.json, field by field: see docs/report.md.
         folder: The run folder, with report.html, the models and the raw samples.
     """
 
@@ -42,12 +42,12 @@ class RunReport:
 
     @property
     def verdict(self) -> str:
-        """What was gained and lost, in a sentence that claims no more than was measured."""
+        """Speed-up and loss of accuracy in one sentence that claims no more than was measured."""
         return sentence(self.report)
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """What does not hold of what was asked for."""
+        """Requirements that do not hold, one sentence each."""
         return tuple(broken(self.report))
 
     @property
@@ -55,7 +55,7 @@ class RunReport:
         """The pruned network, read from the run folder.
 
         Raises:
-            ConfigError: It is not there any more, or is a pickle, which takes `ep.load(..., trust_pickle=True)`.
+            ConfigError: The file is gone, or is a pickle, which needs `ep.load(..., trust_pickle=True)`.
         """
         record = checkpoints.load(self.folder / self.report.artifacts.pruned_checkpoint.path)
         return Model(record, weights=weights_sha256(record.model))
@@ -67,14 +67,14 @@ class RunReport:
         return self.table().html()
 
     def table(self) -> Table:
-        """The table of before and after, under the verdict."""
+        """Make the table of before and after, under the verdict."""
         rows = [(row.label, row.before, row.after, row.change) for row in comparison(self.report)]
         return Table(self.verdict, ("", "unpruned", "pruned", "change"), rows, ("unpruned", "pruned", "change"))
 
 
 @dataclass(frozen=True, repr=False)
 class GateVerdict(verdict.Verdict):
-    """What the latency gate decided: `outcome` is 'pass', 'fail' or 'inconclusive'; true where it is 'pass'."""
+    """Verdict of the latency gate: `outcome` is 'pass', 'fail' or 'inconclusive'. It is true only for 'pass'."""
 
     def __bool__(self) -> bool:
         return self.outcome == "pass"
@@ -86,7 +86,7 @@ class GateVerdict(verdict.Verdict):
         return self.table().html()
 
     def table(self) -> Table:
-        """Every check with its outcome."""
+        """Make the table of all checks with their outcomes."""
         rows = [(check.outcome, label, check.name, check.text) for label, check in self.all_checks()]
         return Table(self.headline(), ("", "report", "check", "found"), rows)
 
@@ -127,44 +127,44 @@ def prune_and_export(
 ) -> RunReport:
     """Prune a network, fine-tune it, export it for a target, measure both, and write a report.
 
-    Run again with the same `out`, it goes on where it stopped.
+    Called again with the same `out`, it continues where it stopped.
 
     Args:
-        model: The unpruned network; it stays as it is.
-        data: Labelled frames or their file; by default what the model was trained on, or the shipped set that fits.
+        model: The unpruned network; not changed.
+        data: Labelled frames or their file; by default the data of the model's training, or the shipped set that fits.
         target: A target's name ('host-cpu', 'jetson-orin', …), its `.toml` file, or a `Target`.
         out: The run folder; by default runs/MODEL-TARGET.
-        keep_ratio: Share of the droppable units to keep; 0.33 where nothing else is said.
-        keep: Instead, units to keep in all.
-        latency_budget: Instead, the median latency in ms that the network may take on the target.
-        max_accuracy_drop: Most top-1 that may be lost on the validation split, 0 to 1. Alone, it finds the fewest units
-            that lose no more; else it is checked, and `broken` says so.
-        segments: As for `plan`; so are `metric`, `criterion` and `seed`.
-        metric: Compares units.
-        criterion: Scores units.
-        bridge: As for `prune`.
+        keep_ratio: Share of the droppable units to keep; by default 0.33.
+        keep: Total number of units to keep, instead.
+        latency_budget: Maximum median latency on the target in ms, instead.
+        max_accuracy_drop: Maximum loss of top-1 on the validation split, 0 to 1. Alone, it finds the fewest units
+            within it. With another of these four, it is only checked, and `broken` says if it does not hold.
+        segments: Number of segments, as for `plan`.
+        metric: Similarity metric of the units, as for `plan`.
+        criterion: Criterion that scores the units, as for `plan`.
+        bridge: Start of layers rebuilt for another width, as for `prune`.
         then_width: After the layers, remove channels until this share of their MACs is left.
-        width_method: Which channels those are.
+        width_method: Method that chooses those channels.
         epochs: Epochs of fine-tuning; this and the next four are as for `finetune`.
         learning_rate: Peak of the schedule.
         distill: Learn from the unpruned network too.
         mix: Fraction of each batch mixed with a second signal.
-        frames: Most frames to train on.
-        precision: As for `export`; 'auto' measures each of the target's and takes the fastest that is accurate enough.
-        calib_method: As for `export`; so are `calib_data`, `qat` and `batch`.
-        calib_data: Frames that int8 is calibrated on.
+        frames: Maximum number of frames to train on.
+        precision: As for `export`; 'auto' measures each of the target's and chooses the fastest accurate enough.
+        calib_method: Method that finds ranges for int8; this and the next three are as for `export`.
+        calib_data: Calibration frames for int8.
         qat: Epochs of quantization-aware training.
         batch: Frames in one inference.
-        device: As for `bench`; without one, the run folder of a target that is a device holds a bundle for it.
+        device: As for `bench`; without one, a target that is a device gets a bundle in the run folder.
         ssh_config: File for `ssh -F`.
-        accept_baseline: Go on with an unpruned network that is near chance.
+        accept_baseline: Continue with an unpruned network that is near chance.
         seed: Random seed.
         fresh: Start over instead of reusing finished stages.
-        compute: Where networks run; as for `plan`.
-        progress: Told of every stage; by default the logger `edgeprune`.
+        compute: Device on which networks run, as for `plan`.
+        progress: Reporter of every stage; by default the logger `edgeprune`.
 
     Raises:
-        ConfigError: What was asked for is not possible; the message says what is nearest.
+        ConfigError: The settings cannot be met; the message names the nearest result.
         DataError: The frames do not fit the model.
         ModelError: The network cannot be pruned or exported.
         DeviceError: The device cannot be reached or fails.
@@ -211,14 +211,14 @@ def check(
     """Judge reports by a budget: is the network fast, small and accurate enough, and no slower than before?
 
     Args:
-        report: What `prune_and_export` returned, a run folder, a report.json, or several of them.
+        report: Result of `prune_and_export`, a run folder, a report.json, or several of them.
         budget: The budget file, TOML: see docs/ci.md.
         baseline: Report to compare with.
-        noise: What `edgeprune check calibrate` found out of the device; by default the file beside the budget.
+        noise: File of `edgeprune check calibrate` for the device; by default the one beside the budget.
 
     Raises:
-        ConfigError: The budget says nothing of a report's target, or a file is missing.
-        DataError: A report is damaged, or its samples are not those it names.
+        ConfigError: The budget does not cover a report's target, or a file is missing.
+        DataError: A report is damaged, or does not match its samples.
 
     Example:
         >>> assert ep.check(report, "edgeprune.toml")
@@ -234,6 +234,6 @@ def check(
 
 
 def _file(report: RunReport | str | Path) -> Path:
-    """The report.json of a run, given that, its folder or its report."""
+    """Find the report.json of a run, given that file, its folder or its report."""
     path = report.folder if isinstance(report, RunReport) else Path(report)
     return path / JSON_NAME if path.is_dir() else path

@@ -50,7 +50,7 @@ class Evaluation(Accuracy):
     classes: tuple[str, ...] = ()
 
     def plot(self) -> "Figure":
-        """Draw accuracy against SNR with its intervals, beside the confusion matrix; a Matplotlib figure."""
+        """Draw accuracy against SNR with its intervals, beside the confusion matrix, as a Matplotlib figure."""
         from edgeprune.api.figures import figure
         from edgeprune.report.plots import accuracy as accuracy_plots
         from edgeprune.report.plots import canvas
@@ -74,13 +74,13 @@ class Evaluation(Accuracy):
         return self.table().html()
 
     def table(self) -> Table:
-        """Accuracy at each SNR, or for each class where no SNR is known."""
+        """Make the table of accuracy at each SNR, or for each class if no SNR is known."""
         return of_accuracy(self, "SNR in dB" if self.by_snr else "class")
 
 
 @dataclass(frozen=True, repr=False)
 class OnnxFile(OnnxModel):
-    """An exported network that was checked against torch; `file` is where it is."""
+    """An exported network that was checked against torch; `file` is its path."""
 
     file: Path = Path()
 
@@ -94,11 +94,11 @@ class OnnxFile(OnnxModel):
 
 @dataclass(frozen=True, repr=False)
 class Latency(BenchReport):
-    """What was measured of one or two networks: `baseline` and `pruned`, `speedup` with `speedup_ci95`, `warnings`.
+    """Latency of one or two networks: `baseline` and `pruned`, `speedup` with `speedup_ci95`, `warnings`.
 
     Attributes:
         names: Names of the networks.
-        times_ms: Every single time of each, in milliseconds.
+        times_ms: Every single time of each network, in milliseconds.
     """
 
     names: tuple[str, ...] = ()
@@ -133,18 +133,19 @@ def evaluate(
     compute: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure the accuracy of a network, in all and at each SNR, with 95 % intervals.
+    """Measure the accuracy of a network, overall and at each SNR, with 95 % intervals.
 
     Args:
         model: A model, or an exported file (by ONNX Runtime).
-        data: Labelled frames or their file; by default what the model was pruned or trained with. They are split the
-            same way each time, and as in the model's training.
+        data: Labelled frames or their file; by default those the model was pruned or trained with. They are split as in
+            the model's training, the same way each time.
         split: 'test', 'validation' or 'train'.
-        compute: Where networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else 'auto'.
-        progress: Told of long work; by default the logger `edgeprune`.
+        compute: Device on which networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else
+            'auto'.
+        progress: Reporter of long work; by default the logger `edgeprune`.
 
     Raises:
-        ConfigError: No such file, or data that are not known.
+        ConfigError: The file does not exist, or no data are known for the model.
         DataError: The frames do not fit the model.
 
     Example:
@@ -185,25 +186,25 @@ def export(
     The file takes raw frames (N, channels, length) float32 as `iq`; the normalisation is in it.
 
     Args:
-        model: The network; it stays as it is.
+        model: The network; not changed.
         target: A target's name ('host-cpu', 'jetson-orin', …), its `.toml` file, or a `Target`.
-        data: Frames to check it on (validation) and to calibrate int8 on (train); by default what the model was pruned
-            or trained with.
+        data: Frames to check the export on (validation) and to calibrate int8 on (train); by default those the model
+            was pruned or trained with.
         out: The file to write; by default NAME-TARGET.onnx in the current folder.
         precision: 'fp32', 'fp16' or 'int8'; by default the target's first.
         batch: Frames in one inference, for targets of static batch.
-        calib_method: How int8 finds the range of an activation: 'minmax', 'percentile' or 'entropy'.
-        calib_data: File or folder of frames that int8 is calibrated on; by default frames of the train split.
-        max_accuracy_drop: Most top-1 the precision may cost on the validation split, 0 to 1; int8 keeps its most
-            sensitive layers out to hold it. Whether it does is in `validation_drop`.
+        calib_method: Method that finds the range of an activation for int8: 'minmax', 'percentile' or 'entropy'.
+        calib_data: File or folder of calibration frames for int8; by default frames of the train split.
+        max_accuracy_drop: Maximum loss of top-1 to the precision on the validation split, 0 to 1; int8 leaves its most
+            sensitive layers out to hold it. The actual loss is in `validation_drop`.
         qat: Epochs of quantization-aware training.
-        compute: Where that training runs; as for `finetune`.
-        progress: Told of long work; by default the logger `edgeprune`.
+        compute: Device on which that training runs, as for `finetune`.
+        progress: Reporter of long work; by default the logger `edgeprune`.
 
     Raises:
         ConfigError: The target does not run the precision, or `out` cannot be written.
         DataError: The frames do not fit the model.
-        ModelError: It cannot be exported, or the export gives other answers.
+        ModelError: The network cannot be exported, or the outputs of the export differ from torch's.
 
     Example:
         >>> onnx = ep.export(small, target="host-cpu", out="small.onnx")
@@ -241,23 +242,23 @@ def bench(
     """Measure the latency of one network, or of two in interleaved rounds, and keep every sample.
 
     Args:
-        models: One or two: models, which are exported for the target first, or exported files.
+        models: One or two models, which are first exported for the target, or exported files.
         target: As for `export`.
-        data: Frames to check the exports of models on; by default what each was pruned or trained with, or another was.
+        data: Frames to check the exports of models on; by default those that each, or the other, was pruned or trained
+            with.
         batch: Frames in one inference.
         precision: Precision of the files; by default the target's first.
         threads: Threads of one inference; this and the next three are the target's by default.
         rounds: Rounds of each network, at least 6.
         round_ms: Length of a round.
-        processes: That share the rounds, each with both networks loaded anew.
-        device: An ssh destination, for targets that are devices, and for them alone; 'replay:BOARD' plays a recorded
-            board.
+        processes: Processes that share the rounds; each loads both networks anew.
+        device: An ssh destination, only for targets that are devices; 'replay:BOARD' plays a recorded board.
         ssh_config: File for `ssh -F`.
-        out: Folder for bench.json, the samples and the exports; by default they are in the result alone.
-        progress: Told of long work; by default the logger `edgeprune`.
+        out: Folder for bench.json, the samples and the exports; by default they are only in the result.
+        progress: Reporter of long work; by default the logger `edgeprune`.
 
     Raises:
-        ConfigError: Not one or two networks, too few rounds, or a device is missing.
+        ConfigError: There are not one or two networks, there are too few rounds, or a device is missing.
         ModelError: A network cannot be exported or run.
         DeviceError: The device cannot be reached or fails.
 
@@ -296,7 +297,7 @@ def bench(
 
 
 def _names(given: Sequence[Model | OnnxFile | str | Path]) -> tuple[str, ...]:
-    """What the networks are called, told apart where two have one name."""
+    """Name the networks, with different names for two that share one."""
     names = [each.name if isinstance(each, Model) else _path(each).stem for each in given]
     return tuple(f"{name} ({place})" if names.count(name) > 1 else name for place, name in enumerate(names, 1))
 
@@ -306,7 +307,7 @@ def _path(exported: OnnxFile | str | Path) -> Path:
 
 
 def _host(target: Target, device: str | None, ssh_config: str | Path | None) -> Host | None:
-    """The device to measure on, which targets that are devices need, and no others."""
+    """Find the device to measure on; only targets that are devices need one."""
     if target.on_device != (device is not None):
         found = "is a device" if target.on_device else "is measured on this machine"
         raise ConfigError(f"{target.name} {found}", "Give `device` for devices, and for them alone")

@@ -1,4 +1,4 @@
-"""A network with what it takes to use it: from a model file, or around a module that is in memory already."""
+"""A network ready for use: from a model file, or around a module in memory."""
 
 import io
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ RADIOML_SHAPE = (2, 128)
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Model:
-    """A network and all it takes to use it. `load` and `wrap` make one; what changes a model returns a new one.
+    """A network with its classes, input and origin, made by `load` or `wrap`; functions return changed models as new.
 
     Attributes:
-        record: As edgeprune keeps it in a model file.
-        data: The frames it was pruned or trained with: what `data` is where a function is given none.
-        unpruned: The module it was wrapped around, before any unit was dropped; None for one from a file.
-        weights: Sha256 of the weights that `record` is about; they may be trained since.
+        record: Record of the network, as in a model file.
+        data: The frames it was pruned or trained with, the default of every `data` argument.
+        unpruned: The wrapped module, before any unit was dropped; None for a network from a file.
+        weights: Sha256 of the weights when `record` was made; they may have been trained since.
     """
 
     record: Checkpoint
@@ -46,16 +46,16 @@ class Model:
 
     @property
     def module(self) -> nn.Module:
-        """The network, an ordinary module: train it, save it, export it as any other; what you do to it counts here.
+        """The network, an ordinary module: train it, save it, export it like any other. Changes to it change the model.
 
-        It takes float32 frames (N, channels, length), scaled as `normalisation` says, and returns logits (N, classes).
-        `as_module("raw")` takes frames as they come from the receiver.
+        It takes float32 frames (N, channels, length), scaled by `normalisation`, and returns logits (N, classes).
+        `as_module("raw")` takes frames as the receiver delivers them.
         """
         return self.record.model
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of its outputs, in their order."""
+        """Names of the classes, in the order of the outputs."""
         return self.record.classes
 
     @property
@@ -65,7 +65,7 @@ class Model:
 
     @property
     def normalisation(self) -> Normalisation:
-        """How a frame is scaled before `module` sees it, one of `network.normalisation.FORMULAS`."""
+        """Scaling of a frame before `module`, one of `network.normalisation.FORMULAS`."""
         return self.record.input.normalisation
 
     @property
@@ -75,7 +75,7 @@ class Model:
 
     @property
     def pruned_by(self) -> PrunePlan | None:
-        """The plan that made it, or None where nothing was dropped."""
+        """The plan that the network was pruned by, or None."""
         return self.record.plan
 
     @property
@@ -85,17 +85,17 @@ class Model:
 
     @property
     def checkpoint(self) -> Checkpoint:
-        """The record under the hash of what the weights are now: of the file they came from, or of themselves."""
+        """Return the record with the current hash: of the file if the weights are unchanged, else of the weights."""
         weights = weights_sha256(self.module)
         return self.record if weights == self.weights else replace(self.record, sha256=weights, metrics={})
 
     @property
     def sha256(self) -> str:
-        """Hash of the model file; of the weights, where they are in no file or were changed since."""
+        """Hash of the model file; hash of the weights if there is no file, or if they have changed since."""
         return self.checkpoint.sha256
 
     def as_module(self, frames: FrameKind = "raw") -> nn.Module:
-        """The network as a module that takes frames of a kind; it shares its weights with `module`.
+        """Return the network as a module for raw or normalised frames; it shares its weights with `module`.
 
         Args:
             frames: 'raw' puts the normalisation in front, as in an exported file; 'normalised' is `module` itself.
@@ -109,15 +109,15 @@ class Model:
     def tensors(
         self, data: Data | None = None, split: Split = "train", frames: FrameKind = "normalised"
     ) -> tuple[Tensor, Tensor]:
-        """Frames and labels of one split, for a training loop of your own.
+        """Return the frames and labels of one split, for your own training loop.
 
         Args:
-            data: As `read_frames` returns them, or their file; by default what the model was made with.
+            data: Frames from `read_frames`, or their file; by default those the model was made with.
             split: 'train', 'validation' or 'test', always the same frames for the same data and model.
             frames: 'normalised' for `module`, or 'raw'.
 
         Returns:
-            Frames (N, channels, length) float32 and the places of their classes in `classes` (N,) int64.
+            Frames (N, channels, length) float32, and their labels (N,) int64 as indices of `classes`.
 
         Raises:
             DataError: The frames do not fit the model.
@@ -132,12 +132,12 @@ class Model:
         return normalise(iq, self.normalisation if frames == "normalised" else "none"), torch.from_numpy(part.labels)
 
     def save(self, path: str | Path) -> "Model":
-        """Write a model file, which `load` and every command take.
+        """Write a model file, which `load` and every command can read.
 
-        A network that was wrapped is kept in it as a pickle, whose classes must be importable where it is loaded.
+        A wrapped network is kept as a pickle; loading it needs the same classes to be importable.
 
         Raises:
-            ConfigError: The place cannot be written.
+            ConfigError: The file cannot be written.
             ModelError: The wrapped module cannot be pickled.
 
         Example:
@@ -176,23 +176,23 @@ def load(
     normalisation: Normalisation | None = None,
     trust_pickle: bool = False,
 ) -> Model:
-    """Read a model file. Nothing in it is run unless you say so.
+    """Read a model file. Code in it is run only if you allow it.
 
-    A file that edgeprune wrote says all of itself. A bare state dict needs `arch` or `factory`, `classes` and
+    A file that edgeprune wrote needs no other argument. A bare state dict needs `arch` or `factory`, `classes` and
     `input_shape`.
 
     Args:
         path: Model file: `.pt`, or `.pt2` for an exported program.
-        arch: Name of the registered network that the weights are of.
+        arch: Name of the registered network that the weights belong to.
         factory: 'package.module:callable' that builds the network; it is called.
-        classes: Names of the outputs, in their order.
+        classes: Names of the classes, in the order of the outputs.
         input_shape: Channels and samples of a frame.
-        normalisation: How each frame was scaled in training: 'none', 'rms', 'rms-rows' or 'peak'.
-        trust_pickle: Read a pickled module or exported program too, which can run code.
+        normalisation: Scaling of each frame in training: 'none', 'rms', 'rms-rows' or 'peak'.
+        trust_pickle: Also read a pickled module or exported program, which can run code.
 
     Raises:
-        ConfigError: No such file, or an argument is missing.
-        ModelError: Not a model file, one that would run code, or weights that do not fit.
+        ConfigError: The file does not exist, or an argument is missing.
+        ModelError: The file is not a model file, would run code, or holds weights that do not fit.
 
     Example:
         >>> model = ep.load("model.pt")
@@ -212,20 +212,20 @@ def wrap(
     input_shape: tuple[int, int] = RADIOML_SHAPE,
     name: str | None = None,
 ) -> Model:
-    """Use a network that is in memory already. It is neither copied nor changed.
+    """Use a network that is already in memory. It is neither copied nor changed.
 
     Args:
         module: Takes float32 frames (N, channels, length), returns logits (N, classes).
-        classes: Names of its outputs, in their order.
-        normalisation: What is done to each frame before the module sees it. 'rms': it is divided by its root mean
-            square; 'rms-rows': each row by its own; 'peak': by its largest magnitude; 'none': nothing, the module takes
-            raw frames. A wrong answer costs accuracy and no error tells of it, so that there is no default.
+        classes: Names of the classes, in the order of the outputs.
+        normalisation: Scaling of each frame before the module. 'rms' divides it by its root mean square, 'rms-rows'
+            each row by its own, 'peak' by its largest magnitude; with 'none' the module takes raw frames. There is no
+            default, since a wrong value costs accuracy without any error.
         input_shape: Channels and samples of a frame.
         name: Short name for reports and files; by default that of the module's class.
 
     Raises:
-        ConfigError: An argument that is none, or classes that are named twice.
-        ModelError: The module does not answer such frames with one row of `len(classes)` logits a frame.
+        ConfigError: An argument is invalid, or a class is named twice.
+        ModelError: The module does not return one row of `len(classes)` logits for each frame.
 
     Example:
         >>> model = ep.wrap(net, classes=["BPSK", "QPSK"], normalisation="rms", input_shape=(2, 1024))
@@ -249,16 +249,16 @@ def wrap(
 
 
 def in_memory(record: Checkpoint, unpruned: nn.Module | None, data: Data | None = None) -> Model:
-    """A model whose weights are in no file, under their own hash."""
+    """Make a model whose weights are in no file, identified by their own hash."""
     weights = weights_sha256(record.model)
     return Model(replace(record, sha256=weights), data, unpruned, weights)
 
 
 def embedding(model: Model) -> Checkpoint:
-    """The record of a model with what builds its network, so that it can be written and read again.
+    """Complete the record of a model so that its network can be written and read again.
 
     Raises:
-        ModelError: The module it was wrapped around cannot be pickled.
+        ModelError: The wrapped module cannot be pickled.
     """
     record = model.checkpoint
     if model.unpruned is None:
@@ -275,13 +275,14 @@ def embedding(model: Model) -> Checkpoint:
 
 
 def parts_of(model: Model, data: Data | None) -> tuple[dict[Split, Frames], Frames | Path]:
-    """The frames of each split, with labels counted in the model's classes, and where they come from.
+    """Split frames, labelled with indices of the model's classes, and return them with their source.
 
-    Without `data`, what the model was last used with; else what it was trained on, or the shipped set that fits.
+    Without `data`, they are those the model was last used with, else those of its training or the shipped set that
+    fits.
 
     Raises:
-        ConfigError: No such file, or no data are known for the model.
-        DataError: The frames do not fit the model, a split is empty, or a frame is in two of them.
+        ConfigError: The file does not exist, or no data are known for the model.
+        DataError: The frames do not fit the model, a split is empty, or a frame is in two splits.
     """
     record = model.record
     given = model.data if data is None else data
@@ -293,10 +294,10 @@ def parts_of(model: Model, data: Data | None) -> tuple[dict[Split, Frames], Fram
 
 
 def require_one_of(parameter: str, value: object, allowed: Sequence[str]) -> None:
-    """Refuse a word that is none of those allowed.
+    """Refuse a value that is not allowed.
 
     Raises:
-        ConfigError: It is.
+        ConfigError: The value is not allowed.
     """
     if value not in allowed:
         raise ConfigError(f"`{parameter}` is {value!r:.80}", f"Allowed: {', '.join(map(repr, allowed))}")

@@ -1,4 +1,4 @@
-"""Which units a network has, which of them stay, and the network without the others."""
+"""Units of a network, the plan that keeps some of them, and the pruned network."""
 
 import json
 import tempfile
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class UnitTable(LayerChain):
-    """The units of a network in order, a sequence of `Unit`: each could be dropped, or says why not."""
+    """The units of a network in order, a sequence of `Unit`; a unit that cannot be dropped has the reason."""
 
     def __len__(self) -> int:
         return len(self.units)
@@ -49,23 +49,23 @@ class UnitTable(LayerChain):
         return self.table().html()
 
     def table(self) -> Table:
-        """The units as a table."""
+        """Make the table of the units."""
         return of_units(self)
 
 
 @dataclass(frozen=True, repr=False)
 class UnitPlan(Planned):
-    """Which units stay, why, and all that was found out to choose them.
+    """A plan: the decision on every unit, with the analysis that it was made from.
 
     Attributes:
-        latency: How they were chosen under a latency budget, or None.
+        latency: Choice of the units under a latency budget, or None.
     """
 
     latency: LatencyPlan | None = None
 
     @property
     def kept(self) -> tuple[int, ...]:
-        """Indices of the units that stay."""
+        """Indices of the kept units."""
         return self.plan.kept
 
     @property
@@ -82,7 +82,7 @@ class UnitPlan(Planned):
         planning.save_plan(Path(path), self, self.latency)
 
     def plot(self) -> "Figure":
-        """Draw which units stay, how alike they are, and how the segments were found; a Matplotlib figure.
+        """Draw the kept units, their similarity, and the search for segments, as a Matplotlib figure.
 
         Example:
             >>> plan.plot().savefig("plan.pdf")
@@ -108,22 +108,22 @@ class UnitPlan(Planned):
         return self.table().html()
 
     def table(self) -> Table:
-        """Each unit with what was decided of it, and why."""
+        """Make the table of all units with their decisions and reasons."""
         return of_plan(self.plan)
 
 
 def units(model: Model) -> UnitTable:
-    """Find the units a network is made of, and how each could be dropped or why not.
+    """Find the units of a network, and how each can be dropped, or why it cannot.
 
     Args:
-        model: The network; it stays as it is.
+        model: The network; not changed.
 
     Returns:
         A sequence of units: `path`, `kind`, `in_shape` and `out_shape` without the batch, `params`, `macs` of one
         frame, `drop` ('identity', 'shortcut', 'adapter' or None), `reason`.
 
     Raises:
-        ModelError: The network cannot be traced, or is no chain of units.
+        ModelError: The network cannot be traced, or is not a chain of units.
 
     Example:
         >>> [unit.path for unit in ep.units(model) if unit.droppable]
@@ -149,30 +149,31 @@ def plan(
     compute: str | None = None,
     progress: Progress | None = None,
 ) -> UnitPlan:
-    """Choose the units that stay: layers with similar outputs form segments, and in each the best ones are kept.
+    """Choose the units to keep: layers with similar outputs form segments, and in each the best ones are kept.
 
     Args:
-        model: The unpruned network; it stays as it is.
-        data: Labelled frames, as `read_frames` returns them, or their file; by default what the model was trained on,
-            or the shipped set that fits. Units are compared and scored on the train split, searched on validation.
-        keep_ratio: Share of the droppable units to keep, 0 to 1; 0.33 where nothing else is said.
-        keep: Instead, units to keep in all, those that must stay included.
-        latency_budget: Instead, the median latency in ms that the network may take on `target`, which must run on this
-            machine; networks are timed to find the units.
-        target: Name, file or `Target` that the budget is for.
-        precision: One of the target's, for the budget; by default its first.
-        segments: How many; 'auto' is seven, or as many as units are kept if those are fewer.
-        metric: Compares units: a name in docs/similarity.md, or one of your own (`register`).
-        criterion: Scores units: a name in docs/criteria.md, or one of your own.
-        profile: What is segmented: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
+        model: The unpruned network; not changed.
+        data: Labelled frames from `read_frames`, or their file; by default the data of the model's training, or the
+            shipped set that fits. Units are compared and scored on the train split, searched on validation.
+        keep_ratio: Share of the droppable units to keep, 0 to 1; by default 0.33.
+        keep: Total number of units to keep, including those that cannot be dropped, instead.
+        latency_budget: Maximum median latency on `target` in ms, instead. The target must run on this machine; networks
+            are timed to find the units.
+        target: Name, file or `Target` of the budget.
+        precision: One of the target's precisions, for the budget; by default its first.
+        segments: Number of segments; 'auto' is seven, or the number of kept units if that is smaller.
+        metric: Similarity metric of the units: a name in docs/similarity.md, or your own (`register`).
+        criterion: Criterion that scores the units: a name in docs/criteria.md, or your own.
+        profile: Profile to segment: 'rows' of the similarity matrix, or its 'column-sums' (the paper).
         seed: Random seed of a criterion.
-        compute: Where networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else 'auto'.
-        progress: Told of long work; by default the logger `edgeprune`.
+        compute: Device on which networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else
+            'auto'.
+        progress: Reporter of long work; by default the logger `edgeprune`.
 
     Raises:
-        ConfigError: A name is unknown, a number impossible, or no set of units meets the budget.
+        ConfigError: A name is unknown, a number is impossible, or no set of units meets the budget.
         DataError: The frames do not fit the model.
-        ModelError: The network is no chain of units.
+        ModelError: The network is not a chain of units.
 
     Example:
         >>> plan = ep.plan(model, data, keep_ratio=0.33)
@@ -204,22 +205,22 @@ def prune(
     seed: int = 0,
     compute: str | None = None,
 ) -> Model:
-    """Drop the units of a plan; all other weights stay.
+    """Drop the units of a plan; all other weights are kept.
 
     Args:
-        model: The network that the plan is for; it stays as it is.
-        plan: What `plan` returned, or the path of a plan.json.
-        data: Frames to start from: layers rebuilt for another width are fitted, and statistics of batch norm estimated
-            again, on the train split. By default as for `plan`.
-        bridge: What layers rebuilt for another width start from: 'least-squares', 'leading' or 'random'.
+        model: The network of the plan; not changed.
+        plan: Result of `plan`, or the path of a plan.json.
+        data: Frames whose train split is used to fit layers rebuilt for another width and to re-estimate the statistics
+            of batch norm. By default as for `plan`.
+        bridge: Start of layers rebuilt for another width: 'least-squares', 'leading' or 'random'.
         seed: Random seed of the bridge.
-        compute: Where networks run; as for `plan`.
+        compute: Device on which networks run, as for `plan`.
 
     Returns:
         The pruned network; its `module` is in evaluation mode and takes the same frames as the unpruned one.
 
     Raises:
-        ConfigError: The plan is of another model.
+        ConfigError: The plan was made for another model.
         ModelError: The network cannot run without those units together.
 
     Example:

@@ -1,4 +1,4 @@
-"""What functions of the front take alike: where networks run and are measured, and who is told how far that is."""
+"""Arguments that functions of the API share: device of the networks, target, and progress."""
 
 import logging
 import os
@@ -23,16 +23,16 @@ class LoggedProgress:
     """The `Progress` of protocols.py that writes to the logger `edgeprune`; stages and notes at level INFO."""
 
     def stage(self, title: str, reused: bool = False) -> None:
-        """A new stage begins, or was found finished."""
+        """Begin a stage, or report one as finished before."""
         _LOGGER.info("%s%s", title, ": reused" if reused else "")
 
     def note(self, text: str) -> None:
-        """One line worth keeping."""
+        """Keep one line."""
         _LOGGER.info("  %s", text)
 
     @contextmanager
     def track(self, label: str, total: int) -> Iterator[Advance]:
-        """Work of `total` steps; what is said of a step is logged, at most ten times and at the end."""
+        """Log the texts of work with `total` steps, at most ten times and at the end."""
         done = said = 0
 
         def advance(steps: int, text: str) -> None:
@@ -49,7 +49,7 @@ class RecordedProgress:
     """A `Progress` that keeps the stages and notes it passes on.
 
     Args:
-        listener: Is told all of it.
+        listener: The progress to pass everything on to.
     """
 
     def __init__(self, listener: Progress) -> None:
@@ -58,16 +58,16 @@ class RecordedProgress:
 
     @property
     def said(self) -> str:
-        """All stages and notes so far, one a line."""
+        """All stages and notes so far, one on each line."""
         return "".join(f"{each}\n" for each in self._lines)
 
     def stage(self, title: str, reused: bool = False) -> None:
-        """A new stage begins, or was found finished."""
+        """Begin a stage, or report one as finished before."""
         self._lines.append(line(f"{title}: reused" if reused else title))
         self._listener.stage(title, reused)
 
     def note(self, text: str) -> None:
-        """One line worth keeping."""
+        """Keep one line."""
         self._lines.append(line(f"  {text}"))
         self._listener.note(text)
 
@@ -77,32 +77,32 @@ class RecordedProgress:
 
 
 def told(progress: Progress | None) -> Progress:
-    """Who is told of long work: the one given, else the log."""
+    """Return the given progress, else one that logs."""
     return LoggedProgress() if progress is None else progress
 
 
 def computed_on(wanted: str | None) -> Compute:
-    """Where networks run.
+    """Choose the device on which networks run.
 
     Args:
-        wanted: 'auto', 'cpu', 'cuda' or 'cuda:N'; None for what EDGEPRUNE_COMPUTE says, else 'auto'.
+        wanted: 'auto', 'cpu', 'cuda' or 'cuda:N'; None for EDGEPRUNE_COMPUTE, else 'auto'.
 
     Raises:
-        ConfigError: None of these words, or no such GPU.
-        DeviceError: There is a GPU, but its driver or PyTorch does not run it.
+        ConfigError: The value is not allowed, or there is no such GPU.
+        DeviceError: There is a GPU, but its driver or PyTorch does not support it.
     """
     return choose(wanted or os.environ.get("EDGEPRUNE_COMPUTE") or "auto")
 
 
 def target_of(target: str | Path | Target) -> Target:
-    """The target that was meant: itself, or by its name or its file.
+    """Return a target given as itself, its name or its file.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such target.
     """
     return target if isinstance(target, Target) else targets.get(str(target))
 
 
 def host_of(device: str | None, ssh_config: str | Path | None) -> Host | None:
-    """The device to measure on, or None for this machine."""
+    """Return the device to measure on, or None for this machine."""
     return None if device is None else Host(device, None if ssh_config is None else Path(ssh_config))

@@ -18,9 +18,9 @@ class Table:
     """Rows under a headline.
 
     Attributes:
-        headline: One line that says what the rows come to.
-        columns: Their names.
-        rows: One text a column.
+        headline: Summary of the rows in one line.
+        columns: Names of the columns.
+        rows: Rows of texts, one for each column.
         right: Columns that are aligned right.
     """
 
@@ -30,7 +30,7 @@ class Table:
     right: Sequence[str] = ()
 
     def text(self) -> str:
-        """The table in plain text, without rows after the sixtieth."""
+        """Write the table in plain text, at most sixty rows."""
         shown = [[line(cell) for cell in row] for row in (self.columns, *self.rows[:_MOST_ROWS])]
         widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
         lines = [
@@ -43,7 +43,7 @@ class Table:
         return "\n".join([line(self.headline), *lines, *self._rest])
 
     def html(self) -> str:
-        """The table as HTML, all text escaped, without rows after the sixtieth."""
+        """Write the table as HTML with all text escaped, at most sixty rows."""
 
         def cells(tag: str, row: Sequence[str]) -> str:
             aligned = ("right" if name in self.right else "left" for name in self.columns)
@@ -65,7 +65,7 @@ class Table:
 
 
 def of_units(chain: LayerChain) -> Table:
-    """The units of a network, and how each could be dropped or why not."""
+    """Make the table of a network's units, with how each can be dropped, or why it cannot."""
     headline = (
         f"{len(chain.units)} units, {len(chain.droppable)} droppable; {chain.params:,} parameters, {chain.macs:,} MACs"
     )
@@ -88,7 +88,7 @@ def of_units(chain: LayerChain) -> Table:
 
 
 def of_plan(plan: PrunePlan) -> Table:
-    """Which units stay, with the reason for each."""
+    """Make the table of a plan: every decision with its reason."""
     rows = [
         (
             str(each.index),
@@ -105,7 +105,7 @@ def of_plan(plan: PrunePlan) -> Table:
 
 
 def of_accuracy(found: Accuracy, what: Literal["SNR in dB", "class"]) -> Table:
-    """Accuracy at each SNR or for each class, under the one of all frames."""
+    """Make the table of accuracy at each SNR or for each class, under that of all frames."""
     low, high = found.ci95
     headline = f"{found.top1:.2%} of {found.frames} {found.split} frames (95 % interval {low:.2%} to {high:.2%})"
     rows = [
@@ -117,7 +117,7 @@ def of_accuracy(found: Accuracy, what: Literal["SNR in dB", "class"]) -> Table:
 
 
 def of_latency(measured: BenchReport, names: Sequence[str]) -> Table:
-    """The latency of one network or two, under a sentence on the speed-up that claims no more than was measured."""
+    """Make the table of latencies, under a sentence on the speed-up that claims no more than was measured."""
 
     def ms(value: float | None) -> str:
         return "too few samples" if value is None else f"{value:.4f}"

@@ -25,29 +25,30 @@ def finetune(
     compute: str | None = None,
     progress: Progress | None = None,
 ) -> Model:
-    """Train a model on; the best epoch on the validation split is kept.
+    """Fine-tune a model and keep the best epoch on the validation split.
 
-    The loop is `edgeprune finetune`'s: SGD with momentum under a one-cycle schedule, frames turned by random quarters.
-    For one of your own, train `model.module` in place with `model.tensors(data)`.
+    The loop is that of `edgeprune finetune`: SGD with momentum under a one-cycle schedule, with frames rotated by
+    random multiples of 90 degrees. For your own loop, train `model.module` in place with `model.tensors(data)`.
 
     Args:
-        model: The network to train; it stays as it is.
-        data: Labelled frames or their file; by default what the model was pruned or trained with.
-        teacher: Distil from this model, usually the unpruned one.
+        model: The network to train; not changed.
+        data: Labelled frames or their file; by default those the model was pruned or trained with.
+        teacher: Model to distill from, usually the unpruned one.
         epochs: Passes over the train split.
         batch_size: Frames in one step.
         learning_rate: Peak of the schedule.
         mix: Fraction of each batch mixed with a second signal, 0 to 1; the teacher labels the mixture.
-        frames: Most frames to train on, spread over the train split; by default all.
+        frames: Maximum number of frames to train on, spread over the train split; by default all.
         seed: Random seed.
-        compute: Where networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else 'auto'.
-        progress: Told of every epoch; by default the logger `edgeprune`.
+        compute: Device on which networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else
+            'auto'.
+        progress: Reporter of every epoch; by default the logger `edgeprune`.
 
     Returns:
         The trained model; `record.metrics` has its curve.
 
     Raises:
-        ConfigError: The teacher has other classes or another input, or frames are mixed without one.
+        ConfigError: The teacher has other classes or another input, or frames are mixed without a teacher.
         DataError: The frames do not fit the model.
         ModelError: The loss became NaN or infinite.
 

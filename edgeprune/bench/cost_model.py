@@ -21,7 +21,7 @@ from edgeprune.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
 
-_SYSTEMATIC = 0.12  # standard deviation of the logarithm of what the costs leave over
+_SYSTEMATIC = 0.12  # standard deviation of the logarithm of the residuals
 _TIMING = 0.03  # and of two timings of one network
 _ALIKE = 0.3  # distance, in shares of the latency, at which that of two networks has little in common
 _SIZE = 0.3  # a network e times as long is as far away as one with so much of its time elsewhere

@@ -81,7 +81,7 @@ def median(values: Values) -> Values:
 
 
 def quantile(values: Values, share: float) -> float:
-    """A quantile, bit-identical to `np.quantile`, which imports the masked arrays first.
+    """Compute a quantile, bit-identical to `np.quantile`, which imports the masked arrays first.
 
     Args:
         values: (n,) with n > 0.
@@ -170,7 +170,7 @@ def compare_builds(
 
 
 def is_faster(ci95: tuple[float, float]) -> bool:
-    """Whether the pruned model is shown to be faster: the whole interval of the speed-up is above 1."""
+    """Return whether the pruned model is shown to be faster: the whole interval of the speed-up is above 1."""
     return ci95[0] > 1
 
 

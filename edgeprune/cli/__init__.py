@@ -1,7 +1,7 @@
-"""The command line: one file a command, and the one place that turns an error into a message and an exit code.
+"""The command line: one file for each command, and the one place that turns errors into messages and exit codes.
 
-The file's stem is the command's name, with an underscore after a keyword; files with a leading one are shared. Commands
-import what they call when they are called, so that `--help` needs nothing but click.
+The file's stem is the command's name, with an underscore after a keyword; files with a leading underscore are shared.
+A command imports what it calls when it is called, so that `--help` needs only click.
 """
 
 import contextlib
@@ -75,8 +75,8 @@ def _global_options(command: click.Group) -> click.Group:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="edgeprune")
 def app() -> None:
-    """Prune the layers of a trained radio-signal classifier, export it for an edge device, and measure what it lost
-    and gained.
+    """Prune the layers of a trained radio-signal classifier, export it for an edge device, and measure its accuracy
+    and latency before and after.
 
     Start with: edgeprune prune-and-export MODEL.pt --target host-cpu
     """
@@ -126,7 +126,7 @@ def _launched() -> int:
 
 
 def _report_usage(error: click.ClickException) -> None:
-    """What click says, in its words; names that were typed in it may come from files."""
+    """Print click's own message; it may contain names that come from files."""
     context = error.ctx if isinstance(error, click.UsageError) else None
     with contextlib.suppress(OSError):
         if context is not None:

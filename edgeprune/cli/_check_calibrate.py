@@ -97,10 +97,10 @@ def calibrate(
 
 
 def _pair(model: Path, unpruned: Path | None) -> tuple[Path, Path]:
-    """The unpruned and the pruned file.
+    """Find the unpruned and the pruned file.
 
     Raises:
-        ConfigError: There is no unpruned one.
+        ConfigError: There is no unpruned file.
     """
     from edgeprune.errors import ConfigError
 
@@ -114,10 +114,10 @@ def _pair(model: Path, unpruned: Path | None) -> tuple[Path, Path]:
 
 
 def _read(reports: tuple[Path, ...]) -> "tuple[str, list[TimedSession], str, list[str]]":
-    """The target of reports, their measurements, their model, and the days on which they were made.
+    """Read the target, the measurements, the model and the days of several reports.
 
     Raises:
-        DataError: One has no latencies, or they are of different models.
+        DataError: A report has no latencies, or the reports are of different models.
     """
     from edgeprune.errors import DataError
     from edgeprune.gate import evidence
@@ -145,10 +145,10 @@ def _measure(
     host: "Host | None",
     power: dict[str, Any],
 ) -> "Measure":
-    """What measures both models in turns and leaves the samples in a folder.
+    """Make the function that measures both models in turns and leaves the samples in a folder.
 
     Raises:
-        ConfigError: A device is named for a target that is none, or the other way around.
+        ConfigError: A device is named for a target that is not a device, or the other way around.
     """
     from edgeprune.errors import ConfigError
     from edgeprune.tasks.bench.files import BenchChoices, bench_files
@@ -171,7 +171,7 @@ def _measure(
 def _measured(
     console: "Console", measure: "Measure", pair: tuple[Path, Path], target: "Target", number: int, repeat: int
 ) -> "TimedSession":
-    """One measurement of both models."""
+    """Make one measurement of both models."""
     import tempfile
 
     from edgeprune.bench import samples

@@ -1,4 +1,4 @@
-"""What `edgeprune check` writes for CI systems, each file where it was asked for."""
+"""Files that `edgeprune check` writes for CI systems on request."""
 
 import os
 import sys
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def write(verdict: "Verdict", files: Mapping[str, Path | None], budget: Path, github: bool | None) -> None:
-    """Write the forms that were asked for, and tell GitHub.
+    """Write the requested files, and annotate the GitHub job.
 
     Args:
-        verdict: What was decided.
-        files: Path of each form by its name: markdown, junit, benchmark_json, gitlab_metrics, verdict_json.
+        verdict: The verdict.
+        files: Path of each file by its format: markdown, junit, benchmark_json, gitlab_metrics, verdict_json.
         budget: The budget file, for annotations.
-        github: Whether GitHub is told; None where it is if this is a job of GitHub Actions.
+        github: Whether to annotate the GitHub job; None to do so in a job of GitHub Actions.
 
     Raises:
         ConfigError: A file cannot be written.
@@ -42,7 +42,7 @@ def write(verdict: "Verdict", files: Mapping[str, Path | None], budget: Path, gi
 
 
 def tell_github(verdict: "Verdict", budget: Path) -> None:
-    """Annotations on standard error, where the runner reads them too, and the job's summary."""
+    """Write annotations to standard error, where the runner reads them, and the job's summary."""
     from edgeprune.gate.outputs import github, markdown
 
     for line in github.annotations(verdict, budget.as_posix()):
@@ -53,5 +53,5 @@ def tell_github(verdict: "Verdict", budget: Path) -> None:
 
 
 def in_github() -> bool:
-    """Whether this is a job of GitHub Actions."""
+    """Return whether this is a job of GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"

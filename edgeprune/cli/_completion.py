@@ -1,4 +1,4 @@
-"""What the shell may complete an option with."""
+"""Shell completion of option values."""
 
 from typing import TYPE_CHECKING
 

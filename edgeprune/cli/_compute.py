@@ -1,4 +1,4 @@
-"""The option that says where networks run."""
+"""The option for the device on which networks run."""
 
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,16 @@ compute_option = click.option(
     show_default=True,
     envvar="EDGEPRUNE_COMPUTE",
     show_envvar=True,
-    help="Where networks run: auto, cpu, cuda or cuda:N. auto uses the GPU if there is one.",
+    help="Device on which networks run: auto, cpu, cuda or cuda:N. auto uses the GPU if there is one.",
 )
 
 
 def chosen(console: "Console", wanted: str) -> "Compute":
-    """What was asked for, said on the terminal.
+    """Choose the device of the option, and note it on the terminal.
 
     Raises:
-        ConfigError: None of the words that are allowed, or no such GPU.
-        DeviceError: There is a GPU, but its driver or PyTorch does not run it.
+        ConfigError: The value is not allowed, or there is no such GPU.
+        DeviceError: There is a GPU, but its driver or PyTorch does not support it.
     """
     from edgeprune.network.cards import choose
 

@@ -1,6 +1,6 @@
-"""What a command prints: tables and bars on a terminal, plain lines elsewhere, one JSON object on request.
+"""Output of a command: tables and bars on a terminal, plain lines elsewhere, one JSON object on request.
 
-Rich draws on terminals; where nobody looks it is not imported.
+Rich is imported only for a terminal.
 """
 
 import json
@@ -29,14 +29,14 @@ class Verbosity:
 
 
 _PLAIN_EVERY_S = 5.0
-_ASKING_FOR_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")  # rich takes a file for a terminal where one of them is set
+_ASKING_FOR_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")  # with one of these set, rich treats a file as a terminal
 
 
 class Paper(Protocol):
-    """Where lines go: a terminal, or a file or pipe."""
+    """Destination of the lines: a terminal, or a file or pipe."""
 
     def stage(self, title: str, reused: bool) -> None:
-        """The line of a stage."""
+        """Print the line of a stage."""
         ...
 
     def line(self, text: str, bold: bool = False) -> None:
@@ -44,7 +44,7 @@ class Paper(Protocol):
         ...
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-        """A table; columns named in `right` are aligned right."""
+        """Print a table; columns named in `right` are aligned right."""
         ...
 
     def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
@@ -66,7 +66,7 @@ class Console:
 
     @property
     def log(self) -> str:
-        """All stages and notes so far, one a line."""
+        """All stages and notes so far, one on each line."""
         return "".join(f"{line}\n" for line in self._log)
 
     def stage(self, title: str, reused: bool = False) -> None:
@@ -76,13 +76,13 @@ class Console:
             self._err.stage(title, reused)
 
     def note(self, text: str) -> None:
-        """One indented line under the stage."""
+        """Print an indented line under the stage."""
         self._log.append(line(f"  {text}"))
         if not self.quiet:
             self._err.line(f"  {text}")
 
     def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
-        """A bar on a terminal; elsewhere a line every few seconds."""
+        """Show a bar on a terminal; elsewhere, print a line every few seconds."""
         return nullcontext(_unsaid) if self.quiet else self._err.track(label, total)
 
     def json(self, plain: Any) -> None:
@@ -140,14 +140,14 @@ class _Counted:
 
 
 def _unsaid(_steps: int, _text: str) -> None:
-    """Progress that nobody asked for."""
+    """Ignore progress."""
 
 
 class _Lines(logging.Formatter):
-    """What libraries log and warn of; each line is marked as such."""
+    """Formatter that marks each line as a log message or warning of a library."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The lines of a record."""
+        """Format a record."""
         return "\n".join(f"| {line(text)}" for text in super().format(record).splitlines())
 
 

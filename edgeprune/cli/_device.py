@@ -1,4 +1,4 @@
-"""Options that say which device to use and how, shared by the commands that reach one."""
+"""Options for the device, shared by the commands that use one."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -49,7 +49,7 @@ def device_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--device",
             metavar="HOST",
-            help="Where to measure: an SSH destination as in ~/.ssh/config, 'local', or 'replay:BOARD' (a recorded "
+            help="Device to measure on: an SSH destination as in ~/.ssh/config, 'local', or 'replay:BOARD' (a recorded "
             "board, to try things out).",
         ),
         ssh_config_option,

@@ -1,4 +1,4 @@
-"""The whole job on the terminal: what it would do, doing it, and how it ends."""
+"""The whole job on the terminal: the dry run, the run, and its result."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", fo
 def work(
     console: "Console", model: "Checkpoint", settings: "Settings", folder: Path, fresh: bool, dry_run: bool
 ) -> None:
-    """Do the job in its folder and print the result, or with `dry_run` only what it would do."""
+    """Run the job in its folder and print the result; with `dry_run`, print only the stages it would run."""
     from edgeprune.pipeline import run_in
 
     if dry_run:
@@ -39,7 +39,7 @@ def work(
 
 
 def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
-    """Print the result; end with exit code 1 if something that was asked for does not hold."""
+    """Print the result; exit with code 1 if a requirement does not hold."""
     from edgeprune.report.pages.requirements import broken
     from edgeprune.report.schema.json import parse
 

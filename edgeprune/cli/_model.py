@@ -1,4 +1,4 @@
-"""The options that describe a model, and loading one as they say."""
+"""The options that describe a model, and loading a model with them."""
 
 import ast
 from collections.abc import Callable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgeprune.protocols import Progress
 
 MODEL = click.Path(path_type=Path)
-"""A model file; of a folder the reader says what is wrong with it."""
+"""A model file; a folder is accepted here, since the reader has the better message for it."""
 
 _WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -86,7 +86,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_model(progress: "Progress", path: Path, options: "ModelOptions") -> "Checkpoint":
-    """Load a model, and say what of its file was passed over."""
+    """Load a model, and note the parts of its file that were ignored."""
     from edgeprune.network import checkpoint as checkpoints
 
     loaded = checkpoints.load(path, options)
@@ -96,7 +96,7 @@ def load_model(progress: "Progress", path: Path, options: "ModelOptions") -> "Ch
 
 
 def options_of_teacher(options: "ModelOptions", model: "Checkpoint") -> "ModelOptions":
-    """What is said of a teacher: the same as of the model, whose classes and input it has."""
+    """Make the options for a teacher: those of the model, with its classes and input."""
     from dataclasses import replace
 
     found = model.input.normalisation
@@ -110,10 +110,10 @@ def options_of_teacher(options: "ModelOptions", model: "Checkpoint") -> "ModelOp
 
 
 def _argument(text: str) -> tuple[str, Any]:
-    """An argument of a factory: its name, and its value as Python would read it, else as text.
+    """Parse an argument of a factory into its name and its value, as a Python literal or else as text.
 
     Raises:
-        ConfigError: It has no name.
+        ConfigError: The argument has no name.
     """
     from edgeprune.errors import ConfigError
 
@@ -130,7 +130,7 @@ def _argument(text: str) -> tuple[str, Any]:
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:
-    """The input shape as the library takes it.
+    """Parse the input shape.
 
     Raises:
         ConfigError: --input-shape is not two whole numbers.

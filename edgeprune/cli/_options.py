@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _PARAMETER = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]*))?`")
 _OTHERWISE = {"classes": "class_names"}
-"""What the library calls otherwise than the command line."""
+"""Options whose names differ from those of the library's parameters."""
 _QUOTES = "'\""
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -79,7 +79,7 @@ def told_in_options(command: click.Command) -> Iterator[None]:
 
 
 def _spelled(command: click.Command) -> dict[str, click.Parameter]:
-    """The parameters of a command by the names that Python has for them."""
+    """Map the parameters of a command by their Python names."""
     known: dict[str, click.Parameter] = {}
     for parameter in command.params:
         for option in (parameter.name or "", *parameter.opts):
@@ -140,7 +140,7 @@ def with_options(command: Command, options: Sequence[Callable[[Command], Command
 
 
 def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ...]:
-    """The options that say how frames are cut; without a length of their own they are only what differs from before."""
+    """Make the options for cutting frames; without a default length they are overrides."""
     return (
         click.option(
             "--length",
@@ -165,7 +165,7 @@ def _reading_flags(length: int | None) -> tuple[Callable[[Command], Command], ..
 
 
 def reading_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say how frames are cut from recordings; the function takes them as `reading`."""
+    """Add the options for cutting frames from recordings; the function takes them as `reading`."""
 
     @wraps(function)
     def call(
@@ -186,10 +186,10 @@ stream_option = click.option(
 
 
 def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Add the options that say how data are read and split otherwise than in training; taken as `asked`.
+    """Add the options that override how data were read and split in training; taken as `asked`.
 
     Args:
-        split_flags: Names of the option that says how to split.
+        split_flags: Names of the option for the split.
     """
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
@@ -216,7 +216,7 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
             *split_flags,
             "method",
             metavar="METHOD",
-            help="How to split the data.  [default: as in training, else auto]",
+            help="Method of the data split.  [default: as in training, else auto]",
         )
         return with_options(call, (split_option, stream_option, *_reading_flags(length=None)))
 

@@ -70,7 +70,7 @@ _OPTIONS = (
 
 
 def plan_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say how many units stay, and by what.
+    """Add the options for the number of units to keep and their choice.
 
     They are taken as `planning`, the seed in it, and `latency_budget` in ms or None.
     """
@@ -109,10 +109,10 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _segments(text: str) -> "int | Literal['auto']":
-    """The number of segments.
+    """Parse the number of segments.
 
     Raises:
-        ConfigError: Neither a number nor auto.
+        ConfigError: The value is neither a number nor auto.
     """
     from edgeprune.errors import ConfigError
 

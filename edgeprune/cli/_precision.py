@@ -1,4 +1,4 @@
-"""Options that say in which precision a model is exported and how it gets there."""
+"""Options for the precision of an export, with its calibration and training."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +18,7 @@ _OPTIONS = (
         type=click.Choice(["minmax", "percentile", "entropy"]),
         default="percentile",
         show_default=True,
-        help="How int8 calibration finds the range of each activation.",
+        help="Method that finds the range of each activation for int8.",
     ),
     click.option(
         "--calib-data",

@@ -20,14 +20,14 @@ _WIDE = 10_000
 
 
 class Terminal:
-    """A `Paper` that somebody looks at."""
+    """A `Paper` on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         watched = stream.isatty()  # a file that is coloured all the same must not be wrapped
         self._console = Console(file=stream, highlight=False, soft_wrap=not watched, width=None if watched else _WIDE)
 
     def stage(self, title: str, reused: bool) -> None:
-        """The line of a stage."""
+        """Print the line of a stage."""
         mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] "
         self._console.print(f"{mark}{escape(printed_line(title))}")
 
@@ -37,7 +37,7 @@ class Terminal:
         self._console.print(f"[bold]{text}[/bold]" if bold else text)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-        """A table; columns named in `right` are aligned right."""
+        """Print a table; columns named in `right` are aligned right."""
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in columns:
             side: JustifyMethod = "right" if column in right else "left"
@@ -48,7 +48,7 @@ class Terminal:
 
     @contextmanager
     def track(self, label: str, total: int) -> "Iterator[Advance]":
-        """A bar that is gone when the work is done."""
+        """Show a bar that disappears when the work is done."""
         with Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
@@ -58,7 +58,7 @@ class Terminal:
             TextColumn("{task.fields[text]}"),
             console=self._console,
             transient=True,
-            auto_refresh=False,  # a refreshing thread would disturb what is measured meanwhile
+            auto_refresh=False,  # a refreshing thread would disturb measurements
         ) as bar:
             task = bar.add_task(escape(printed_line(label)), total=total, text="")
             yield lambda steps, text: bar.update(task, advance=steps, text=escape(printed_line(text)), refresh=True)

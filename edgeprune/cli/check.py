@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class Dispatching(click.Command):
-    """A command whose first word may name another one.
+    """A command whose first word may name a subcommand.
 
     Args:
-        own: What runs otherwise; its name, options and help become those of this command.
-        others: By name.
+        own: Command that runs otherwise; its name, options and help become those of this command.
+        others: Subcommands by name.
     """
 
     def __init__(self, own: click.Command, others: dict[str, click.Command]) -> None:
@@ -38,7 +38,7 @@ class Dispatching(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        """The context of the command that the words name; the global options may stand before its name."""
+        """Make the context of the named command; global options may precede its name."""
         everywhere = {flag for each in self.params if not each.expose_value for flag in each.opts}
         flags = list(itertools.takewhile(everywhere.__contains__, args))
         name, *rest = args[len(flags) :] or [""]
@@ -170,7 +170,7 @@ def _judge(
 
 
 def _hurry() -> None:
-    """Start without what is not used, and do not look for garbage, of which so short a command makes little."""
+    """Avoid unused imports and disable garbage collection, which a short command does not need."""
     for variable, value in _UNUSED.items():
         os.environ.setdefault(variable, value)
     if gc.isenabled():
@@ -179,7 +179,7 @@ def _hurry() -> None:
 
 
 def _runs(folders: tuple[Path, ...]) -> "list[Evidence]":
-    """The reports of older runs."""
+    """Read the reports of older runs."""
     if not folders:
         return []
     from edgeprune.gate import evidence

@@ -98,10 +98,10 @@ def command(
 def _grid(
     grid: Path | None, study: str | None, model: Path | None, data: Path | None, overrides: dict[str, Any]
 ) -> "tuple[Grid, str]":
-    """What to compare, and a name for it.
+    """Read the grid, and return it with a name for the run.
 
     Raises:
-        ConfigError: Neither a grid nor a study with its model, or both.
+        ConfigError: Neither a grid nor a study with its model is given, or both are.
     """
     from edgeprune.compare.grid.read import read, study_names
     from edgeprune.compare.grid.read import study as study_of
@@ -122,10 +122,10 @@ def _grid(
 
 
 def _overrides(tables: dict[str, dict[str, Any]], seeds: str | None, ratios: str | None) -> dict[str, Any]:
-    """What the command line puts in place of the file's values.
+    """Collect the command line's overrides of the file's values.
 
     Raises:
-        ConfigError: A list that is not one of numbers.
+        ConfigError: A list holds something other than numbers.
     """
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in tables.items()}
     found: dict[str, Any] = {name: table for name, table in given.items() if table}

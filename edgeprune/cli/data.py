@@ -175,7 +175,10 @@ def _synth(
 @click.option("--model", type=FILE, help="Model that computes the entropy of its outputs, for --strategy entropy.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for frames.npz and manifest.json.")
 @click.option(
-    "--split", default="auto", show_default=True, help="How to split the data; frames are taken from the train split."
+    "--split",
+    default="auto",
+    show_default=True,
+    help="Method of the data split; frames are taken from the train split.",
 )
 @click.option(
     "--split-seed", type=click.IntRange(0, 2**31), default=2016, show_default=True, help="Random seed of the split."

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @global_options
 @click.group("device")
 def command() -> None:
-    """Show what devices are, and measure on one that this machine cannot reach."""
+    """Show a device, and measure on one that this machine cannot reach."""
 
 
 @subcommand("probe")
@@ -24,7 +24,7 @@ def command() -> None:
 @ssh_config_option
 @click.option("--target", help="Also check that the device meets this target's requirements.")
 def _probe(console: "Console", host: str, ssh_config: Path | None, target: str | None) -> None:
-    """Show what the device HOST is; installs and changes nothing on it."""
+    """Show the hardware and software of the device HOST; installs and changes nothing on it."""
     from edgeprune import targets
     from edgeprune.device.probe import needs_of, probe, refuse
     from edgeprune.files.store import to_plain
@@ -73,7 +73,7 @@ def _list(console: "Console", ssh_config: Path | None) -> None:
 @click.argument("run", type=FOLDER)
 @click.option("--out", type=FILE, help="Tar file to write.  [default: the one in RUN]")
 def _bundle(console: "Console", run: Path, out: Path | None) -> None:
-    """Write the bundle of the run folder RUN: what is to be measured on a device, to be carried there by hand."""
+    """Write the bundle of the run folder RUN, a measurement to be copied to a device by hand."""
     from edgeprune.files.whole import replacing
     from edgeprune.tasks.device.run import BUNDLE, own_bundle
 

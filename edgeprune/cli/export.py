@@ -68,7 +68,7 @@ def command(
     wanted = PrecisionOptions(precision_of(goal, precision), max_drop=max_accuracy_drop, qat_epochs=qat, **calibration)
     wanted.check()
     loaded = load_model(console, model, options)
-    where = CPU if qat is None else chosen(console, compute)  # what is exported is traced and checked on the CPU
+    where = CPU if qat is None else chosen(console, compute)  # exports are traced and checked on the CPU
     written = export_model(loaded, find_data(loaded, data), goal, out, wanted, batch, console, where)
     if console.as_json:
         console.json(to_plain(written))

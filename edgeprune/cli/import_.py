@@ -31,11 +31,11 @@ def command(
     asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
-    """Bring in a network of your own: find what its WEIGHTS do not say, measure it, and write a model file.
+    """Bring in a network of your own: identify what its WEIGHTS do not record, measure it, and write a model file.
 
-    Shape and classes are those of the data, and the normalisation is found on the validation split, unless they are
-    given. The file that is written takes no such options in any other command on this machine; on another one it takes
-    --factory again, since that runs your code.
+    Unless they are given, shape and classes come from the data, and the normalisation is found on the validation
+    split. Other commands on this machine need no such options for the written file; another machine needs --factory
+    again, since it runs your code.
     """
     from edgeprune.files.store import to_plain
     from edgeprune.tasks.bring_in import bring_in

@@ -61,10 +61,10 @@ def command(
 
 
 def _budget(latency_ms: float | None, target: str | None) -> "LatencyBudget | None":
-    """The bound on latency, if there is one.
+    """Make the latency budget, or None.
 
     Raises:
-        ConfigError: One of --latency-budget and --target without the other, or no such target.
+        ConfigError: Only one of --latency-budget and --target is given, or the target is unknown.
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError

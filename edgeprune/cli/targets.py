@@ -60,7 +60,7 @@ def _validate(console: "Console", file: Path | None) -> None:
 
 
 def _words(value: Any) -> str:
-    """A setting as people read it: sets of rails are sums, one or another."""
+    """Write a setting for readers: a set of rails as a sum, alternatives joined by 'or'."""
     match value:
         case dict():
             return ", ".join(f"{key} {inner}" for key, inner in value.items())

@@ -40,7 +40,7 @@ def compare(
         options: Options for loading the model files.
         pool: Workers for the cells.
         command: The command line, for the report.
-        progress: Receives the progress of every cell.
+        progress: Reporter of the progress of every cell.
 
     Raises:
         ConfigError: A setting is wrong, `out` cannot be written or holds something else, or another comparison is

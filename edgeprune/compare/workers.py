@@ -93,7 +93,7 @@ def work(pieces: Sequence[WorkItem], pool: Workers, progress: Progress, label: s
     Args:
         pieces: Items in the order in which they are started.
         pool: The workers.
-        progress: Receives the outcome of each item, and each loss of a worker.
+        progress: Reporter of the outcome of each item, and each loss of a worker.
         label: Noun for one item in messages.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a criterion asks of a network: answers to some frames, the parameters of a unit, the network without units."""
+"""Access of a criterion to a network: its outputs for some frames, parameters of a unit, the network without units."""
 
 import math
 from collections.abc import Collection
@@ -69,24 +69,24 @@ def without(subject: Subject, indices: Collection[int]) -> nn.Module:
 
 
 def code_of(subject: Subject) -> Code:
-    """The code of the network, traced where a unit is code."""
+    """Return the code of the network, traced if a unit is code."""
     return Code(subject.model, (subject.shape.channels, subject.shape.length))
 
 
 def lost_names(code: Code, unit: Unit) -> list[str]:
-    """Names of the parameters that a network loses with a unit; a shortcut that stays keeps its own."""
+    """List the parameters that a network loses with a unit; a shortcut that stays keeps its own."""
     names = {parameter: name for name, parameter in code.model.named_parameters()}
     return [names[parameter] for parameter in lost_parameters(code, unit)]
 
 
 def lost_state(code: Code, unit: Unit) -> list[str]:
-    """Names of the parameters that a network loses with a unit, and of the buffers of the modules that hold them."""
+    """List the parameters that a network loses with a unit, and the buffers of the modules that hold them."""
     parameters = lost_names(code, unit)
     holders = {name.rpartition(".")[0] for name in parameters}
     return parameters + [name for name, _ in code.model.named_buffers() if name.rpartition(".")[0] in holders]
 
 
 def whole_state(code: Code, unit: Unit) -> list[str]:
-    """Names of all parameters and buffers of a unit, those of its shortcut included."""
+    """List all parameters and buffers of a unit, including those of its shortcut."""
     assert unit.edit is not None
     return lost_state(code, replace(unit, edit=replace(unit.edit, drop="identity", expand=None)))

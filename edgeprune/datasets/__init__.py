@@ -30,7 +30,7 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
 
     Args:
         path: Path of the file or folder.
-        reading: How frames are cut from recordings.
+        reading: Cutting of recordings into frames.
 
     Raises:
         ConfigError: No such file.
@@ -47,13 +47,13 @@ def read(path: Path, reading: Reading | None = None) -> Frames:
 
 
 def read_or_keep(path: Path, reading: Reading | None, stays: Callable[[FrameTable], bool]) -> Frames:
-    """Read all frames of a file or folder; their samples stay in the file where `stays` says so.
+    """Read all frames of a file or folder; their samples stay in the file if `stays` decides so.
 
     Formats that are always read whole are in memory in any case.
 
     Args:
         path: Path of the file or folder.
-        reading: How frames are cut from recordings.
+        reading: Cutting of recordings into frames.
         stays: Decides from the table of the frames whether to leave their samples in the file.
 
     Raises:
@@ -121,7 +121,7 @@ def opened(path: Path, reading: Reading | None = None) -> Iterator[FrameSource]:
 
 
 def format_of(path: Path) -> str:
-    """Name of the format of a file or folder.
+    """Find the name of the format of a file or folder.
 
     Raises:
         ConfigError: No such file.

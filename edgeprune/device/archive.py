@@ -1,4 +1,4 @@
-"""A result's tar, which comes from elsewhere: unpacked only if every entry is what a run leaves, and whole."""
+"""Unpacking of a result's tar. It is untrusted: every entry must be a complete file that a run leaves."""
 
 import re
 import shutil
@@ -28,16 +28,16 @@ _HINT = "Bring the file that the run left on the device, as it is"
 
 
 def unpack(archive: Path, folder: Path, bundle_id: str) -> None:
-    """Unpack a result so that `folder` holds `result/`, or nothing of it.
+    """Unpack a result into `folder/result/`, completely or not at all.
 
     Args:
         archive: The tar.
-        folder: Where to; what an earlier result left there is replaced.
+        folder: Folder to unpack into; an earlier result in it is replaced.
         bundle_id: Identifier of the bundle that the result must belong to.
 
     Raises:
-        DeviceError: It is truncated, was tampered with, or is the result of another bundle.
-        ConfigError: `folder` cannot be written, or holds something else where the result is to be.
+        DeviceError: It is truncated, was tampered with, or belongs to another bundle.
+        ConfigError: `folder` cannot be written, or holds something else in place of a result.
     """
     with begun_folder(folder) as fresh:
         try:
@@ -54,10 +54,10 @@ def unpack(archive: Path, folder: Path, bundle_id: str) -> None:
 
 
 def _refuse_others(target: Path) -> None:
-    """What is replaced is an earlier result and nothing else.
+    """Check that only an earlier result is replaced.
 
     Raises:
-        ConfigError: A link lies in its place, or something in it that no run leaves.
+        ConfigError: There is a link in its place, or a file in it that no run leaves.
     """
     names = [target, *target.rglob("*")] if target.is_dir() or target.is_symlink() else []
     for path in names:
@@ -99,7 +99,7 @@ def _extract(archive: Path, fresh: Path) -> None:
 
 
 def _check_sums(name: str, fresh: Path) -> None:
-    """Every file is named with its hash, and no other."""
+    """Check that the list of hashes names every file and no other."""
     try:
         lines = (fresh / SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

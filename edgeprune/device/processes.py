@@ -28,9 +28,9 @@ def run_to_end(
     Args:
         words: The program and its arguments; no shell reads them.
         source: Its standard input.
-        out: Its standard output; a file, since a pipe would stay open for as long as anything left in the background.
+        out: Its standard output; a file, since a process left in the background would keep a pipe open.
         errors: Its standard error.
-        timeout_s: Time limit in seconds, after which all of it is ended.
+        timeout_s: Time limit in seconds, after which the whole session is ended.
         name: Name of the device, for messages.
         stop: Signal that ends it.
         folder: Working folder; None for the current one.

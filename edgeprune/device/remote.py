@@ -1,4 +1,4 @@
-"""A bundle's folder on a device, whatever the link does: every question may be asked twice."""
+"""A bundle's folder on a device over an unreliable link: every request can be repeated."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,14 +23,14 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for what.
+    """Time limits, in seconds.
 
     Attributes:
-        poll_s: Between two looks while something happens; less often while nothing does.
-        link_s: For a link that dropped to return.
-        lease_s: After which the device stops by itself when nobody asks; more than `link_s`.
-        lock_s: For others who hold the device.
-        restarts: How often what died there is started again.
+        poll_s: Interval between two polls during progress; longer while nothing happens.
+        link_s: Time for a dropped link to return.
+        lease_s: Time without polls after which the device stops by itself; more than `link_s`.
+        lock_s: Time to wait for others who hold the device.
+        restarts: Maximum number of restarts of a run that died.
     """
 
     poll_s: float = 4.0
@@ -42,13 +42,13 @@ class Patience:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a bundle is on a device.
+    """State of a bundle on a device.
 
     Attributes:
-        there: Whether it lies there whole.
+        there: Whether the whole bundle is on the device.
         alive: Whether it runs.
-        packed: Whether its result lies there.
-        status: What it last said, '' before anything: see `run.sh`.
+        packed: Whether its result is ready.
+        status: Last status line, '' before the first: see `run.sh`.
     """
 
     there: bool
@@ -63,7 +63,7 @@ class RunState:
 
     @property
     def rest(self) -> str:
-        """What follows that word."""
+        """Rest of the status line after its first word."""
         return self.status.partition(" ")[2]
 
     @property
@@ -98,11 +98,11 @@ class RemoteRun:
 
     @property
     def folder(self) -> str:
-        """Where it is unpacked."""
+        """Folder in which the bundle is unpacked."""
         return f"{self.work}/{self.manifest.folder}"
 
     def state(self) -> RunState:
-        """How far it is; also tells the device that somebody still asks."""
+        """Poll the state; this also renews the lease of the run."""
         self.asked += 1
         token = f"{self.asked}-{self.clock():.3f}"
         said = self.script(
@@ -142,7 +142,7 @@ class RemoteRun:
         )
 
     def whole(self) -> bool:
-        """Whether what lies there is what was packed."""
+        """Return whether the bundle on the device is unchanged."""
         said = self.script(f"cd {quote(self.folder)} && sha256sum -c SHA256SUMS >/dev/null 2>&1 && echo whole; true")
         return said.strip() == "whole"
 
@@ -181,7 +181,7 @@ class RemoteRun:
             self.transport.run(f"{there} stop", _STOP_S)
 
     def script(self, script: str, timeout_s: float = 60.0) -> str:
-        """What a script says that may be run twice and must not fail.
+        """Run a script that may be repeated and must not fail, and return its output.
 
         Raises:
             DeviceError: It failed, or the link did not return.

@@ -1,7 +1,7 @@
-"""A bundle run on a device for the user: pushed, started there on its own, watched, and its result fetched.
+"""Run of a bundle on a device: copied, started in the background, polled, and its result fetched.
 
-What runs there does not need the link: it is asked now and then how far it is. When the link drops it goes on; when
-nobody asks for long it stops by itself; when the board restarts it is started again and goes on where it was.
+The run does not need the link. It continues if the link drops, stops by itself after a long time without polls, and
+after a restart of the board is started again to continue where it was.
 """
 
 import contextlib
@@ -30,24 +30,25 @@ def run_bundle(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Run a bundle on a device; one that runs there already is joined, one that was stopped is gone on with.
+    """Run a bundle on a device; a run in progress is joined, and a stopped one is continued.
 
     Args:
-        transport: The way there.
+        transport: Transport to the device.
         bundle: The tar.
         out: Folder for the result.
-        progress: Told how far it is.
-        patience: How long to wait for what.
-        also: Files that stay in the bundle's folder there and are to be brought here, to where.
-        clock: Seconds since some moment.
-        sleep: Waits so many seconds.
+        progress: Reporter of the progress.
+        patience: Time limits.
+        also: Additional files to fetch from the bundle's folder, each with its path here.
+        clock: Returns seconds since a fixed moment.
+        sleep: Waits for a number of seconds.
 
     Returns:
-        The result's tar, of a run that is done or in which a step failed.
+        The result's tar, of a finished run or one in which a step failed.
 
     Raises:
-        ConfigError: `bundle` is none.
-        DeviceError: It cannot be reached, is not what is needed, is held by others for too long, or keeps dying.
+        ConfigError: `bundle` is not a bundle.
+        DeviceError: The device cannot be reached, does not meet the requirements, or is held by others for too long,
+            or the run keeps dying.
     """
     remote = RemoteRun(transport, bundle, read_manifest(bundle), progress, patience or Patience(), clock, sleep)
     begun = False
@@ -100,7 +101,7 @@ def _follow(remote: RemoteRun) -> RunState:
                 if number > shown:
                     advance(number - shown, name)
                     shown = number
-            # Every look costs the device a little of what is measured.
+            # Every poll disturbs the measurement a little.
             pause = remote.patience.poll_s if state.status != seen else min(1.5 * pause, _RAREST_POLL_S)
             seen = state.status
             remote.sleep(pause)

@@ -1,7 +1,7 @@
-"""What tegrastats prints beside a step: power, GPU clock and temperatures, of every Jetson and JetPack. Pure.
+"""Output of tegrastats during a step: power, GPU clock and temperatures, of every Jetson and JetPack. Pure.
 
-Its fields vary with the board, the release and the rights of who runs it, so each is looked for by its own shape and
-none by its place.
+The fields vary with the board, the release and the rights of the user, so that each is recognised by its form and not
+by its place.
 """
 
 import re
@@ -17,20 +17,20 @@ _NOT_CONNECTED = "NC"
 _NOT_MEASURED = frozenset({"PMIC"})  # a constant on most boards
 _SENSOR_OFF_C = -200.0
 _BUSY = 0.5  # of the highest load: from there on the GPU counts as at work
-_AT_WORK = 20  # percent that the highest load must reach for it to say when the GPU was at work
+_AT_WORK = 20  # percent that the highest load must reach to show when the GPU was busy
 _EDGE = 0.1
 _CLOCK_CHANGE = 0.02
 
 
 @dataclass(frozen=True)
 class MeterReading:
-    """One line.
+    """One line of readings.
 
     Attributes:
-        rails_w: Power of each rail at the moment.
-        gpu_mhz: Clock of the GPU, the highest of its clusters; None where it is not told.
-        gpu_load: Percent of the time that the GPU was busy; None where it is not told.
-        celsius: Temperature of each sensor that is on.
+        rails_w: Current power of each rail, in W.
+        gpu_mhz: Clock of the GPU in MHz, the highest of its clusters; None if not reported.
+        gpu_load: Percentage of the time that the GPU was busy; None if not reported.
+        celsius: Temperature of each active sensor, in degrees Celsius.
     """
 
     rails_w: Mapping[str, float]
@@ -41,14 +41,14 @@ class MeterReading:
 
 @dataclass(frozen=True)
 class Summary:
-    """A step, while its model ran; a figure that no reading tells is None.
+    """Summary of a step while its model ran; a figure without readings is None.
 
     Attributes:
-        readings: How many readings it is made from.
+        readings: Number of readings.
         rails: Names of the rails whose sum is the power.
-        power_w: Mean power on them.
-        gpu_mhz: Least and greatest clock of the GPU between its first and last inference.
-        hottest_c: Highest temperature of any sensor.
+        power_w: Mean power on those rails, in W.
+        gpu_mhz: Lowest and highest clock of the GPU between the first and last inference, in MHz.
+        hottest_c: Highest temperature of any sensor, in degrees Celsius.
     """
 
     readings: int
@@ -59,12 +59,12 @@ class Summary:
 
     @property
     def clock_moved(self) -> bool:
-        """Whether the GPU's clock was not the same throughout."""
+        """Whether the GPU's clock changed."""
         return self.gpu_mhz is not None and self.gpu_mhz[0] < (1 - _CLOCK_CHANGE) * self.gpu_mhz[1]
 
 
 def readings(text: str) -> tuple[MeterReading, ...]:
-    """Read what tegrastats printed; a last line that it was stopped in does not count."""
+    """Parse the output of tegrastats; an incomplete last line is ignored."""
     found = (_reading(line) for line in text[: text.rfind("\n") + 1].splitlines())
     return tuple(reading for reading in found if reading.rails_w or reading.gpu_load is not None or reading.gpu_mhz)
 
@@ -73,8 +73,8 @@ def summarise(text: str, rails: Sequence[Sequence[str]], *, on_gpu: bool = False
     """Summarise a step over the time that its model ran.
 
     Args:
-        text: Output of tegrastats beside the step.
-        rails: Sets of rails that add up to what the board takes; the first that the board has counts.
+        text: Output of tegrastats during the step.
+        rails: Sets of rails that add up to the board's power; the first set that the board has is used.
         on_gpu: Whether the model runs on the GPU. If so, a step in which no reading finds the GPU busy has no figures:
             its readings were taken before the first inference or after the last.
     """
@@ -95,7 +95,7 @@ def summarise(text: str, rails: Sequence[Sequence[str]], *, on_gpu: bool = False
 
 
 def _longest_busy(found: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
-    """Return the longest run of readings in which the GPU was busy; empty where none was or its load is not told."""
+    """Return the longest run of readings with a busy GPU; empty if there are none or the load is not reported."""
     loads = [reading.gpu_load or 0 for reading in found]
     highest = max(loads, default=0)
     if highest < _AT_WORK:
@@ -116,13 +116,13 @@ def _inside(busy: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
 
 
 def _middle_half(found: Sequence[MeterReading]) -> tuple[MeterReading, ...]:
-    """Return the readings of the middle half, where no load tells when the model ran."""
+    """Return the readings of the middle half, for steps without a load that shows when the model ran."""
     quarter = len(found) // 4
     return tuple(found[quarter : len(found) - quarter])
 
 
 def rails_of(found: Sequence[MeterReading], rails: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """The first set of rails that every reading has, or none."""
+    """Return the first set of rails that every reading has, or an empty one."""
     for names in rails:
         if found and all(set(names) <= reading.rails_w.keys() for reading in found):
             return tuple(names)
@@ -135,11 +135,11 @@ def power_w(reading: MeterReading, rails: Sequence[str]) -> float:
 
 
 def disturbed(rounds: Sequence[Summary], hot_c: float) -> dict[int, str]:
-    """Which of several rounds do not count, and why in words: too hot, or the clock moved or is not that of most.
+    """Find disturbed rounds, with the reasons: too hot, or a clock that changed or differs from that of most rounds.
 
     Args:
         rounds: Rounds of all models, in any order.
-        hot_c: Temperature of a sensor from which on the board may slow down.
+        hot_c: Temperature of a sensor in degrees Celsius above which the board may slow down.
     """
     highest = [summary.gpu_mhz[1] for summary in rounds if summary.gpu_mhz]
     usual = Counter(highest).most_common(1)[0][0] if highest else 0

@@ -53,7 +53,7 @@ def export(
     """Write a network as an ONNX file for a target: exported, simplified, and checked against torch on real frames.
 
     In float32 the file must give every frame the class that torch gives it. In a lower precision its outputs must be
-    finite, and the record says how often the class is the same. A network whose outputs do not depend on the gain of
+    finite, and the record has the share of equal classes. A network whose outputs do not depend on the gain of
     the receiver must keep that property, from a millionth to a million times the gain of the frames.
 
     The file appears whole and checked, or not at all; an earlier file remains until then. `nodes` of the record counts

@@ -1,4 +1,4 @@
-"""Which module and which line of the user's code an export failed on."""
+"""Location of a failed export: the module and the line of the user's code."""
 
 import re
 import sysconfig
@@ -20,12 +20,12 @@ _OTHERS = tuple(
 
 
 def culprit_of(error: BaseException, network: nn.Module, example: torch.Tensor) -> str:
-    """Where the code lies that cannot be exported, in words; empty where nobody knows.
+    """Describe the location of the code that cannot be exported; empty if it is unknown.
 
     Args:
-        error: What the exporter raised.
-        network: What was exported; its one child is the user's.
-        example: Frames (N, C, L) that it takes.
+        error: The exporter's error.
+        network: The exported network; its only child is the user's.
+        example: Frames (N, C, L) for the network.
     """
     chain: list[BaseException] = []
     link: BaseException | None = error
@@ -52,7 +52,7 @@ def _is_users(file: str) -> bool:
 
 
 def _of_node(name: str, network: nn.Module, example: torch.Tensor) -> tuple[str, str]:
-    """The module that an operation of the exported graph belongs to, and the stack of code that made it."""
+    """Find the module that an operation of the exported graph belongs to, and the stack of code that made it."""
     try:
         with quietly():
             graph = torch.export.export(network, (example,), strict=False).graph

@@ -38,7 +38,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class LowerPrecision:
-    """To which precision, and what it may cost.
+    """A precision to write, and the bound on its loss of accuracy.
 
     Attributes:
         precision: Precision to write.
@@ -102,7 +102,7 @@ def lower(
 def _int8(
     source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: LowerPrecision
 ) -> tuple[Quantisation, float | None]:
-    """Write the int8 file; returns how it was quantised, and the top-1 it loses where a bound was set."""
+    """Write the int8 file; returns its quantisation, and the top-1 it loses if a bound was set."""
     calibration = lowering.calibration
     if calibration is None:
         raise ConfigError("int8 takes frames to calibrate it on")

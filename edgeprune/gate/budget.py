@@ -34,29 +34,35 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)
 
-    max_median_ms: float | None = Field(default=None, gt=0, description="The median's interval lies below it.")
-    max_p99_ms: float | None = Field(default=None, gt=0, description="The 99th percentile's interval lies below it.")
-    min_speedup: float | None = Field(default=None, gt=0, description="The speed-up's interval lies above it.")
+    max_median_ms: float | None = Field(default=None, gt=0, description="Upper limit on the median's interval.")
+    max_p99_ms: float | None = Field(default=None, gt=0, description="Upper limit on the 99th percentile's interval.")
+    min_speedup: float | None = Field(default=None, gt=0, description="Lower limit on the speed-up's interval.")
     max_accuracy_drop: Share | None = Field(
-        default=None, description="Top-1 lost, a share of frames; its interval lies below it."
+        default=None, description="Upper limit on the interval of the loss of top-1, a share of frames."
     )
     min_accuracy_at_snr: dict[Snr, Share] | None = Field(
-        default=None, description="SNR in dB to the top-1 that the interval there lies above."
+        default=None, description="Lower limit on the interval of top-1 at each SNR in dB."
     )
     max_engine_mb: float | None = Field(
-        default=None, gt=0, description="Size of the engine in megabytes of 10^6 bytes."
+        default=None, gt=0, description="Maximum size of the engine in megabytes of 10^6 bytes."
     )
-    max_energy_mj: float | None = Field(default=None, gt=0, description="Energy of one inference in millijoules.")
+    max_energy_mj: float | None = Field(
+        default=None, gt=0, description="Maximum energy of one inference in millijoules."
+    )
     max_regression: float | None = Field(
-        default=None, gt=0, le=10, description="How much slower than the baseline report, 0.05 for 5 %."
+        default=None, gt=0, le=10, description="Maximum slow-down from the baseline report, 0.05 for 5 %."
     )
     significance: float | None = Field(
-        default=None, gt=0, le=0.2, description="Of a regression.", json_schema_extra={"default": SIGNIFICANCE}
+        default=None,
+        gt=0,
+        le=0.2,
+        description="Significance level of a regression.",
+        json_schema_extra={"default": SIGNIFICANCE},
     )
 
     @property
     def alpha(self) -> float:
-        """Largest probability of reporting a regression where there is none."""
+        """Maximum probability of reporting a regression if there is none."""
         return SIGNIFICANCE if self.significance is None else self.significance
 
     def given(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Evidence:
     Attributes:
         report: Content of report.json.
         source: Path as it was given.
-        rounds: Every single time in ms, one array a round, for models whose samples are available.
+        rounds: Every single time in ms, one array for each round, for models whose samples are available.
         notes: Remarks on what could not be verified or does not apply, one sentence each.
     """
 

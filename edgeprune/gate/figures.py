@@ -22,7 +22,7 @@ def figures_of(
         evidence: The report.
         intervals: Intervals of its figures, by name.
         compared: Baseline report and the result of the comparison, if they are comparable.
-        alpha: Probability of reporting a difference where there is none.
+        alpha: Probability of reporting a difference if there is none.
     """
     was, changes = {}, {}
     if compared is not None:

@@ -94,7 +94,7 @@ def compare(before: Evidence, after: Evidence, alpha: float, noise: Noise | None
     Args:
         before: The baseline report.
         after: The report to judge.
-        alpha: Probability of reporting a difference where there is none.
+        alpha: Probability of reporting a difference if there is none.
         noise: Calibrated noise of this target and model.
 
     Returns:

@@ -53,7 +53,7 @@ def _of(trends: Sequence[Trend], label: str) -> list[tuple[int, Trend]]:
 
 
 def _ticks(points: int, steps: Sequence[int]) -> list[int]:
-    """Points whose commits are named: the first of each level, and others evenly where there is room."""
+    """Choose the points whose commits are named: the first of each level, and others evenly if there is room."""
     every = -(-points // _MOST_TICKS)
     even = (place for place in range(0, points, every) if all(abs(place - step) >= every for step in steps))
     return sorted({*steps, *even})

@@ -199,7 +199,7 @@ def _speedup(report: Report, source: str) -> None:
 
 
 def _built_again(report: Report) -> bool:
-    """Whether the device built each engine more than once."""
+    """Return whether the device built each engine more than once."""
     engines = (report.device or {}).get("engines")
     return isinstance(engines, list) and len(engines) > len(summaries(report))
 

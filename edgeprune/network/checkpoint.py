@@ -59,7 +59,7 @@ class Checkpoint:
         embedded: Pickled module or exported program that it is built from, or empty.
         name: Short name for reports: the file's stem.
         sha256: SHA-256 of the file; empty for a checkpoint that was not saved.
-        notes: What of its file was passed over, in words.
+        notes: Parts of its file that were ignored, in words.
     """
 
     model: nn.Module
@@ -89,7 +89,7 @@ class Checkpoint:
 def build(arch: Arch, embedded: bytes = b"") -> nn.Module:
     """Build the network as it was before any unit was dropped; untrained, unless built from a pickle or program.
 
-    It answers with logits: for a network that returns probabilities, with their logarithm. It runs the user's code for
+    Its outputs are logits; for a network that returns probabilities, their logarithm. It runs the user's code for
     a factory or a pickle: callers need the user's consent.
 
     Raises:
@@ -128,7 +128,7 @@ def rebuilt(model: nn.Module, plan: PrunePlan | None, widths: dict[str, Size], s
 
 
 def weights_sha256(model: nn.Module) -> str:
-    """Sha256 of a network in memory: of what it is printed as, and the name, type, shape and values of each weight."""
+    """Hash a network in memory: its printed form, and the name, type, shape and values of each weight."""
     digest = hashlib.sha256(str(model).encode())
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
@@ -141,7 +141,7 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Write the model file atomically; returns the checkpoint with its name and SHA-256.
 
     Raises:
-        ConfigError: The place cannot be written, or nobody said how the network's frames are scaled.
+        ConfigError: The file cannot be written, or the network's normalisation is unknown.
     """
     if checkpoint.input.normalisation == "unknown":
         raise ConfigError(
@@ -167,7 +167,7 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _portable(arch: Arch) -> Arch:
-    """How a network is built, without where on this machine."""
+    """Remove paths of this machine from an architecture."""
     return replace(arch, name=portable(arch.name)) if arch.source == "factory" else arch
 
 
@@ -303,10 +303,10 @@ def _check_widths(path: Path, widths: dict[str, Size], state: dict[str, Tensor])
 
 
 def _trusted(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> Arch:
-    """How to build the network, if the user asked for the code that it takes to be run.
+    """Return the architecture to build, if the user allowed its code to run.
 
     Raises:
-        ConfigError: Code that the user did not ask for, or options that contradict the file.
+        ConfigError: The user did not allow its code to run, or the options contradict the file.
     """
     if arch.source == "factory" and not bare:
         arch = replace(arch, name=_trusted_factory(path, arch, options))
@@ -332,10 +332,10 @@ def _trusted(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> Arch:
 
 
 def _trusted_factory(path: Path, arch: Arch, options: ModelOptions) -> str:
-    """The factory of a model file as the user names it, now or when the network was imported.
+    """Return the factory of a model file as the user named it, now or when the network was imported.
 
     Raises:
-        ConfigError: The user names another, other arguments, or none.
+        ConfigError: The user named another factory, other arguments, or none.
     """
     if options.factory is not None and same_factory(options.factory, arch.name):
         if options.arguments and dict(options.arguments) != arch.arguments:
@@ -354,7 +354,7 @@ def _trusted_factory(path: Path, arch: Arch, options: ModelOptions) -> str:
 
 
 def _fill(model: nn.Module, state: Any, path: Path, name: str, bare: bool) -> tuple[str, ...]:
-    """Load weights; returns what of them was passed over, in words: nothing of those in a model file."""
+    """Load weights; returns the ignored parts in words: none for a model file."""
     if not is_state(state):
         raise ModelError(f"the weights in {path} are no dict of tensors but a {type(state).__name__}")
     found = fitted(state, model, str(path), name, lenient=bare)

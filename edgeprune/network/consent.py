@@ -1,8 +1,8 @@
-"""Which functions a user had networks built by: `edgeprune import` remembers them, and later commands need not ask.
+"""The user's consent to run factories: `edgeprune import` remembers it, and later commands need no --factory.
 
-What is remembered is the user's own word, on the user's own machine: the function that --factory named, its file by
-place and sha256, and its arguments. A model file that names that function is then built without --factory. Nothing in
-a model file can widen that: a file that changed, other arguments, or another function are asked for as ever.
+The consent is the user's own, on the user's own machine: the function that --factory named, its file by path and
+sha256, and its arguments. A model file that names that function is then built without --factory. Nothing in a model
+file can widen the consent: a changed file, other arguments or another function need --factory again.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _MOST_KEPT = 200
 
 
 class _Word(BaseModel):
-    """One function that was named: as a model file names it, where it was, and what it was given."""
+    """Consent to one function: its name in a model file, its location, and its arguments."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -40,14 +40,14 @@ _WORDS = TypeAdapter(list[_Word])
 
 
 def remember(name: str, arguments: Mapping[str, Any]) -> bool:
-    """Remember that the user had a network built by a function.
+    """Remember the user's consent to a function.
 
     Args:
-        name: Name of the function, as `factory` took it; it was called in this process.
-        arguments: That it was given.
+        name: Name of the function, as given for `factory`; it was called in this process.
+        arguments: Arguments of the call.
 
     Returns:
-        Whether it could be: False where there is no file, or no place to remember it in.
+        Whether it was remembered: False if the function has no file, or the consent cannot be written.
     """
     file = source_of(name)
     if file is None:
@@ -63,9 +63,9 @@ def remember(name: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def remembered(name: str, arguments: Mapping[str, Any]) -> str | None:
-    """The function that a model file names, as `from_factory` takes it, where the user had it called before.
+    """Return the function that a model file names, as `from_factory` takes it, if the user has consented to it.
 
-    Of a package its folder is put first among those that modules are looked for in.
+    For a function in a package, the folder of the package comes first in the search path of modules.
     """
     for word in _words():
         file = Path(word.file)
@@ -91,13 +91,13 @@ def _unchanged(file: Path, sha256: str) -> bool:
 
 
 def _place() -> Path:
-    """The file of this user on this machine, by the XDG base directory specification."""
+    """Path of this user's file, by the XDG base directory specification."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "edgeprune" / _FILE
 
 
 def _words() -> list[_Word]:
-    """What was remembered; nothing where that is missing or damaged."""
+    """Read all consents; empty if the file is missing or damaged."""
     with contextlib.suppress(Exception):
         place = _place()
         if place.stat().st_size <= _MOST_BYTES:

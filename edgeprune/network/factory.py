@@ -49,18 +49,18 @@ def from_factory(name: str, arguments: Mapping[str, Any] | None = None) -> nn.Mo
 
 
 def portable(name: str) -> str:
-    """The name of a factory as a model file keeps it: of one in a file, without the folder that it is in."""
+    """Return the name of a factory as a model file keeps it: for one in a file, without its folder."""
     place, colon, attribute = name.rpartition(":")
     return f"{Path(place).name}{colon}{attribute}" if place.endswith(".py") else name
 
 
 def same_factory(asked: str | None, kept: str) -> bool:
-    """Whether the function that a user names is the one that a model file names."""
+    """Return whether the user and a model file name the same function."""
     return asked is not None and portable(asked) == portable(kept)
 
 
 def source_of(name: str) -> Path | None:
-    """The file that holds a factory which was called in this process, or None where it has none."""
+    """Return the file of a factory that was called in this process, or None if it has none."""
     place, _ = _parts(name)
     if place.endswith(".py"):
         return Path(place).resolve()
@@ -82,7 +82,7 @@ def _where_it_must_be(place: str) -> str:
 
 
 def _module(place: str, name: str) -> ModuleType:
-    """The user's module, imported."""
+    """Import the user's module."""
     try:
         return _from_file(Path(place)) if place.endswith(".py") else _from_package(place)
     except (ImportError, FileNotFoundError) as error:
@@ -92,14 +92,14 @@ def _module(place: str, name: str) -> ModuleType:
 
 
 def _from_package(place: str) -> ModuleType:
-    """A module by its name; the current folder is looked in last, so that it hides no installed package."""
+    """Import a module by its name; the current folder is searched last, so that it hides no installed package."""
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     return importlib.import_module(place)
 
 
 def _from_file(file: Path) -> ModuleType:
-    """A module by its file; modules beside it can be imported by it."""
+    """Import a module by its file; it can import modules in the same folder."""
     path = file.resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {file}")

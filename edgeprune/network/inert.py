@@ -1,8 +1,8 @@
-"""Weights files with objects beside the weights: each object is stood in for, and none of its code is run.
+"""Weights files with other objects: each object is replaced by a placeholder, and none of its code is run.
 
-A training script leaves what it has at hand in its checkpoint: a numpy scalar, an `argparse.Namespace`, a
-configuration. torch refuses such a file, since making one of those objects runs its class's code. Here every name that
-torch does not know stands for a class that takes anything and keeps nothing, so that the tensors beside it can be read.
+Training scripts often put other objects in their checkpoints: a numpy scalar, an `argparse.Namespace`, a configuration.
+torch refuses such a file, since making one of those objects runs its class's code. Here every name that torch does not
+know stands for a class that accepts anything and keeps nothing, so that the tensors can be read.
 """
 
 import pickle
@@ -20,7 +20,7 @@ _GLOBAL = "GLOBAL "
 
 
 class Inert:
-    """An object of a checkpoint that was not made: it takes what its class would have taken, and keeps none of it."""
+    """Placeholder for an object of a checkpoint: it accepts any arguments and keeps none."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
@@ -30,11 +30,11 @@ class Inert:
 
 
 def load_with_stand_ins(path: Path) -> Any:
-    """The content of a weights file, whatever is neither tensor nor plain value an `Inert`; none of its code is run.
+    """Load a weights file with an `Inert` for everything but tensors and plain values; none of its code is run.
 
     Raises:
-        pickle.UnpicklingError: It holds what cannot be stood in for: a name of `builtins` or of the operating system,
-            or a container with a class of its own.
+        pickle.UnpicklingError: It holds something that cannot be replaced: a name of `builtins` or of the operating
+            system, or a container with its own class.
         Exception: torch cannot read it.
     """
     names: list[str] = []
@@ -51,7 +51,7 @@ def load_with_stand_ins(path: Path) -> Any:
 
 
 def refused_name(error: Exception) -> str | None:
-    """The name that torch refused to load, or None where it refused something else."""
+    """Return the name that torch refused to load, or None if it refused something else."""
     text = reason_of(error) if _GLOBAL not in str(error) else str(error)
     return text.split(_GLOBAL, 1)[1].split(" ", 1)[0] if _GLOBAL in text else None
 

@@ -68,7 +68,7 @@ def _misplaced(error: BaseException) -> BaseException | None:
 
 
 def _own_tensors(network: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
-    """Tensors that modules keep beside their parameters and buffers: the module, the attribute, the tensor."""
+    """Find tensors that are neither parameters nor buffers: the module, the attribute, the tensor."""
     for path, module in network.named_modules():
         moved = {*map(id, module.parameters()), *map(id, module.buffers())}
         for name, value in vars(module).items():

@@ -28,9 +28,9 @@ class ModelOptions:
 
     Attributes:
         arguments: Arguments of the factory, by name.
-        weights_key: Where the weights are in a checkpoint that holds several dicts of tensors.
+        weights_key: Key of the weights in a checkpoint that holds several dicts of tensors.
         trust_pickle: Whether a pickle or exported program may be run.
-        embedded_sha256: Hash of the only one that may; None for whichever is in the named file.
+        embedded_sha256: Hash of the only one that may be run; None for any in the named file.
         outputs: Kind of the network's outputs, if it was found before.
         shared: Options given for several models; a model file that describes itself ignores them.
     """
@@ -79,11 +79,11 @@ def read(path: Path, options: ModelOptions) -> dict[str, Any]:
 
 
 def _refuse_others(path: Path) -> None:
-    """Refuse what is no model file of PyTorch.
+    """Refuse a file that is not a model file of PyTorch.
 
     Raises:
-        ConfigError: No such file.
-        ModelError: It cannot be read, or is of another format that is known.
+        ConfigError: The file does not exist.
+        ModelError: It cannot be read, or has another known format.
     """
     refuse_special(path)
     refuse_folder(path)
@@ -101,7 +101,7 @@ def _refuse_others(path: Path) -> None:
 
 
 def _beside_objects(path: Path) -> dict[str, Any] | None:
-    """A checkpoint that holds weights beside objects, which are not made; None where that cannot be read."""
+    """Read a checkpoint that holds other objects, without making them; None if it cannot be read."""
     try:
         content = load_with_stand_ins(path)
     except Exception:  # the first error, without stand-ins, says more
@@ -115,7 +115,7 @@ def _beside_objects(path: Path) -> dict[str, Any] | None:
 
 
 def _told(error: Exception) -> str:
-    """Torch's message about a file, without its source location and without what it prints after its first sentence."""
+    """Return the first sentence of torch's message about a file, without its source location."""
     return _SOURCE_PLACE.sub("", reason_of(error)).split(" (no backtrace")[0].strip()
 
 
@@ -176,10 +176,10 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
 
 
 def _require_description(path: Path, options: ModelOptions, weights_only: bool) -> None:
-    """Ask for all that is missing of what the file does not say, in one message.
+    """Require the options for everything that the file does not contain, in one message.
 
     Raises:
-        ConfigError: Something is.
+        ConfigError: An option is missing.
     """
     missing = []
     if weights_only and options.arch is None and options.factory is None:

@@ -14,7 +14,7 @@ FORMULAS: dict[Normalisation, str] = {
     "rms-rows": "each row x_c / sqrt(mean over n of x_c[n]²)",
     "peak": "x / max over n of sqrt(I[n]² + Q[n]²)",
 }
-"""What each does to a frame x of rows I and Q."""
+"""Formula of each for a frame x of rows I and Q."""
 
 _SILENCE = 1e-18  # magnitude below which a frame counts as silent
 
@@ -35,7 +35,7 @@ def normalise(x: Tensor, how: Normalisation) -> Tensor:
         Scaled frames, (N, C, L); a frame of zeros stays zero.
 
     Raises:
-        ModelError: Nobody said how the network's frames were scaled.
+        ModelError: The network's normalisation is unknown.
     """
     if how == "none":
         return x

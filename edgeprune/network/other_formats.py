@@ -1,4 +1,4 @@
-"""Files of other frameworks that people name as a model, told by what is in them, and the way in for each."""
+"""Model files of other frameworks, recognised by their content, with the way to convert each."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ _SAFETENSORS_LENGTH_BYTES = 8
 
 
 def refuse_other_formats(path: Path, head: bytes) -> None:
-    """Refuse a file that is no model file of PyTorch with the way to make it one.
+    """Refuse a model file of another framework, with the way to convert it.
 
     Args:
         path: Path of the file.
-        head: How it begins.
+        head: First bytes of the file.
 
     Raises:
-        ModelError: It is of another format that is known.
+        ModelError: It has another known format.
     """
     name = path.name.lower()
     found: tuple[str, str] | None = None

@@ -1,4 +1,4 @@
-"""What a network answers with: logits, probabilities or their logarithms, told by the answers themselves."""
+"""Kind of a network's outputs, recognised from their values: logits, probabilities or log-probabilities."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,10 @@ _LEAST = torch.finfo(torch.float32).tiny
 
 
 class LogitsOf(nn.Module):
-    """A network that answers with probabilities, as one that answers with their logarithms: softmax gives them back.
+    """Wrapper of a network with probabilities as outputs: its outputs are their logarithms, which softmax inverts.
 
     Args:
-        network: Takes frames (N, C, L), answers with probabilities (N, classes).
+        network: Takes frames (N, C, L), returns probabilities (N, classes).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -29,7 +29,7 @@ class LogitsOf(nn.Module):
 
 
 def outputs_of(answers: npt.NDArray[np.float32]) -> Outputs:
-    """What answers to some frames, (N, classes), are: probabilities or log-probabilities add up to one in every row."""
+    """Recognise the kind of outputs (N, classes): probabilities, or exponentials of log-probabilities, add up to 1."""
     if answers.shape[1] < 2 or not np.isfinite(answers).all():
         return "logits"
     if answers.min() >= 0 and np.abs(answers.sum(axis=1) - 1).max() <= _TOLERANCE:

@@ -15,7 +15,7 @@ State = dict[str, Tensor]
 _DEEPEST = 3
 _SHOWN = 5
 _OTHERS = ("optim", "sched", "scaler", "callbacks", "loops")
-"""How keys begin that hold tensors of a training, and no weights."""
+"""Prefixes of keys that hold training state, not weights."""
 _COUNTERS = ("total_ops", "total_params")
 """Buffers that thop leaves in every module (`thop.profile`)."""
 _BATCHES = "num_batches_tracked"
@@ -28,7 +28,7 @@ class Found:
 
     Attributes:
         state: Weights by name.
-        passed_over: What else the checkpoint holds, in words.
+        passed_over: Other content of the checkpoint, in words.
     """
 
     state: State
@@ -36,15 +36,15 @@ class Found:
 
 
 def find_weights(content: Mapping[Any, Any], key: str | None, source: str) -> Found | None:
-    """The one dict of tensors in a checkpoint.
+    """Find the one dict of tensors in a checkpoint.
 
     Args:
         content: Content of the file.
-        key: Where it is, as in 'ema' or 'ema.module', where there are several; None to look.
-        source: Names the file in messages.
+        key: Key of the weights, such as 'ema' or 'ema.module', if there are several dicts; None to search.
+        source: Name of the file in messages.
 
     Returns:
-        None where it holds no dict of tensors.
+        The weights, or None if the checkpoint holds no dict of tensors.
 
     Raises:
         ConfigError: There are several and none was named, or none has that name.
@@ -68,7 +68,7 @@ def find_weights(content: Mapping[Any, Any], key: str | None, source: str) -> Fo
 
 
 def _loose(content: Mapping[Any, Any]) -> Found | None:
-    """Tensors that lie in a checkpoint beside numbers and texts."""
+    """Return the tensors at the top level of a checkpoint, among numbers and texts."""
     state = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     others = [name for name in content if name not in state]
     if not state or any(isinstance(content[name], Mapping) for name in others):
@@ -132,7 +132,7 @@ def fitted(state: State, model: nn.Module, source: str, network: str, *, lenient
 
 
 def _leniently(state: State, expected: State) -> tuple[State, list[str]]:
-    """Weights under the names that are expected, and what was passed over."""
+    """Rename weights to the expected names, and list the ignored ones."""
     given, said = _without_counters(state, expected)
     renamed, how = _renamed(given, expected)
     for name, value in expected.items():
@@ -148,7 +148,7 @@ def _without_counters(state: State, expected: State) -> tuple[State, list[str]]:
 
 
 def _renamed(state: State, expected: State) -> tuple[State, list[str]]:
-    """The weights without a prefix that the network's names do not have, or with one that they have."""
+    """Remove a prefix that the network's names do not have, or add one that they have."""
     plain = OrderedDict((_uncompiled(name), value) for name, value in state.items())
     wanted = {_uncompiled(name): name for name in expected}
     needed = [name for name in wanted if name.rpartition(".")[2] != _BATCHES]
@@ -173,11 +173,11 @@ def _counted(names: list[str]) -> list[str]:
 
 
 def _prefixes(names: Mapping[str, Any], ending: str) -> list[str]:
-    """What stands before a name where it ends another, the shortest first."""
+    """List the prefixes that turn a name into others, the shortest first."""
     found = {name.removesuffix(ending) for name in names if ending and name.endswith(f".{ending}")}
     return sorted(found, key=len)
 
 
 def _uncompiled(name: str) -> str:
-    """A name without the modules that `torch.compile` puts around others."""
+    """Remove the wrappers of `torch.compile` from a name."""
     return ".".join(part for part in name.split(".") if part != _COMPILED)

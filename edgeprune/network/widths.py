@@ -131,19 +131,19 @@ def replace(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
 
 
 def is_depthwise(module: nn.Module) -> bool:
-    """Whether it is a convolution that filters each input separately."""
+    """Return whether a module is a convolution that filters each input separately."""
     return isinstance(module, _CONVOLUTIONS) and module.groups == module.in_channels > 1
 
 
 def is_channelwise(module: nn.Module) -> bool:
-    """Whether its output k depends on its input k alone, with as many outputs as inputs."""
+    """Return whether output k depends on input k alone, with as many outputs as inputs."""
     if is_depthwise(module):
         return module.in_channels == module.out_channels
     return type(module) in (*_CHANNELWISE, nn.LayerNorm)
 
 
 def can_pick(module: nn.Module) -> bool:
-    """Whether any of its channels can be removed without changing the others.
+    """Return whether any channel can be removed without changing the others.
 
     For a recurrent layer this holds for the inputs.
     """

@@ -37,7 +37,7 @@ class FirstStages:
         model: The unpruned network as loaded.
         settings: Settings of the job.
         parts: The frames of each split.
-        progress: Receives what is identified.
+        progress: Reporter of what is identified.
     """
 
     model: Checkpoint

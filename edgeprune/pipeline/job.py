@@ -51,7 +51,7 @@ def run_in(
         model: The unpruned network.
         settings: Settings of the job.
         fresh: Start over instead of reusing finished stages.
-        progress: Receives every stage.
+        progress: Reporter of every stage.
         said: Returns all messages so far, for the log.
 
     Raises:

@@ -21,8 +21,8 @@ RESULT = "result"
 OUT = f"{RESULT}/out"
 """Folder of the files that the commands of steps write."""
 STEPS = f"{RESULT}/steps"
-"""What each step NAME leaves: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats
-lines `NAME.tegrastats`; `NAME.cached` is there if its engine was built earlier."""
+"""Files of each step NAME: its output `NAME.log`, its exit code `NAME.rc`, its seconds `NAME.s`, its tegrastats
+lines `NAME.tegrastats`, and `NAME.cached` if its engine was built earlier."""
 ENGINES = f"{RESULT}/engines.txt"
 """One line for each engine, which stays on the device: sha256, bytes, file."""
 

@@ -99,7 +99,7 @@ class DataRef:
         split_seed: Seed of the split.
         split: Method of the split, a name in `splits.METHODS`.
         split_sha256: SHA-256 of the split itself (`splits.split_sha256`); None in model files that do not record it.
-        reading: How frames were cut from recordings; None for data that contain frames.
+        reading: Cutting of recordings into frames; None for data that contain frames.
     """
 
     source: str

@@ -10,7 +10,7 @@ Role = Literal["baseline", "pruned"]
 Drop = Literal["identity", "shortcut", "adapter"]
 Normalisation = Literal["none", "rms", "rms-rows", "peak", "unknown"]
 NORMALISATIONS: tuple[Normalisation, ...] = ("none", "rms", "rms-rows", "peak")
-"""How a raw frame may be scaled; the formulas are in normalisation.py. Nothing computes with `unknown`."""
+"""Scalings of a raw frame; the formulas are in normalisation.py. Nothing computes with `unknown`."""
 Outputs = Literal["logits", "probabilities", "log-probabilities"]
 CRITERION = "block-influence"
 """Default criterion: the best found, see docs/method.md."""

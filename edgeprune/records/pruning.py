@@ -25,14 +25,14 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class Arch:
-    """Architecture: how to build the network before its weights are loaded.
+    """Architecture: the recipe that builds the network before its weights are loaded.
 
     Attributes:
         name: Registered name; with a factory, 'package.module:callable'; otherwise the name of the file it came from.
         arguments: Arguments of the registered network, or of the factory.
         source: Source of the network: a registered family, a user's factory, a pickled module or an exported program.
-        outputs: Kind of its outputs, None until they were looked at. The logarithm is taken of probabilities, so that
-            the model answers with logits.
+        outputs: Kind of its own outputs, None until it is identified. The model takes the logarithm of probabilities,
+            so that its outputs are logits.
     """
 
     name: str
@@ -79,8 +79,8 @@ class Unit:
         drop: Replacement when it is dropped, or None if it must stay.
         collapses: Whether dropping it removes a whole axis of the signal (a pooled shortcut): dropped last.
         edit: Edit that drops it, or None if it must stay.
-        step: Where its output is read if it is code: path of the module whose code holds it, and name of the node in
-            the traced code that gives its output; None if its modules give it, or if unknown.
+        step: For a unit that is code, the node of its output: path of the module whose code holds it, and name of the
+            node in the traced code; None if its modules give its output, or if unknown.
     """
 
     index: int
@@ -197,13 +197,13 @@ class OnnxModel:
         max_abs_logit_difference: Largest difference to torch on the checked frames.
         checked_frames: Number of checked frames.
         tied_frames: Number of them that changed class where torch itself has a tie.
-        exporter: Which of torch's exporters wrote it, and how.
+        exporter: The torch exporter that wrote it, with its mode.
         precision: Precision of its weights and arithmetic.
         float32_operators: Operators that stay in float32 in a file of lower precision.
         same_top1: Share of the checked frames that get the same class as from torch; 1 in float32.
         validation_drop: Top-1 that a file of lower precision loses on validation frames relative to float32, if a bound
             was set on it.
-        quantisation: How an int8 file was quantised.
+        quantisation: Quantisation of an int8 file.
         gains: Results of the checks at other gains.
     """
 

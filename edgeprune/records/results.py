@@ -1,6 +1,6 @@
 """The records that a report holds as they are, and the types of their fields.
 
-A report is read back with these alone. Each field says what the report's schema asks of it and tells of it.
+A report is read back with these alone. Each field has its bounds and its description for the report's schema.
 """
 
 import re
@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field
 
 from edgeprune.records.names import Split
-
 
 _PLAIN_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -42,7 +41,7 @@ Interval = Annotated[tuple[float, float], AfterValidator(_ordered), Field(descri
 
 
 class Reported:
-    """A record that a report holds as it is: where one is read, every key is known and every number finite."""
+    """A record that a report holds as it is; reading one refuses unknown keys and numbers that are not finite."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -71,26 +70,26 @@ class TrainingResult(Reported):
 
 @dataclass(frozen=True)
 class Sensitivity(Reported):
-    """What it costs to quantise one operator alone, on validation frames."""
+    """Loss from quantising one operator alone, on validation frames."""
 
     name: str
-    kl: Annotated[AtLeastZero, Field(description="Mean divergence of the answers from those in float32, in nats.")]
+    kl: Annotated[AtLeastZero, Field(description="Mean divergence of the outputs from those in float32, in nats.")]
     top1_drop: float
 
 
 @dataclass(frozen=True)
 class Quantisation(Reported):
-    """How an int8 file came to be."""
+    """Quantisation of an int8 file."""
 
-    method: Annotated[str, Field(description="How the range of an activation was found.")]
-    calibration: Annotated[str, Field(description="Where the frames came from that it was found on.")]
+    method: Annotated[str, Field(description="Method that found the range of an activation.")]
+    calibration: Annotated[str, Field(description="Source of the calibration frames.")]
     calibration_sha256: str
     calibration_frames: Count
     quantised: Annotated[Count, Field(description="Operators in eight bits.")]
-    kept: Annotated[tuple[str, ...], Field(description="Operators kept out of it for accuracy, worst first.")] = ()
+    kept: Annotated[tuple[str, ...], Field(description="Operators kept out of int8 for accuracy, worst first.")] = ()
     kept_in: str = "fp32"
     sensitivity: Annotated[
-        tuple[Sensitivity, ...], Field(description="Of every operator, worst first, where some had to be kept.")
+        tuple[Sensitivity, ...], Field(description="Loss from every operator, worst first, if some had to be kept.")
     ] = ()
 
 
@@ -107,14 +106,14 @@ class PrecisionTrial(Reported):
     """The pruned network in one precision."""
 
     precision: str
-    median_ms: Annotated[Milliseconds, Field(description="Of one inference on the target.")]
-    validation_drop: Annotated[float, Field(description="Top-1 that the precision costs on the validation split.")]
+    median_ms: Annotated[Milliseconds, Field(description="Median latency of one inference on the target.")]
+    validation_drop: Annotated[float, Field(description="Top-1 lost to the precision on the validation split.")]
     size_bytes: Count
 
 
 @dataclass(frozen=True)
 class PrecisionChoice(Reported):
-    """The precisions that were measured; the fastest that loses at most `max_drop` was taken, or the most accurate."""
+    """The measured precisions; the fastest that loses at most `max_drop` was chosen, or else the most accurate."""
 
     max_drop: Share
     candidates: tuple[PrecisionTrial, ...]
@@ -123,7 +122,7 @@ class PrecisionChoice(Reported):
 
 @dataclass(frozen=True)
 class Trial(Reported):
-    """A network of so many units after fine-tuning, and its loss of top-1 on the validation split."""
+    """A fine-tuned network with a number of units, and its loss of top-1 on the validation split."""
 
     units: Count
     validation_top1: Share
@@ -134,7 +133,7 @@ class Trial(Reported):
 class LatencySummary(Reported):
     """One network's latency; the file at `samples_path` holds every single time.
 
-    A percentile is absent when there are too few times to claim it.
+    A percentile is absent if there are too few times for it.
     """
 
     median_ms: Milliseconds
@@ -144,21 +143,21 @@ class LatencySummary(Reported):
     round_medians_ms: tuple[Milliseconds, ...]
     p90_ms: Milliseconds | None = None
     p99_ms: Milliseconds | None = None
-    samples_sha256: Annotated[Sha256 | None, Field(description="Of that file.")] = None
+    samples_sha256: Annotated[Sha256 | None, Field(description="Hash of that file.")] = None
 
 
 @dataclass(frozen=True)
 class LayerTime(Reported):
     """One layer of an engine, which may be several operators of the model."""
 
-    name: Annotated[str, Field(description="As the runtime calls it.")]
-    mean_ms: Annotated[AtLeastZero, Field(description="Of one inference, timed layer by layer.")]
-    share: Annotated[Share, Field(description="Of the times of all layers.")]
+    name: Annotated[str, Field(description="The runtime's name of the layer.")]
+    mean_ms: Annotated[AtLeastZero, Field(description="Mean time in one inference, timed layer by layer.")]
+    share: Annotated[Share, Field(description="Share of the times of all layers.")]
 
 
 @dataclass(frozen=True)
 class Agreement(Reported):
-    """One network's answers on the device against those of the same file on the host."""
+    """Agreement of one network's outputs on the device with those of the same file on the host."""
 
     top1: Annotated[Share, Field(description="Share of frames that get the same class.")]
     max_abs_logit_difference: AtLeastZero
@@ -166,21 +165,21 @@ class Agreement(Reported):
 
 @dataclass(frozen=True)
 class Power(Reported):
-    """What the board takes while one network runs."""
+    """Power of the board while one network runs."""
 
     power_w: AtLeastZero
-    energy_mj: Annotated[AtLeastZero, Field(description="Of one inference, with the power of the idle board.")]
-    net_energy_mj: Annotated[AtLeastZero | None, Field(description="The same without it.")] = None
+    energy_mj: Annotated[AtLeastZero, Field(description="Energy of one inference, with the power of the idle board.")]
+    net_energy_mj: Annotated[AtLeastZero | None, Field(description="The same without the idle board.")] = None
     round_energies_mj: Annotated[
-        tuple[AtLeastZero, ...], Field(description="Of one inference in each round, as `energy_mj`.")
+        tuple[AtLeastZero, ...], Field(description="Energy of one inference in each round, as `energy_mj`.")
     ] = ()
 
 
 @dataclass(frozen=True)
 class Energy(Reported):
-    """What the board's meters said."""
+    """Readings of the board's meters."""
 
-    rails: Annotated[tuple[str, ...], Field(description="The power rails that were added up.")]
+    rails: Annotated[tuple[str, ...], Field(description="Power rails whose sum is the power.")]
     baseline: Power
     pruned: Power | None = None
     idle_w: AtLeastZero | None = None

@@ -23,7 +23,7 @@ NOT_YET = (
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a report comes from: what is not in the record of any stage.
+    """Origin of a report: the facts that are in no stage's record.
 
     Attributes:
         model: Name of the model, as the budget file may name it.
@@ -32,17 +32,17 @@ class Origin:
         classes: Names of the classes, in the order of the logits.
         baseline_sha256: SHA-256 of the input checkpoint.
         pruned_sha256: SHA-256 of the output checkpoint.
-        pruned_path: Its file, relative to the report.
-        created: UTC, ISO 8601.
+        pruned_path: Output checkpoint, relative to the report.
+        created: Time of the run, UTC, ISO 8601.
         edgeprune_version: Version of edgeprune that made the run.
-        commands: What to type to run it again, quoted for a shell, one command each.
-        packages: Version of each package that had a part in it.
+        commands: Commands that repeat the run, quoted for a shell.
+        packages: Version of each package that the run used.
         git_commit: Git commit of the working directory, if it is in a repository.
         data: The frames, if they are known by name.
-        bundle: (path relative to the report, sha256) of what is to be measured on a device, if the target is one.
-        engines: Engines of both networks, where they are built on this machine.
-        warnings: What a reader must know; those of the measurement are added.
-        compute: Facts of what the networks ran on.
+        bundle: (path relative to the report, sha256) of the bundle, if the target is a device.
+        engines: Engines of both networks, if they are built on this machine.
+        warnings: Warnings for the reader; those of the measurement are added.
+        compute: Facts of the device on which the networks ran.
     """
 
     model: str
@@ -66,7 +66,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class RunRecords:
-    """The records of a run: `before` and `after` are the chains, the two ONNX models stand in the same order."""
+    """The records of a run; `before` and `after` are the chains of units."""
 
     before: LayerChain
     after: LayerChain
@@ -85,10 +85,10 @@ class RunRecords:
 
 
 def build(evidence: RunRecords, origin: Origin) -> dict[str, Any]:
-    """The plain dict of report.json; a figure that was not measured is absent.
+    """Make the plain dict of report.json; a figure that was not measured is absent.
 
     Raises:
-        ConfigError: The records do not fit one another, or a number is not finite; the first such field is named.
+        ConfigError: The records contradict each other, or a number is not finite; the message names the field.
     """
     bench = evidence.bench
     plain: dict[str, Any] = {
@@ -129,10 +129,10 @@ def build(evidence: RunRecords, origin: Origin) -> dict[str, Any]:
 
 
 def with_outcome(document: dict[str, Any], outcome: DeviceOutcome) -> dict[str, Any]:
-    """The same report with what was measured on a device.
+    """Add the measurement on a device to a report.
 
     Raises:
-        ConfigError: It is no whole report, or a number is not finite.
+        ConfigError: The report is incomplete, or a number is not finite.
     """
     asked = document.get("latency", {})
     ours = (NOT_YET, *broken(parse(document, "the report of this run")))

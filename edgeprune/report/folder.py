@@ -20,11 +20,11 @@ JSON_NAME, MARKDOWN_NAME, HTML_NAME = "report.json", "report.md", "report.html"
 
 
 def write(folder: Path, document: dict[str, Any]) -> None:
-    """Write report.json, report.md and report.html; each is whole or as it was.
+    """Write report.json, report.md and report.html, each of them atomically.
 
     Args:
         folder: Folder of the run; the raw samples are read from it, and the page says so if they are missing.
-        document: What `build` made.
+        document: Result of `build`.
 
     Raises:
         ConfigError: Not a report, or the folder cannot be written.
@@ -39,7 +39,7 @@ def rerender(folder: Path) -> None:
     """Make report.md and report.html again from report.json and the raw samples beside it.
 
     Raises:
-        ConfigError: There is no report.json, it is not one this version reads, or the folder cannot be written.
+        ConfigError: There is no report.json, this version cannot read it, or the folder cannot be written.
         DataError: A file of raw samples cannot be read.
     """
     _write_pages(folder, load(folder / JSON_NAME))

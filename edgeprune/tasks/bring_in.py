@@ -27,21 +27,21 @@ def bring_in(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, Baseline]:
-    """Find what weights do not say of their network, measure it on validation, and write it as a model file.
+    """Identify what weights do not record of their network, measure it on validation, and write it as a model file.
 
     Args:
-        weights: The file.
-        options: What is said of it: at least how to build the network.
-        data: Labelled frames. Classes and shape are theirs where nothing else was said.
-        asked: How they are read and split.
+        weights: The file of the weights.
+        options: Options for the model file; they must at least say how to build the network.
+        data: Labelled frames. They supply the classes and the input shape unless the options do.
+        asked: Reading and splitting of the frames.
         out: The model file to write.
-        progress: Told of what was found.
-        compute: Where.
+        progress: Reporter of what was found.
+        compute: Device on which networks run.
 
     Raises:
-        ConfigError: Nothing says how to build the network, its classes are in another order than the labels, or `out`
-            cannot be written.
-        ModelError: The weights do not fit, or the network is near chance whatever is tried.
+        ConfigError: No option says how to build the network, the order of its classes differs from that of the labels,
+            or `out` cannot be written.
+        ModelError: The weights do not fit, or the accuracy is near chance with every normalisation.
         DataError: The frames cannot be read or do not fit the network.
     """
     writable(out)

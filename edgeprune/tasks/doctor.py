@@ -51,7 +51,7 @@ def diagnose() -> list[Finding]:
 def _finding(what: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(what, check(), True)
-    except Exception as error:  # whatever is broken is what was asked for
+    except Exception as error:  # a check that fails in any way is a finding
         return Finding(what, f"{type(error).__name__}: {reason_of(error)}", False)
 
 

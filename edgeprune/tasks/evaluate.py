@@ -1,4 +1,4 @@
-"""`eval`: accuracy of a model file or an exported model; the fewest units that hold a bound on it."""
+"""`eval`: accuracy of a model file or an exported model; the search for the fewest units within a bound on it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,7 +40,10 @@ def evaluate(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Accuracy, DataRef]:
-    """Accuracy of a model file or an exported model on one part of the data, and how these were split.
+    """Evaluate a model file or an exported model on one part of the data.
+
+    Returns:
+        The accuracy, and a reference to the data with their split.
 
     Raises:
         ConfigError: No such file, or an exported model without data.
@@ -60,7 +63,7 @@ def evaluate_checkpoint(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Accuracy, DataRef]:
-    """Accuracy of a loaded model on one part of the data, or of its own, and how these were split."""
+    """Evaluate a loaded model on one part of the data, by default of its own; returns its accuracy and the data."""
     handling = handling_of(model, asked)
     data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
     tell_frames(parts, progress)
@@ -69,7 +72,7 @@ def evaluate_checkpoint(
 
 
 def measured(model: Checkpoint, frames: Frames, split: Split, progress: Progress, compute: Compute = CPU) -> Accuracy:
-    """Accuracy of a model on the frames of one split."""
+    """Measure the accuracy of a model on the frames of one split."""
     tell_skipped(frames, progress)
     progress.stage(f"{model.name} on {len(frames)} {split} frames of {frames.source}")
     with compute.lent(model.model):
@@ -80,9 +83,9 @@ def measured(model: Checkpoint, frames: Frames, split: Split, progress: Progress
 def evaluate_onnx(
     path: Path, data: Path | Frames, asked: ReadOverrides, split: Split, progress: Progress
 ) -> tuple[Accuracy, DataRef]:
-    """Accuracy of an exported model on one part of the data, run by ONNX Runtime, and how these were split.
+    """Evaluate an exported model with ONNX Runtime on one part of the data; returns its accuracy and the data.
 
-    The classes and the split are those of its metadata where edgeprune exported it.
+    Classes and split come from the metadata that edgeprune writes.
     """
     runtime = registry.get("runtimes", "onnxruntime")
     with runtime.open(path, 1) as session:
@@ -108,7 +111,7 @@ def evaluate_onnx(
 
 @dataclass(frozen=True)
 class _Exported:
-    """What an exported model says of itself, in its metadata."""
+    """Metadata of an exported model."""
 
     classes: tuple[str, ...]
     split_seed: int
@@ -120,7 +123,7 @@ class _Exported:
         """Read the metadata of a model.
 
         Raises:
-            ConfigError: The model does not name its classes and split, or in another way than edgeprune writes them.
+            ConfigError: Classes or split are missing, or not in the form that edgeprune writes.
             ModelError: A value is not JSON.
         """
         if not {"classes", "split_seed"} <= about.keys():
@@ -135,26 +138,26 @@ class _Exported:
 
 
 def _logits(session: Session, frames: Frames, progress: Progress) -> npt.NDArray[np.float32]:
-    """Answers of a session frame by frame, which fits a fixed batch of 1 as well as any."""
-    answers = []
+    """Compute logits frame by frame, which works with any batch size, also a fixed one of 1."""
+    logits = []
     with progress.track("frames", len(frames)) as advance:
         for start in range(0, len(frames), _READ_FRAMES):
             some = frames.iq[start : start + _READ_FRAMES]
-            answers += [session.run(some[index : index + 1]) for index in range(len(some))]
+            logits += [session.run(some[index : index + 1]) for index in range(len(some))]
             advance(len(some), "")
-    return np.concatenate(answers)
+    return np.concatenate(logits)
 
 
 def fewest(least: int, most: int, holds: Callable[[int], bool]) -> int | None:
-    """The smallest number that holds, by bisection: what holds for one is taken to hold for all larger ones.
+    """Find the smallest number that holds, by bisection; if one holds, all larger ones are assumed to hold.
 
     Args:
-        least: The smallest that may be tried.
-        most: The largest that may be tried.
-        holds: Is asked for about log2(most - least) of them, for none twice.
+        least: The smallest number to try.
+        most: The largest number to try.
+        holds: Predicate, called for about log2(most - least) numbers, for none twice.
 
     Returns:
-        A number that holds and whose predecessor does not, or is below `least`; None when not even `most` holds.
+        A number that holds and whose predecessor does not or is below `least`; None if not even `most` holds.
     """
     low, high = least, most + 1
     while low < high:

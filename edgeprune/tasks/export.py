@@ -1,4 +1,4 @@
-"""Models exported as a target wants them, and engines built from them on this machine."""
+"""Export of models for a target, and engines built from them on this machine."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ CHECKED_FRAMES = 512
 
 
 def precision_of(target: Target, wanted: str | None) -> Precision:
-    """The precision to use.
+    """Choose the precision to use: the target's first by default.
 
     Raises:
         ConfigError: The target does not allow it.
@@ -40,7 +40,7 @@ def precision_of(target: Target, wanted: str | None) -> Precision:
 
 
 def onnx_metadata(model: Checkpoint) -> dict[str, str]:
-    """What an exported file says of itself."""
+    """Make the metadata of an exported file."""
     reading = model.data.reading if model.data else None
     return {
         "classes": json.dumps(list(model.classes)),
@@ -67,7 +67,7 @@ def export_model(
     Raises:
         ConfigError: `out` cannot be written.
         DataError: The calibration set cannot be used.
-        ModelError: It cannot be exported, or the export gives other answers.
+        ModelError: The model cannot be exported, or the outputs of the export differ from torch's.
     """
     writable(out)
     parts = frames_for(model, data)
@@ -85,7 +85,7 @@ def export_lowered(
     progress: Progress,
     compute: Compute = CPU,
 ) -> OnnxModel:
-    """Export a model whose frames are split already, after training it for int8 where that was asked for."""
+    """Export a model on frames that are already split, after training it for int8 if requested."""
     model = settled(model, parts["validation"], progress, compute)
     if options.qat_epochs is not None:
         progress.stage(f"quantization-aware training of {model.name}")
@@ -106,7 +106,7 @@ def export_checked(
     batch: int,
     progress: Progress,
 ) -> OnnxModel:
-    """Export a model whose frames are split already: checked and bounded on validation, calibrated on train."""
+    """Export a model on frames that are already split: checked and bounded on validation, calibrated on train."""
     return export(
         model.model,
         model.input,
@@ -133,17 +133,17 @@ def build_engine(
     """Build an engine of an exported model.
 
     Args:
-        model: ONNX file, typed for the precision.
+        model: ONNX file in the precision of the engine.
         target: Target whose runtime builds on this machine.
         out: The engine to write.
-        progress: Told of the phases.
+        progress: Reporter of the phases.
         timing_cache: File of measured tactics, read and written.
-        largest_batch: The most frames at once, where the model leaves it open.
+        largest_batch: Maximum number of frames in one inference, if the model has a dynamic batch.
 
     Raises:
-        ConfigError: The target's engines are not built here, or it has none; what builds them is not installed.
+        ConfigError: The target's engines are built on the device, it has none, or their builder is not installed.
         ModelError: The model cannot be read or built.
-        DeviceError: Building asks for a GPU, and there is none.
+        DeviceError: The builder needs a GPU, and there is none.
     """
     if target.on_device:
         raise ConfigError(

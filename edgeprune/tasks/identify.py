@@ -1,8 +1,8 @@
-"""What an unpruned network is worth before anything is done with it, and how its frames must be scaled for that.
+"""Accuracy of the unpruned network, and identification of its normalisation and outputs.
 
-Of a network from elsewhere neither the normalisation nor the order of the classes is in its weights, and both fail
-without a word. So each normalisation is tried on frames of the validation split, the order of the classes is held
-against the labels, and what the answers are, logits or probabilities, is read off them.
+The weights of a foreign network record neither its normalisation nor the order of its classes, and a wrong one raises
+no error. So each normalisation is tried on frames of the validation split, the order of the classes is checked against
+the labels, and the kind of the outputs, logits or probabilities, is recognised from their values.
 """
 
 from dataclasses import dataclass, replace
@@ -25,11 +25,11 @@ from edgeprune.train.evaluate import predict
 
 TRIED_FRAMES = 2048
 CHANCES = 3
-"""How many times chance the unpruned network must reach."""
+"""Multiple of chance that the accuracy of the unpruned network must reach."""
 _UNTAUGHT: Normalisation = "rms"
-_HALF = 0.5  # enough where there are so few classes that three times chance is more
-_CLEARLY = 0.05  # top-1 by which another order of the classes must be better to be the right one,
-_ERRORS = 3  # and by how many standard errors of a share of one half
+_HALF = 0.5  # enough if there are so few classes that three times chance is more
+_CLEARLY = 0.05  # gain in top-1 from which another order of the classes counts as the right one,
+_ERRORS = 3  # and the gain in standard errors of a share of one half
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Attempt:
     """One normalisation, tried on some frames of the validation split.
 
     Attributes:
-        normalisation: Which.
-        top1: Share of them that are classified correctly.
-        reordered_top1: The share if the classes were in the order that suits the answers best.
-        order: The names of the classes in that order.
+        normalisation: The normalisation.
+        top1: Share of the frames that are classified correctly.
+        reordered_top1: The same share with the classes in the order that fits the outputs best.
+        order: Names of the classes in that order.
     """
 
     normalisation: Normalisation
@@ -51,15 +51,15 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The unpruned network, measured before anything else.
+    """Accuracy of the unpruned network, measured before anything else.
 
     Attributes:
         frames: Number of frames in the validation split.
-        top1: Share that is classified correctly.
-        least_top1: What it must reach: three times chance, or half where that is less.
+        top1: Share of the frames that are classified correctly.
+        least_top1: Minimum that `top1` must reach: three times chance, or half if that is less.
         normalisation: Normalisation of each frame.
-        outputs: What the network itself answers with.
-        tried: The normalisations that were tried to find that one; none where it was known.
+        outputs: Kind of the network's own outputs.
+        tried: Normalisations that were tried to identify it; empty if it was known.
     """
 
     frames: int
@@ -71,12 +71,12 @@ class Baseline:
 
 
 def least_top1(classes: int) -> float:
-    """The top-1 below which a network knows nothing of its classes, as far as can be told."""
+    """Top-1 below which a network counts as untrained for its classes."""
     return min(CHANCES / classes, _HALF)
 
 
 def is_settled(model: Checkpoint) -> bool:
-    """Whether a model's normalisation and the kind of its outputs are known."""
+    """Return whether a model's normalisation and the kind of its outputs are known."""
     known = model.arch.source == "registered" or model.arch.outputs is not None
     return known and model.input.normalisation != "unknown"
 
@@ -84,21 +84,21 @@ def is_settled(model: Checkpoint) -> bool:
 def settled(
     model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU, *, strict: bool = False
 ) -> Checkpoint:
-    """The model with its normalisation and the kind of its outputs known; one that says both is left as it is.
+    """Identify a model's normalisation and the kind of its outputs; a model that records both is returned unchanged.
 
-    A network that is near chance whatever is tried knows nothing of these labels yet, and no normalisation is the one
-    of its training. Its frames are scaled as rms from then on, and that is said.
+    If the accuracy is near chance with every normalisation, the network is untrained for these labels, and its
+    normalisation cannot be identified. Its frames are then scaled as rms, and a warning says so.
 
     Args:
         model: The network.
-        validation: Frames to find out with.
-        progress: Told of what was found.
-        compute: Where.
+        validation: Frames of the validation split.
+        progress: Reporter of what was found.
+        compute: Device on which networks run.
         strict: Refuse a network that is near chance.
 
     Raises:
-        ConfigError: Its classes are in another order than the labels.
-        ModelError: No normalisation gives three times chance, or it has another number of outputs than classes.
+        ConfigError: The order of its classes differs from that of the labels.
+        ModelError: No normalisation gives three times chance, or the number of outputs is not that of the classes.
     """
     if is_settled(model):
         return model
@@ -121,7 +121,7 @@ def settled(
 
 
 def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Baseline:
-    """Measure a settled network on the whole validation split."""
+    """Measure an identified network on the whole validation split."""
     with compute.lent(model.model):
         logits = predict(model.model, validation.iq, model.input, progress, "the unpruned network")
     _require_outputs(model, logits)
@@ -133,11 +133,11 @@ def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compu
 def refuse_low(
     model: Checkpoint, baseline: Baseline, validation: Frames, progress: Progress, compute: Compute = CPU
 ) -> None:
-    """Refuse a network that is near chance, with what each normalisation and order of the classes gives.
+    """Refuse a network that is near chance, with the accuracy of each normalisation and order of the classes.
 
     Raises:
-        ConfigError: Its classes are in another order than the labels.
-        ModelError: It knows nothing of the labels, whatever was tried.
+        ConfigError: The order of its classes differs from that of the labels.
+        ModelError: The accuracy is near chance with every normalisation.
     """
     if baseline.top1 >= baseline.least_top1:
         return
@@ -147,7 +147,7 @@ def refuse_low(
 
 
 def as_found(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
-    """The model with what was found of it."""
+    """Return the model with its identified normalisation and kind of outputs."""
     found = replace(model, input=replace(model.input, normalisation=normalisation))
     if model.arch.outputs == outputs or model.arch.source == "registered":
         return found
@@ -167,7 +167,7 @@ def _attempts(
     compute: Compute,
     only: Normalisation | None,
 ) -> tuple[tuple[Attempt, ...], Outputs]:
-    """Each normalisation on some frames, and what the answers are."""
+    """Try each normalisation on some frames, and recognise the kind of the outputs."""
     few = spread(validation, TRIED_FRAMES, SPLIT_SEED)
     attempts: list[Attempt] = []
     kinds: set[Outputs] = set()
@@ -201,7 +201,7 @@ def _require_outputs(model: Checkpoint, answers: npt.NDArray[np.float32]) -> Non
 
 
 def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> ModelError:
-    """The error for a network that is near chance, whatever was tried."""
+    """Make the error for a network that is near chance with every normalisation."""
     classes = len(model.classes)
     best = max(attempts, key=lambda attempt: attempt.reordered_top1)
     return ModelError(
@@ -214,7 +214,7 @@ def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> Mo
 
 
 def _refuse_order(model: Checkpoint, attempts: tuple[Attempt, ...], frames: int) -> None:
-    """Refuse classes in an order that another one outdoes clearly, as far as the labels tell."""
+    """Refuse an order of the classes if another one fits the labels clearly better."""
     best = max(attempts, key=lambda attempt: attempt.reordered_top1)
     as_given = max(attempt.top1 for attempt in attempts)
     clearly = max(_CLEARLY, _ERRORS * (0.25 / min(frames, TRIED_FRAMES)) ** 0.5)

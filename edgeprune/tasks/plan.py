@@ -1,4 +1,4 @@
-"""Planning: similarity, segments and scores of a model's layers, and the plan that follows."""
+"""Planning: similarity, segments and scores of a model's layers, and the plan made from them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ SIMILARITY_FRAMES = 640
 SIMILARITY_BATCH = 64
 BATCH_NORM_FRAMES = 4096
 BATCH_NORM_BATCH = 256
-STORED_FRAMES = 1 << 14  # that a criterion is given of frames in a file; none takes more than a few thousand
+STORED_FRAMES = 1 << 14  # most frames from a file for a criterion; none uses more than a few thousand
 MOST_SEGMENTS = 7
-"""How many segments 'auto' makes, chosen on validation beside 1 and 3: see docs/method.md."""
+"""Number of segments for 'auto', chosen on validation against 1 and 3: see docs/method.md."""
 KEEP_RATIO = 0.33
 
 Record = TypeVar("Record")
@@ -46,16 +46,16 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """How to choose the units that stay.
+    """Settings for choosing the units to keep.
 
     Attributes:
-        keep: Units to keep in all, or None to go by the ratio.
+        keep: Number of units to keep in total, or None to use the ratio.
         keep_ratio: Share of the droppable units to keep, or None for `KEEP_RATIO`.
-        segments: How many, or 'auto' for `MOST_SEGMENTS`, or as many as units are kept if those are fewer.
-        metric: Compares layers.
-        criterion: Scores layers.
-        profile: What is segmented: 'rows' of the similarity matrix or its 'column-sums'.
-        bridge: What layers rebuilt for another width start from (`prune.bridge`).
+        segments: Number of segments, or 'auto' for `MOST_SEGMENTS` or the number of kept units, if that is smaller.
+        metric: Similarity metric of the layers.
+        criterion: Criterion that scores the layers.
+        profile: Profile to segment: 'rows' of the similarity matrix or its 'column-sums'.
+        bridge: Start of the layers rebuilt for another width (`prune.bridge`).
         seed: Random seed of the criterion.
     """
 
@@ -70,27 +70,27 @@ class PlanSettings:
 
     @property
     def says_how_many(self) -> bool:
-        """Whether a number of units was asked for."""
+        """Whether a number or share of units was given."""
         return self.keep is not None or self.keep_ratio is not None
 
     def check(self) -> None:
-        """Find unknown names before any work.
+        """Check the names before any work.
 
         Raises:
-            ConfigError: No such metric or criterion.
+            ConfigError: The metric or criterion is unknown.
         """
         registry.get("similarity", self.metric)
         registry.get("criteria", self.criterion)
 
 
 def require_one(amounts: Mapping[str, float | None]) -> None:
-    """Check that it is said once how many units stay.
+    """Check that the number of units to keep is given only once.
 
     Args:
-        amounts: What was given, by the parameter's name.
+        amounts: Given values by the parameter's name; None for those not given.
 
     Raises:
-        ConfigError: It is said twice.
+        ConfigError: More than one is given.
     """
     given = [f"`{parameter}`" for parameter, value in amounts.items() if value is not None]
     if len(given) > 1:
@@ -98,7 +98,7 @@ def require_one(amounts: Mapping[str, float | None]) -> None:
 
 
 def kept_units(chain: LayerChain, settings: PlanSettings) -> int:
-    """How many droppable units stay."""
+    """Compute the number of droppable units to keep."""
     ratio = KEEP_RATIO if settings.keep_ratio is None else settings.keep_ratio
     return units_to_keep(chain, settings.keep, ratio)
 
@@ -121,7 +121,7 @@ def similarity(
 
 
 def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings) -> Segmentation:
-    """Cut the chain; 'auto' makes `MOST_SEGMENTS`, or as many as units are kept if those are fewer: each keeps one."""
+    """Cut the chain; 'auto' makes `MOST_SEGMENTS`, or fewer if fewer units are kept, so that each segment keeps one."""
     limit = max(1, min(MOST_SEGMENTS, kept_units(chain, settings)))
     return segments.segment(similar, chain, settings.segments, settings.profile, limit)
 
@@ -129,7 +129,7 @@ def segmentation(similar: Similarity, chain: LayerChain, settings: PlanSettings)
 def subject(
     model: Checkpoint, chain: LayerChain, parts: dict[Split, Frames], settings: PlanSettings, progress: Progress
 ) -> Subject:
-    """What a criterion is given to judge."""
+    """Make the subject that a criterion scores."""
     train, validation = (
         Labelled(normalise(torch.from_numpy(part.iq), model.input.normalisation), torch.from_numpy(part.labels))
         for part in (in_memory(parts[name], STORED_FRAMES, SPLIT_SEED) for name in ("train", "validation"))
@@ -147,7 +147,7 @@ def scores(judged: Subject, settings: PlanSettings, compute: Compute = CPU) -> S
 def choose(
     judged: Subject, cut: Segmentation, scored: Scores, settings: PlanSettings, compute: Compute = CPU
 ) -> PrunePlan:
-    """The plan that follows from segments and scores, or from a criterion's own search for the best set."""
+    """Make the plan from segments and scores, or from a criterion's own search for the best set."""
     criterion = registry.get("criteria", settings.criterion)
     keep = kept_units(judged.chain, settings)
     stay = None
@@ -160,7 +160,7 @@ def choose(
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan and all it was made from."""
+    """A plan with all its inputs."""
 
     chain: LayerChain
     similarity: Similarity
@@ -170,15 +170,15 @@ class Planned:
 
 
 class Remember(Protocol):
-    """Gives back what another plan of the same model and frames was made from, or makes it."""
+    """Cache of records that plans of the same model and frames share."""
 
     def __call__(self, name: str, kind: type[Record], make: Callable[[], Record], /) -> Record:
-        """The record of that name."""
+        """Return the record of that name, reused or made."""
         ...
 
 
 def made_anew(_name: str, _kind: type[Record], make: Callable[[], Record]) -> Record:
-    """Make it: nothing is kept of other plans."""
+    """Make the record, without a cache."""
     return make()
 
 
@@ -190,18 +190,18 @@ def decide(
     judged: Remember = made_anew,
     compute: Compute = CPU,
 ) -> Planned:
-    """Find, compare, segment and score the units of a model, and choose those that stay.
+    """Find, compare, segment and score the units of a model, and choose those to keep.
 
     Args:
         model: The network.
         parts: The frames of each split.
-        settings: How to choose.
-        progress: Told of long work.
-        judged: Keeps similarity and scores, which do not depend on how many units stay.
-        compute: Where networks run.
+        settings: Settings for the choice.
+        progress: Reporter of long work.
+        judged: Cache of similarity and scores, which do not depend on the number of units to keep.
+        compute: Device on which networks run.
 
     Raises:
-        ConfigError: A name is unknown or a number impossible.
+        ConfigError: A name is unknown or a number is impossible.
         ModelError: The network has no chain of layers.
     """
     settings.check()
@@ -223,10 +223,10 @@ def decide(
 def write_plan(
     model: Checkpoint, data: Path, settings: PlanSettings, out: Path, progress: Progress, compute: Compute = CPU
 ) -> tuple[LayerChain, PrunePlan]:
-    """Plan, and write plan.json: the plan with all it was made from.
+    """Plan, and write plan.json: the plan with all its inputs.
 
     Raises:
-        ConfigError: A name is unknown, a number impossible, or `out` cannot be written.
+        ConfigError: A name is unknown, a number is impossible, or `out` cannot be written.
         DataError: The frames do not fit the model.
     """
     settings.check()
@@ -240,7 +240,7 @@ def write_plan(
 
 
 def save_plan(out: Path, planned: Planned, latency: LatencyPlan | None = None) -> None:
-    """Write plan.json: the plan with all it was made from.
+    """Write plan.json: the plan with all its inputs.
 
     Raises:
         ConfigError: `out` cannot be written.
@@ -256,7 +256,7 @@ def read_plan(path: Path) -> PrunePlan:
     """Read plan.json.
 
     Raises:
-        ConfigError: Not a plan of this version.
+        ConfigError: The file is not a plan of this version.
     """
     content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != PLAN_SCHEMA:
@@ -279,7 +279,7 @@ def prune(
     With data, layers rebuilt for another width are bridged and batch norm is re-estimated on the train split.
 
     Raises:
-        ConfigError: The plan is of another model, or `out` cannot be written.
+        ConfigError: The plan was made for another model, or `out` cannot be written.
     """
     writable(out)
     decided = read_plan(plan_path)
@@ -292,7 +292,7 @@ def prune(
 
 
 def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Tensor]:
-    """Batches of normalised frames of the train split, for bridges and batch norm."""
+    """Make batches of normalised frames of the train split, for bridges and batch norm."""
     frames = spread(parts["train"], BATCH_NORM_FRAMES, SPLIT_SEED)
     return list(batches(frames, model.input, BATCH_NORM_BATCH))
 
@@ -307,7 +307,7 @@ def reassemble(
     """Drop a plan's units, bridge the layers rebuilt for another width, and re-estimate batch norm.
 
     Raises:
-        ConfigError: The plan is of another model.
+        ConfigError: The plan was made for another model.
         ModelError: The network cannot run without those units together.
     """
     pruned = surgery.apply(model, decided)

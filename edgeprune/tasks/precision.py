@@ -1,4 +1,4 @@
-"""How a model comes to be in a lower precision: what it is calibrated on, what it may lose, and training for it."""
+"""Lower precisions: calibration, the bound on the loss of accuracy, and quantization-aware training."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -28,22 +28,22 @@ from edgeprune.train.finetune import Recipe
 CALIBRATION_FRAMES = 1024
 BOUND_FRAMES = 4096
 AUTO_DROP = 0.005
-"""What a precision may cost that is chosen by its speed, where nothing was said of it."""
+"""Default maximum loss of top-1, 0..1, for a precision that is chosen by its speed."""
 CALIBRATION_FILE = "frames.npz"
 _LEARNING_RATE = 0.01
 
 
 @dataclass(frozen=True)
 class PrecisionOptions:
-    """The precision of an export and how it is reached.
+    """Precision of an export, with its calibration and training.
 
     Attributes:
         precision: Precision of the file.
-        method: How the ranges of activations are found for int8.
-        calibration: File or folder of the frames they are found on; None for frames of the train split.
-        max_drop: Most top-1 that the precision may cost on the validation split, or None.
+        method: Method that finds the ranges of activations for int8.
+        calibration: File or folder of the calibration frames; None for frames of the train split.
+        max_drop: Maximum loss of top-1 to the precision on the validation split, 0..1, or None.
         keep: Operators kept out of int8 without a search.
-        qat_epochs: How long to fine-tune for int8 before, or None.
+        qat_epochs: Epochs of quantization-aware training before the export, or None.
     """
 
     precision: Precision = "fp32"
@@ -54,14 +54,14 @@ class PrecisionOptions:
     qat_epochs: int | None = None
 
     def of(self, precision: Precision) -> "PrecisionOptions":
-        """The same for another precision, without what only int8 takes."""
+        """Return the same options for another precision, without those for int8 only."""
         return replace(self, precision=precision, calibration=self.calibration if precision == "int8" else None)
 
     def check(self) -> None:
-        """Find out what does not go together.
+        """Check the options before any work.
 
         Raises:
-            ConfigError: A calibration set or training for another precision than int8, or a set that does not exist.
+            ConfigError: A calibration set or training is given for another precision than int8, or the set is missing.
         """
         for option, given in (("`calib_data`", self.calibration), ("`qat`", self.qat_epochs)):
             if given is not None and self.precision != "int8":
@@ -73,7 +73,7 @@ class PrecisionOptions:
 
 
 def calibration(options: PrecisionOptions, model: Checkpoint, parts: dict[Split, Frames]) -> Calibration | None:
-    """What the scales of int8 are found with; None for another precision.
+    """Choose the calibration frames for the scales of int8; None for another precision.
 
     Raises:
         DataError: The calibration set does not fit the model, lacks a class, or holds frames of the test split.
@@ -109,7 +109,7 @@ def calibration(options: PrecisionOptions, model: Checkpoint, parts: dict[Split,
 
 
 def bound(options: PrecisionOptions, parts: dict[Split, Frames]) -> Bound | None:
-    """What the precision may cost, on frames of the validation split; None where nothing was said of it."""
+    """Make the bound on the loss to the precision, with frames of the validation split; None without a bound."""
     if options.max_drop is None or options.precision == "fp32":
         return None
     frames = spread(parts["validation"], BOUND_FRAMES, SPLIT_SEED)
@@ -125,19 +125,19 @@ def train_for_int8(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Fine-tune a model as int8 will compute it, with itself in float32 as the teacher.
+    """Fine-tune a model with simulated int8, with its float32 self as the teacher.
 
     Args:
-        model: Left as it is.
+        model: The model; not changed.
         parts: The frames of each split.
-        epochs: How long.
+        epochs: Number of epochs.
         seed: Seed of the order of the frames.
-        state: Where the training is kept after each epoch, to be continued from; None to keep nothing.
-        progress: Told of every epoch.
-        compute: Where.
+        state: File that keeps the training after each epoch, to continue from; None to keep nothing.
+        progress: Reporter of every epoch.
+        compute: Device on which networks run.
 
     Returns:
-        The trained model, in float32, and how that went.
+        The trained model in float32, and the result of the training.
     """
     recipe = Recipe(epochs=epochs, learning_rate=_LEARNING_RATE, seed=seed)
     learner = replace(model, model=copied(model.model))

@@ -1,4 +1,4 @@
-"""The stages of a run in its folder: reused, taken over from another folder, or made."""
+"""The stages of a run in its folder: reused, copied from another folder, or made."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,23 +18,23 @@ class DryRunEnd(Exception):  # noqa: N818 (not an error)
 
 
 def hashes_of(inputs: Mapping[str, Any], common: Mapping[str, str]) -> dict[str, str]:
-    """What a stage is kept under: the hash of each input, and the hashes that count for every stage."""
+    """Hash each input of a stage, and add the hashes that are common to every stage."""
     return {**{name: canonical_sha256(value) for name, value in inputs.items()}, **common}
 
 
 @dataclass
 class StageCache:
-    """The stages of a run: each leaves its record under the hashes of its inputs, and is reused while they match.
+    """The stages of a run, each recorded under the hashes of its inputs and reused while they match.
 
     Attributes:
         folder: The folder of the run.
-        common: Hashes that count for every stage, as that of the model.
-        progress: Told of every stage.
-        title: What a stage does, in words.
-        tell_reused: Whether stages are told of that are reused.
-        dry: Only find out what is there; the first stage that is not ends it.
-        source: A folder in which a stage may be found too; its files are then copied.
-        outcome: What became of each stage so far.
+        common: Hashes that are common to every stage, such as that of the model.
+        progress: Reporter of every stage.
+        title: Function that gives the title of a stage.
+        tell_reused: Whether reused stages are reported.
+        dry: Only look for records; the first missing one ends the run.
+        source: Another folder whose records may be reused; their files are then copied.
+        outcome: Outcome of each stage so far.
     """
 
     folder: RunFolder
@@ -52,10 +52,10 @@ class StageCache:
         return self.folder.path
 
     def begin(self, stage: str, reused: bool) -> None:
-        """Note that a stage begins.
+        """Report that a stage begins.
 
         Raises:
-            DryRunEnd: It would have to be made.
+            DryRunEnd: The run is dry, and the stage would have to be made.
         """
         self.outcome[stage] = "reuse" if reused else "run"
         if self.dry and not reused:
@@ -71,7 +71,7 @@ class StageCache:
         make: Callable[[], Record],
         artifacts: tuple[str, ...] = (),
     ) -> Record:
-        """The record of a stage, reused or made. `inputs` are plain values; records count by their hash."""
+        """Return the record of a stage, reused or made. `inputs` are plain values, with hashes in place of records."""
         hashes = hashes_of(inputs, self.common)
         record = self.folder.reusable(stage, kind, hashes)
         elsewhere = None
@@ -84,11 +84,11 @@ class StageCache:
         return record
 
     def found(self, stage: str, kind: type[Record], inputs: Mapping[str, Any]) -> Record | None:
-        """The record of a stage that something else made, if it is there."""
+        """Return the record of a stage if it is in the folder, else None."""
         return self.folder.reusable(stage, kind, hashes_of(inputs, self.common))
 
     def note(self, text: str) -> None:
-        """One line worth keeping, unless nothing is done."""
+        """Keep one line, unless the run is dry."""
         if not self.dry:
             self.progress.note(text)
 

@@ -1,4 +1,4 @@
-"""Training a network from scratch, and training one on."""
+"""Training from scratch, and fine-tuning."""
 
 from dataclasses import replace
 from functools import partial
@@ -40,10 +40,10 @@ def train_new(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a registered network from scratch, on at most `most` frames, and write it.
+    """Train a registered network from scratch on at most `most` frames, and write it.
 
     Raises:
-        ConfigError: No such network or file, or `out` cannot be written.
+        ConfigError: The network or file does not exist, or `out` cannot be written.
         DataError: The frames cannot be used.
     """
     family_of(name)
@@ -80,10 +80,10 @@ def finetune_model(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a model on, on at most `most` frames, distilling from a teacher if there is one, and write it.
+    """Fine-tune a model on at most `most` frames, with distillation from a teacher if there is one, and write it.
 
     Raises:
-        ConfigError: `out` cannot be written, or the teacher does not answer the same question.
+        ConfigError: `out` cannot be written, or the teacher has other classes or another input.
         DataError: The frames cannot be used.
     """
     require_teacher(recipe.mix, teacher is not None)
@@ -103,10 +103,10 @@ def finetune_model(
 
 
 def require_teacher(mix: float, taught: bool) -> None:
-    """Refuse to mix frames, which gives them no label, where there is no teacher to judge them.
+    """Refuse mixtures of frames without a teacher, since only a teacher can label a mixture.
 
     Raises:
-        ConfigError: Some are to be mixed, and nobody is to teach.
+        ConfigError: `mix` is above 0, and there is no teacher.
     """
     if mix and not taught:
         raise ConfigError(
@@ -116,10 +116,10 @@ def require_teacher(mix: float, taught: bool) -> None:
 
 
 def require_fitting(model: Checkpoint, teacher: Checkpoint | None) -> None:
-    """Refuse a teacher that answers another question than the model.
+    """Refuse a teacher that does not match the model.
 
     Raises:
-        ConfigError: It has other classes or another input.
+        ConfigError: The teacher has other classes or another input.
     """
     if teacher is not None and (teacher.classes, teacher.input) != (model.classes, model.input):
         raise ConfigError(f"the teacher {teacher.name} has other classes or another input than {model.name}")
@@ -130,7 +130,7 @@ def _how(parts: dict[Split, Frames]) -> str:
 
 
 def _key(parts: dict[Split, Frames]) -> str:
-    """Names the frames, their split and their order."""
+    """Name the frames, their split and their order."""
     train = parts["train"]
     return f"{train.sha256} {train.split_sha256}{_how(parts)}"
 
@@ -162,17 +162,18 @@ def fit(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Checkpoint, TrainingResult]:
-    """Train a model in place; its metrics say how.
+    """Train a model in place, and record the training in its metrics.
 
     Args:
-        model: Trained in place.
+        model: The model; trained in place.
         parts: The frames of each split.
-        recipe: How.
-        teacher: Distil from it, or None. Frames in memory are shown to it once, in every turn; streamed ones each time.
-        state: Where the training is kept after each epoch, to be continued from; None to keep nothing.
-        key: Names model and data; a state of another key, number of train frames or recipe is not continued.
-        progress: Told of every epoch.
-        compute: Where.
+        recipe: Training recipe.
+        teacher: Teacher to distill from, or None. It sees frames in memory once, in every rotation of the augmentation,
+            and streamed frames in every epoch.
+        state: File that keeps the training after each epoch, to continue from; None to keep nothing.
+        key: Identifies model and data; a state with another key, number of train frames or recipe is not continued.
+        progress: Reporter of every epoch.
+        compute: Device on which networks run.
     """
     tutor = None if teacher is None else teacher.model
     with compute.lent(model.model, tutor):
@@ -190,7 +191,7 @@ def fit(
 
 
 def training_data(parts: dict[Split, Frames], shape: InputSpec) -> Feed:
-    """The train and validation frames as normalised tensors, or read while they are used where they are in a file."""
+    """Make normalised tensors of the train and validation frames, or a stream if they stay in a file."""
     if stored(parts["train"]) or stored(parts["validation"]):
         return StreamedData(_kept(parts["train"]), _kept(parts["validation"]), shape.normalisation)
     train_iq, validation_iq = (
@@ -206,5 +207,5 @@ def _kept(frames: Frames) -> Stored:
 
 
 def _rows(iq: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Frames of places (n,), read from their file; other processes of a training are sent this with its file."""
+    """Read the frames at places (n,) from their file; picklable, so that other training processes can do the same."""
     return iq[places][:]

@@ -24,7 +24,7 @@ def attempt(job: CellJob, progress: Progress, threads: int) -> str:
 
     Args:
         job: The job of the cell.
-        progress: Receives each stage; the same is written to the cell's log.
+        progress: Reporter of each stage; the same is written to the cell's log.
         threads: Number of PyTorch threads, 0 for PyTorch's default.
     """
     if threads:

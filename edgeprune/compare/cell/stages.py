@@ -53,7 +53,7 @@ class CellStages:
 
     Args:
         job: The job of the cell.
-        progress: Receives each stage.
+        progress: Reporter of each stage.
         dry: Only reuse; `run` raises `DryRunEnd` at the first stage that is not done.
     """
 

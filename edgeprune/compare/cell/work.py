@@ -55,7 +55,7 @@ class CellWork:
 
     Args:
         job: The job of the cell.
-        progress: Receives the progress of long work.
+        progress: Reporter of the progress of long work.
     """
 
     def __init__(self, job: CellJob, progress: Progress) -> None:

@@ -1,7 +1,7 @@
-"""A bundle: one tar with the models, the frames and all that a device runs, which needs nothing but a POSIX shell.
+"""A bundle: one tar with the models, the frames and all code for a device, which needs only a POSIX shell.
 
-By hand it is copied to the device, unpacked, and run with `sh run.sh`; over SSH the same is done for the user. The
-files `run.sh`, `probe.sh` and `agent.py` beside this one travel in it.
+By hand, it is copied to the device, unpacked, and run with `sh run.sh`; over SSH, edgeprune does the same. The files
+`run.sh`, `probe.sh` and `agent.py` beside this one are part of it.
 """
 
 import hashlib
@@ -26,24 +26,24 @@ SCHEMA = "edgeprune-bundle/1"
 SHIPPED = Path(__file__).parent
 SCRIPTS = ("run.sh", "probe.sh")
 _ROOM_BYTES = 64 << 20
-_ROOM_FOLD = 4  # engines, logs and the result beside the models they are made from
+_ROOM_FOLD = 4  # space for engines, logs and the result, as a multiple of the models
 _MANIFEST_BYTES = 16 << 20
 _FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """Manifest of a bundle.
 
     Attributes:
-        id: Sha256 of all that matters in it.
-        needs: What the device must be.
-        assignment: What is measured.
+        id: Sha256 of all content that affects the result.
+        needs: Requirements that the device must meet.
+        assignment: The measurement.
         runtime: Name of the runtime that made the plans and reads the result.
-        files: Sha256 of each file, but this and those made from it.
-        need_bytes: Room on the device's disk.
-        power_mode: Mode to measure in, or None to leave it.
-        lock_clocks: Whether the clocks are locked meanwhile.
+        files: Sha256 of each file except the manifest and those made from it.
+        need_bytes: Space needed on the device's disk.
+        power_mode: Power mode to measure in, or None to leave it.
+        lock_clocks: Whether the clocks are locked during the measurement.
     """
 
     id: str
@@ -57,12 +57,12 @@ class Manifest:
 
     @property
     def folder(self) -> str:
-        """The one folder in the tar."""
+        """Name of the one folder in the tar."""
         return f"edgeprune-{self.id[:8]}"
 
     @property
     def result(self) -> str:
-        """Name of the file that it leaves beside that folder."""
+        """Name of the result's tar, beside that folder."""
         return f"edgeprune-result-{self.id[:8]}.tar"
 
 
@@ -81,17 +81,17 @@ def pack(
 
     Args:
         out: The tar.
-        needs: What the device must be.
-        assignment: What is measured.
+        needs: Requirements that the device must meet.
+        assignment: The measurement.
         runtime: Name of the runtime that made the plans.
-        plans: What to run, for each version of the tool.
+        plans: Steps to run, for each version of the tool.
         content: Models, frames and the runtime's own files, by their path in the bundle.
         power_mode: Name or number of the power mode to measure in, or None to leave it.
-        lock_clocks: Whether to lock the clocks meanwhile.
+        lock_clocks: Whether to lock the clocks during the measurement.
 
     Raises:
         ConfigError: A file cannot be read, or `out` cannot be written.
-        EdgepruneError: A file of frames has another size than the models take.
+        EdgepruneError: The size of a file of frames does not fit the models.
     """
     files = {name: (SHIPPED / name).read_bytes() for name in SCRIPTS}
     files |= {f"plan/{plan.tool}-{plan.since}.sh": render(plan).encode() for plan in plans}
@@ -117,10 +117,10 @@ def pack(
 
 
 def read_manifest(path: Path) -> Manifest:
-    """What a bundle says of itself.
+    """Read the manifest of a bundle.
 
     Raises:
-        ConfigError: No such file, or not a bundle.
+        ConfigError: The file does not exist, or is not a bundle.
     """
     refuse_special(path)
     with claimed(path, "a bundle", ConfigError):
@@ -140,11 +140,11 @@ def manifest_from(plain: Any, source: str) -> Manifest:
     """Read the content of a `bundle.json`.
 
     Args:
-        plain: As parsed from JSON.
-        source: Where it comes from, for messages.
+        plain: Content as parsed from JSON.
+        source: Name of the file in messages.
 
     Raises:
-        DeviceError: It is of another version.
+        DeviceError: Its version is not supported.
         ConfigError: A field is missing or wrong.
     """
     schema = plain.pop("schema", None) if isinstance(plain, dict) else None
@@ -165,7 +165,7 @@ def _bytes(path: str, value: Path | str | bytes) -> bytes:
 
 
 def _check_frames(files: Mapping[str, bytes], work: Assignment) -> None:
-    """Some versions of trtexec read the first half of a file that is too long, and say nothing."""
+    """Check the size of files of frames: some versions of trtexec silently read only the first half of a longer one."""
     frames = {path: work.answer_batch for path in files if path.startswith("frames/")}
     for path, count in {**frames, **({KNOWN_FRAMES: work.batch} if KNOWN_FRAMES in files else {})}.items():
         due = count * work.channels * work.length * _FLOAT32_BYTES

@@ -1,9 +1,9 @@
-"""What measures a model on a device that runs ONNX Runtime: one file, Python 3.8 or newer, numpy and onnxruntime only.
+"""Agent that measures a model on a device with ONNX Runtime: one file, Python 3.8 or newer, numpy and onnxruntime only.
 
     agent.py measure --model baseline=A.onnx --model pruned=B.onnx --frames F.bin ... --out times.json
     agent.py answer --model A.onnx --out logits.bin ... F0.bin F1.bin ...
 
-It does on the device what edgeprune/bench/protocol.py does on its own machine: see there for the reasons.
+It measures as edgeprune/bench/protocol.py does, where the reasons are.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class OnnxSession:
 
 
 def read_frames(file: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """Frames (N, channels, length) float32; a file of another size is refused."""
+    """Read frames (N, channels, length) float32; a file of another size is refused."""
     frames = np.fromfile(file, "<f4")
     if frames.size != math.prod(shape):
         raise SystemExit(f"{file} holds {frames.size} numbers; the shape {shape} takes {math.prod(shape)}")
@@ -80,7 +80,7 @@ def warm_up(session: OnnxSession, batch: np.ndarray, warmup_ms: float) -> float:
 
 
 def count_for(inference_ms: float, round_ms: float, rounds: int) -> int:
-    """Inferences in one round: what fills it, but enough for the percentiles where stretching it a little will do."""
+    """Count the inferences of one round: as many as fill it, or a few more if that is enough for the percentiles."""
     filling = round_ms / inference_ms
     for_p90, for_p99 = (_FEWEST[percent] / rounds for percent in (90, 99))
     return math.ceil(max(filling, for_p90, min(for_p99, _STRETCH * filling)))
@@ -102,7 +102,7 @@ def interleaved(
 
 
 def cpu_seconds() -> tuple[float, float, float, float]:
-    """Seconds of the clock, of busy cores, taken by the hypervisor, and of this process; 0 where nothing says so."""
+    """Read the seconds of the clock, of busy cores, of the hypervisor and of this process; unknown ones are 0."""
     busy = stolen = 0.0
     try:
         tick = os.sysconf("SC_CLK_TCK")
@@ -148,7 +148,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def answer(options: argparse.Namespace) -> None:
-    """Write the logits of every file of frames, one after the other; goes on where it was stopped."""
+    """Write the logits of every file of frames, one after the other; continues where it was stopped."""
     session = OnnxSession(options.model[0], options.threads)
     part = Path(options.out + ".part")
     chunk_bytes = options.shape[0] * options.classes * 4
@@ -166,7 +166,7 @@ def answer(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do what the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", choices=("measure", "answer"))
     parser.add_argument("--model", action="append", required=True, help="FILE, or ROLE=FILE")

@@ -1,4 +1,4 @@
-"""Verification of a bundle's code: a device runs only what this edgeprune packs, wherever the bundle has been."""
+"""Verification of a bundle's code: a device runs only code that this edgeprune packs."""
 
 import re
 import tarfile

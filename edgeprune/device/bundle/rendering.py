@@ -13,7 +13,7 @@ _PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*"
 _VARIABLES = {"trtexec": '"$TRTEXEC"', "python3": '"$PYTHON3"'}
 _MODE = re.compile(r"[A-Za-z0-9_.-]+")
 RESERVED = "idle"
-"""Reserved step name: what the device records before the first step with telemetry."""
+"""Reserved step name for the records that the device makes before the first step with telemetry."""
 
 
 def render(plan: Plan) -> str:

@@ -7,7 +7,7 @@ from edgeprune.protocols import LinkLost
 
 _LINK_EXIT = 255
 
-# What it says, what that means, what to do; those that may pass are last links, not first ones.
+# Text in ssh's message, its meaning, and what to do; problems that may pass come last.
 _FINAL = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed",
@@ -68,7 +68,7 @@ def failure(name: str, code: int, errors: str, said: str, reached: bool, what: s
         name: User's name for the device.
         code: Exit code of ssh: 255 is its own, others are the command's.
         errors: Standard error of ssh.
-        said: Output before the answer should have begun.
+        said: Output before the expected start of the reply.
         reached: Whether the device had answered before; it may then come back.
         what: Failed action, for a command that failed on the device.
 

@@ -24,7 +24,7 @@ _INSEPARABLE = re.compile(
 
 @dataclass(frozen=True)
 class Tile:
-    """A key figure: what it is, its value, and the fine print."""
+    """A key figure: its name, its value, and the fine print."""
 
     label: str
     value: str
@@ -32,17 +32,17 @@ class Tile:
 
 
 def render(report: Report, samples: Samples | None) -> str:
-    """The whole of report.html.
+    """Render report.html.
 
     Args:
-        report: What report.json holds.
-        samples: All single times, or None when their files are not there: then the page says so.
+        report: Content of report.json.
+        samples: All single times, or None if their files are missing; the page then says so.
     """
     return _environment().get_template("report.html.j2").render(_context(report, samples)) + "\n"
 
 
 def tiles(report: Report) -> list[Tile]:
-    """The key figures, without those that were not measured."""
+    """List the key figures that were measured."""
     found = []
     latency, accuracy, size, before, after = (
         report.latency,
@@ -105,7 +105,7 @@ def _plots(report: Report, samples: Samples | None) -> dict[str, list[Plot]]:
 
 
 def _link(path: str) -> str:
-    """A relative path as a link that cannot be taken for a scheme."""
+    """Write a relative path as a link that cannot be mistaken for a scheme."""
     return f"./{quote(path)}"
 
 

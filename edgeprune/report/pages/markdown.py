@@ -11,7 +11,7 @@ from edgeprune.text.printable import printable
 
 
 def render(report: Report) -> str:
-    """The whole of report.md; its first line is the requirements."""
+    """Write report.md; its first line is the requirements."""
     sections = [
         _heading(report),
         _comparison(report),
@@ -29,7 +29,7 @@ def render(report: Report) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, on one line: names come from files that nobody has vetted."""
+    """Escape a text for Markdown, on one line; names may come from untrusted files."""
     flat = _flat(text)
     flat = re.sub(r"([\\`*\[\]<>|#~])", r"\\\1", flat)
     flat = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", flat)
@@ -54,7 +54,7 @@ def _longest_run(text: str) -> int:
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown already; columns of figures are right-aligned but for the first."""
+    """Write a Markdown table from escaped cells; all columns but the first are right-aligned."""
     lines = [" | ".join(header), " | ".join(["---", *["---:"] * (len(header) - 1)]), *map(" | ".join, rows)]
     return "\n".join(f"| {line} |" for line in lines)
 

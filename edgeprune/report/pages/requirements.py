@@ -1,4 +1,4 @@
-"""What was asked for and whether it holds, and what a report comes to in one sentence. Pure."""
+"""The requirements of a run, whether they hold, and the verdict in one sentence. Pure."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class Section:
 
 
 def broken(report: Report) -> list[str]:
-    """What does not hold of what was asked for, a sentence without its full stop each."""
+    """List the requirements that do not hold, one sentence each, without its full stop."""
     found = []
     latency, bound = report.latency, report.accuracy_bound
     if latency and latency.pruned and latency.budget_ms is not None and latency.pruned.median_ms > latency.budget_ms:
@@ -37,7 +37,7 @@ def broken(report: Report) -> list[str]:
 
 
 def sections(report: Report) -> list[Section]:
-    """The parts of the pages on what was asked for."""
+    """Make the sections of the pages on the requirements."""
     found = (_latency(report), _accuracy(report), _width(report), _precision(report))
     return [section for section in found if section is not None]
 
@@ -130,17 +130,17 @@ Speed = Literal["faster", "not-shown", "not-measured"]
 
 
 def speed(report: Report) -> Speed:
-    """Whether a speed-up was shown: the whole 95 % interval lies above 1."""
+    """Return whether a speed-up was shown: the whole 95 % interval lies above 1."""
     if report.latency is None or report.latency.speedup_ci95 is None:
         return "not-measured"
     return "faster" if report.latency.speedup_ci95[0] > 1 else "not-shown"
 
 
 def sentence(report: Report) -> str:
-    """The verdict on speed and accuracy, and on what was asked for and does not hold.
+    """State the verdict on speed and accuracy, and the requirements that do not hold.
 
-    When no speed-up was shown it begins with those words; what was not measured is said to be so; a replayed board is
-    named as one before anything else.
+    A replayed board is named first. If no speed-up was shown, the verdict begins with that. It also says what was not
+    measured.
     """
     replay = (report.device or {}).get("replay")
     played = [f"Replay of the recorded board {replay}: no device was measured."] if replay else []
@@ -163,7 +163,7 @@ def _measured(report: Report) -> str:
 
 
 def _speed_claim(report: Report, name: str) -> str:
-    """The first half of the sentence."""
+    """Write the first half of the sentence."""
     latency = report.latency
     assert latency is not None
     assert latency.speedup is not None
@@ -179,9 +179,9 @@ def _speed_claim(report: Report, name: str) -> str:
 
 
 def _accuracy_claim(accuracy: AccuracySection) -> str:
-    """The second half of the sentence, beginning with its verb.
+    """Write the second half of the sentence, beginning with its verb.
 
-    McNemar's exact test decides the word: the interval is no inverse of it, and the two may disagree at the edge.
+    McNemar's exact test decides the wording. The interval is not its inverse, and the two may disagree at the edge.
     """
     low, high = accuracy.drop_ci95
     significance = "significant" if accuracy.mcnemar_p < SIGNIFICANCE else "not significant"

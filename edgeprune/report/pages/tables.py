@@ -35,7 +35,7 @@ class RateRow:
 
 
 def comparison(report: Report) -> list[Row]:
-    """The table before/after, without rows for what was not measured."""
+    """Make the table of before and after, without rows for figures that were not measured."""
     before, after, size = report.baseline, report.pruned, report.size
     return [
         *_accuracy_rows("Top-1 accuracy", report.accuracy),
@@ -64,7 +64,7 @@ def _accuracy_rows(label: str, accuracy: AccuracySection | None) -> list[Row]:
 
 
 def intervals(accuracy: AccuracySection) -> str:
-    """What the intervals of accuracy take for independent, in a sentence."""
+    """State in a sentence what the intervals of accuracy assume to be independent."""
     if accuracy.groups is None:
         return (
             "It is not known which frames belong together. The intervals assume that frames are independent; if they "
@@ -126,13 +126,13 @@ def _time_row(label: str, before_ms: float | None, after_ms: float | None) -> Ro
 
 
 def by_snr(accuracy: AccuracySection) -> list[RateRow]:
-    """Accuracy at each labelled SNR, lowest first; empty when the frames have none."""
+    """List the accuracy at each labelled SNR, lowest first; empty if the frames have none."""
     after = accuracy.pruned.at_snr()
     return [_rate_row(n.signed(snr), rate, after[snr]) for snr, rate in accuracy.baseline.at_snr().items()]
 
 
 def by_class(accuracy: AccuracySection) -> list[RateRow]:
-    """Accuracy on the frames of each class."""
+    """List the accuracy on the frames of each class."""
     after = accuracy.pruned.of_class()
     return [_rate_row(name, rate, after[name]) for name, rate in accuracy.baseline.of_class().items()]
 
@@ -150,7 +150,7 @@ def _rate_row(label: str, before: Rate, after: Rate) -> RateRow:
 
 
 def measurement(report: Report) -> list[tuple[str, str]]:
-    """How latency was measured, as (what, value); empty when it was not."""
+    """Describe the latency measurement as (name, value); empty if there was none."""
     latency = report.latency
     if latency is None:
         return []
@@ -172,7 +172,7 @@ def measurement(report: Report) -> list[tuple[str, str]]:
 
 
 def _processes(latency: LatencySection) -> list[tuple[str, str]]:
-    """How many processes measured and, where each has several rounds, what each of them came to."""
+    """Give the number of processes and, if each has several rounds, the result of each process."""
     if latency.processes is None or latency.process_of_round is None:
         return []
     if latency.processes == latency.rounds:
@@ -192,7 +192,7 @@ def _processes(latency: LatencySection) -> list[tuple[str, str]]:
 
 
 def _agreement(accuracy: DeviceAccuracySection | None) -> list[tuple[str, str]]:
-    """How the answers of the device compare with those of the same files on the host."""
+    """Compare the outputs of the device with those of the same files on the host."""
     if accuracy is None:
         return []
     before, after = accuracy.agreement.baseline, accuracy.agreement.pruned
@@ -202,12 +202,12 @@ def _agreement(accuracy: DeviceAccuracySection | None) -> list[tuple[str, str]]:
 
 
 def device_facts(report: Report) -> list[tuple[str, str]]:
-    """What the device said of itself, nested facts joined by dots."""
+    """List the facts of the device, nested ones joined by dots."""
     return _flat("", report.device or {})
 
 
 def energy_facts(report: Report) -> list[tuple[str, str]]:
-    """What the board's meters said."""
+    """List the readings of the board's meters."""
     energy = report.energy
     if energy is None:
         return []
@@ -236,7 +236,7 @@ def _spelled(name: str) -> str:
 
 
 def files(report: Report) -> list[tuple[str, Artifact]]:
-    """The files to deliver, as (what it is, file)."""
+    """List the files to deliver, as (description, file)."""
     artifacts = report.artifacts
     listed = [
         ("Original network, ONNX", artifacts.baseline_onnx),
@@ -248,7 +248,7 @@ def files(report: Report) -> list[tuple[str, Artifact]]:
 
 
 def origin(report: Report) -> list[tuple[str, str]]:
-    """Versions, seed and data, as (what, value)."""
+    """List versions, seed and data, as (name, value)."""
     data = report.data
     rows = [
         ("Created", report.created),
@@ -282,7 +282,7 @@ def _computed_on(compute: ComputeSection) -> str:
 
 
 def exports(report: Report) -> list[Row]:
-    """How the two networks were exported and checked against PyTorch."""
+    """Describe the export of the two networks and its check against PyTorch."""
     before, after = report.onnx.baseline, report.onnx.pruned
     rows = [
         Row("Opset", str(before.opset), str(after.opset), ""),
@@ -333,7 +333,7 @@ _LONGEST = 72
 
 
 def slowest_layers(report: Report) -> list[Section]:
-    """The slowest layers of each network; none where no runtime told them."""
+    """List the slowest layers of each network; empty if the runtime does not report them."""
     if report.layers is None:
         return []
     both = (("before", report.layers.baseline), ("after", report.layers.pruned))
@@ -358,7 +358,7 @@ def _total_ms(found: Sequence[LayerTime]) -> float:
 
 
 def _clipped(name: str) -> str:
-    """A name without its middle: fused layers are named after all that is in them."""
+    """Cut the middle out of a long name; fused layers are named after all their parts."""
     if len(name) <= _LONGEST:
         return name
     half = (_LONGEST - 3) // 2

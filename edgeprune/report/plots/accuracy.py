@@ -75,13 +75,13 @@ def _with_intervals(
 def confusion(
     confused: Sequence[Sequence[int]], classes: tuple[str, ...], name: str = "confusion", which: str = ""
 ) -> Plot:
-    """Where the frames of each class went, every row summing to 100 %.
+    """Plot the confusion matrix, every row summing to 100 %.
 
     Args:
-        confused: Frames of class i that were called class j.
-        classes: Their names.
+        confused: Number of frames of class i that were classified as class j.
+        classes: Names of the classes.
         name: Name of the drawing.
-        which: 'before' or 'after' pruning, or nothing.
+        which: 'before' or 'after' pruning, or ''.
     """
     counts = np.array(confused, dtype=np.float64)
     totals = counts.sum(axis=1, keepdims=True)

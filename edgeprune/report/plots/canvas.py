@@ -1,8 +1,8 @@
-"""Matplotlib figures as inline SVG whose colours are the page's, so that one drawing reads well in light and dark.
+"""Matplotlib figures as inline SVG in the page's colours, so that one drawing reads well in light and dark.
 
-Drawings name their colours. For a page the names mean stand-ins, each of which becomes a CSS variable in the SVG; for a
-figure of its own they mean dark ink on white. Fills that carry a quantity are one hue over a transparent ground.
-Matplotlib is loaded when the first figure is drawn, for it takes a second.
+Drawings name their colours. On a page, the names stand for placeholders, each of which becomes a CSS variable in the
+SVG. In a figure outside a page, they stand for dark ink on white. Fills that encode a quantity are one hue over a
+transparent ground. Matplotlib takes a second to load, so that it is imported when the first figure is drawn.
 """
 
 import html
@@ -35,7 +35,7 @@ LIGHT = {
     PRUNED: "#0072b2",
     ACCENT: "#0072b2",
 }
-"""What the colours are in a figure of its own, and on a page in light."""
+"""Colours in a figure outside a page, and on a page in light mode."""
 _STAND_INS = {name: f"#0{place}0{place + 1}0{place + 2}" for place, name in enumerate(LIGHT, 1)}
 _VARIABLES = {stand_in: f"var(--{name.partition(':')[2]})" for name, stand_in in _STAND_INS.items()}
 SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which colour-blind readers tell apart
@@ -76,12 +76,12 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """What puts a plot on a fresh figure.
+    """Function that draws a plot on a new figure, with its size.
 
     Attributes:
-        name: Makes the ids in the SVG unique on the page and the same every time.
-        size: Width and height in inches; 72 of the SVG's units each.
-        paint: Draws.
+        name: Name that makes the ids in the SVG unique on the page and reproducible.
+        size: Width and height in inches; an inch has 72 units of the SVG.
+        paint: Draws on the figure.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Drawing:
 
 
 def use(colours: dict[str, str]) -> None:
-    """Say what Matplotlib takes the names of the colours for from now on."""
+    """Set the colours that Matplotlib uses for the names from now on."""
     from matplotlib.colors import get_named_colors_mapping
 
     get_named_colors_mapping().update(colours)
@@ -120,11 +120,11 @@ class Plot:
     """A drawing for the page.
 
     Attributes:
-        name: Unique on the page.
-        title: What it shows, one line.
-        caption: How to read it.
-        alt: What it shows in words, for who cannot see it.
-        drawing: How it is drawn.
+        name: Name, unique on the page.
+        title: Title, one line.
+        caption: Explanation for the reader.
+        alt: Content in words, for readers who cannot see it.
+        drawing: The drawing.
         wide: Whether it needs the whole width of the page.
     """
 
@@ -137,7 +137,7 @@ class Plot:
 
     @property
     def svg(self) -> str:
-        """Inline SVG that tells a screen reader what it shows, safe to put into HTML."""
+        """Inline SVG with a description for screen readers, safe to put into HTML."""
         return self.drawing.svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(printable(self.alt))}" ', 1)
 
 
@@ -150,7 +150,7 @@ def shades(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def shorten(name: str) -> str:
-    """A name that fits beside a plot, on one line."""
+    """Shorten a name to fit beside a plot, on one line."""
     flat = " ".join(printable(" ".join(name.split())).split())
     return flat if len(flat) <= LONGEST_NAME else f"{flat[: LONGEST_NAME - 1]}…"
 
@@ -168,7 +168,7 @@ def whole_numbers(axis: "Axis") -> None:
 
 
 def _inline(svg: str, name: str) -> str:
-    """A file's SVG as an element: no prolog, the page's colours, no fixed size, ids unique on the page."""
+    """Turn an SVG file into an element: no prolog, the page's colours, no fixed size, ids unique on the page."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     start, end = svg.split(">", 1)

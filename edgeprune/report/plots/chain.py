@@ -1,4 +1,4 @@
-"""Drawings of the chain of units: what stayed, how alike the units are, and how the segments were found."""
+"""Drawings of the chain of units: kept units, similarity, and the search for segments."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ _MOST_SEGMENTS_SHOWN = 12
 
 
 def strip(plan: PlanSection) -> Plot:
-    """The chain before and after, unit by unit, with the bounds of the segments."""
+    """Plot the chain before and after, unit by unit, with the bounds of the segments."""
     units = sorted(plan.decisions, key=lambda decision: decision.index)
     kept = [unit.index for unit in units if unit.kept]
 
@@ -86,7 +86,7 @@ def _legend(axes: "Axes") -> None:
 
 
 def similarity(plan: PlanSection) -> Plot:
-    """How alike the outputs of every two units are, with segments boxed and kept units dotted."""
+    """Plot the similarity of the outputs of every two units, with segments boxed and kept units dotted."""
     matrix = np.array(plan.similarity.matrix)
     floor = float(np.clip(np.floor(10 * matrix.min()) / 10, 0, 0.9))
     kept = [unit.index for unit in plan.decisions if unit.kept]
@@ -125,7 +125,7 @@ def similarity(plan: PlanSection) -> Plot:
 
 
 def segment_losses(plan: PlanSection) -> Plot:
-    """What another segment would have gained."""
+    """Plot the loss of the segmentation for each number of segments."""
     losses = plan.segmentation.losses[:_MOST_SEGMENTS_SHOWN]
     chosen = len(plan.segments)
 

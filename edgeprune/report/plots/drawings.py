@@ -1,4 +1,4 @@
-"""All drawings of a report, in the order of the page. Nothing is drawn for what was not measured."""
+"""All drawings of a report, in the order of the page; figures that were not measured have none."""
 
 from dataclasses import dataclass
 

@@ -69,7 +69,7 @@ def distribution(
 
 
 def rounds(latency: LatencySection) -> Plot:
-    """The median of each round, which shows drift and throttling."""
+    """Plot the median of each round, which shows drift and throttling."""
     summaries = [(latency.baseline, canvas.BASELINE, "s", "before")]
     if latency.pruned is not None:
         summaries.append((latency.pruned, canvas.PRUNED, "o", "after"))
@@ -117,7 +117,7 @@ def _begins(latency: LatencySection) -> list[int]:
 
 
 def _reach(shortest_ms: float, longest_ms: float) -> tuple[bool, float, float]:
-    """Whether an axis for these times is logarithmic, and its two ends."""
+    """Decide whether an axis for these times is logarithmic, and return that with its two limits."""
     ratio = longest_ms / shortest_ms
     if ratio > _FAR_APART:
         return True, shortest_ms / 1.15, longest_ms * 1.15
@@ -126,7 +126,7 @@ def _reach(shortest_ms: float, longest_ms: float) -> tuple[bool, float, float]:
 
 
 def _plain_numbers(axis: "Axis", logarithmic: bool) -> None:
-    """Numbers on the axis as people write them, whatever its scale."""
+    """Write the numbers on an axis in plain decimals on any scale."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     if logarithmic:

@@ -1,1 +1,1 @@
-"""What report.json holds."""
+"""Schema of report.json."""

@@ -1,4 +1,4 @@
-"""The sections of report.json on what was asked for beside a number of units: a latency, an accuracy, a width."""
+"""The sections of report.json on requirements other than a number of units: latency, accuracy, width."""
 
 from pydantic import Field
 
@@ -7,12 +7,14 @@ from edgeprune.report.schema.measured import Part
 
 
 class TimedNetwork(Part):
-    """A network that keeps some units, weights as they are, timed in turns with the unpruned one."""
+    """A network with some of the units, not trained further, timed in turns with the unpruned one."""
 
     units: Count
     kept: tuple[int, ...]
-    predicted_ms: Milliseconds | None = Field(default=None, description="Said before it was timed; absent for a probe.")
-    ratio: float = Field(gt=0, description="Its latency over the unpruned network's, by the fast end of each round.")
+    predicted_ms: Milliseconds | None = Field(
+        default=None, description="Median predicted before the timing; absent for a probe."
+    )
+    ratio: float = Field(gt=0, description="Latency over the unpruned network's, by the fast end of each round.")
     ratio_ci95: Interval
     median_ms: Milliseconds
     baseline_ms: Milliseconds
@@ -21,15 +23,15 @@ class TimedNetwork(Part):
 
 
 class LatencyPlanSection(Part):
-    """How the units were chosen under the latency budget, from networks timed before any training."""
+    """Choice of units under the latency budget, from networks timed before any training."""
 
     baseline_ms: Milliseconds = Field(
         description="Median latency of the unpruned network, in the quieter of all timings."
     )
-    fixed_ms: float = Field(ge=0, description="What always stays costs.")
-    costs_ms: dict[str, float] = Field(description="What each droppable unit costs, by its index.")
-    probes: tuple[TimedNetwork, ...] = Field(description="What the costs were fitted to.")
-    candidates: tuple[TimedNetwork, ...] = Field(description="What was chosen and then timed, in this order.")
+    fixed_ms: float = Field(ge=0, description="Latency of the units that are always kept.")
+    costs_ms: dict[str, float] = Field(description="Latency of each droppable unit, by its index.")
+    probes: tuple[TimedNetwork, ...] = Field(description="Networks to which the costs were fitted.")
+    candidates: tuple[TimedNetwork, ...] = Field(description="Networks that were chosen and then timed, in order.")
 
 
 class AccuracyBoundSection(Part):
@@ -39,7 +41,7 @@ class AccuracyBoundSection(Part):
     baseline_top1: Share
     pruned_top1: Share
     drop: float
-    trials: tuple[Trial, ...] = Field(description="Numbers of units that were tried, in this order, if they were.")
+    trials: tuple[Trial, ...] = Field(description="Numbers of units that were tried, in order; empty if none were.")
 
 
 class NarrowedModule(Part):
@@ -54,6 +56,6 @@ class WidthSection(Part):
     """Channels removed after the layers, before fine-tuning."""
 
     method: str
-    channels: Count = Field(description="Outputs of convolutions and linear layers that went.")
-    macs_before: Count = Field(description="Of the network whose layers were pruned.")
+    channels: Count = Field(description="Number of removed outputs of convolutions and linear layers.")
+    macs_before: Count = Field(description="MACs of the network after its layers were pruned.")
     modules: tuple[NarrowedModule, ...]

@@ -53,7 +53,7 @@ def load(path: Path) -> Report:
 
 
 def _at_once(path: Path) -> Report | None:
-    """The report in a file that holds one and nothing odd, in a third of the time; of all others `parse` says why."""
+    """Parse a valid report in a third of the time; None for any other file, whose fault `parse` then names."""
     with contextlib.suppress(OSError, ValidationError):
         if path.stat().st_size < _LARGE_BYTES and b"null" not in (text := path.read_bytes()):
             return Report.model_validate_json(text, strict=True)
@@ -84,7 +84,7 @@ class _NeverNull(GenerateJsonSchema):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of report.json."""
+    """Make the JSON Schema (draft 2020-12) of report.json."""
     schema = Report.model_json_schema(by_alias=True, mode="validation", schema_generator=_NeverNull)
     return {"$schema": GenerateJsonSchema.schema_dialect, **schema, "title": SCHEMA}
 

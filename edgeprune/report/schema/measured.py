@@ -36,7 +36,7 @@ class AccuracyOf(Part):
     ci95: Interval
     design_effect: Annotated[float, Field(ge=1)] | None = Field(
         default=None,
-        description="Variance of top-1 over that of independent frames, where groups are known.",
+        description="Variance of top-1 over that of independent frames, if groups are known.",
     )
     by_snr: dict[str, Share] | None = Field(default=None, description="Keys are labelled SNR in dB.")
     by_snr_ci95: dict[str, Interval] | None = None
@@ -44,7 +44,7 @@ class AccuracyOf(Part):
     by_class: dict[str, Share]
     by_class_ci95: dict[str, Interval]
     by_class_frames: dict[str, Count]
-    confusion: tuple[tuple[int, ...], ...] = Field(description="[i][j]: frames of class i called class j.")
+    confusion: tuple[tuple[int, ...], ...] = Field(description="[i][j]: frames of class i classified as class j.")
 
     def at_snr(self) -> dict[str, Rate]:
         """Rate at each SNR, lowest first; empty when the frames have none."""
@@ -68,7 +68,7 @@ class AccuracySection(Part):
     split: Split
     frames: Count
     groups: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Groups of frames that are not independent; absent where nobody knows them."
+        default=None, description="Number of groups of dependent frames; absent if they are unknown."
     )
     baseline: AccuracyOf
     pruned: AccuracyOf
@@ -85,7 +85,7 @@ class AccuracySection(Part):
 
 
 class Agreements(Part):
-    """Agreement of both networks on the device with their answers on the host."""
+    """Agreement of both networks' outputs on the device with those on the host."""
 
     baseline: Agreement
     pruned: Agreement
@@ -98,14 +98,14 @@ class DeviceAccuracySection(AccuracySection):
 
 
 class LayersSection(Part):
-    """The layers of both engines, slowest first; a network whose runtime tells none is absent."""
+    """The layers of both engines, slowest first; a network whose runtime reports none is absent."""
 
     baseline: tuple[LayerTime, ...] = ()
     pruned: tuple[LayerTime, ...] = ()
 
 
 class LatencySection(Part):
-    """Both networks in turns on one device; `speedup` is baseline over pruned."""
+    """Latency of both networks, measured in turns on one device; `speedup` is baseline over pruned."""
 
     runtime: str
     precision: str
@@ -114,20 +114,22 @@ class LatencySection(Part):
     mode: str
     rounds: Count
     builds: tuple[Count, ...] | None = Field(
-        default=None, description="Which build of their engines both networks were in, in each round."
+        default=None, description="Build of the engines of both networks in each round."
     )
     processes: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="How many processes measured, each of which loaded both networks anew."
+        default=None, description="Number of processes that measured; each loaded both networks anew."
     )
     process_of_round: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        default=None, description="In which of them both networks were, in each round."
+        default=None, description="Process of both networks in each round."
     )
     baseline: LatencySummary
     pruned: LatencySummary | None = None
     speedup: Annotated[float, Field(gt=0)] | None = None
     speedup_ci95: Interval | None = None
-    budget_ms: Milliseconds | None = Field(default=None, description="What the pruned median was to be at most.")
-    predicted_ms: Milliseconds | None = Field(default=None, description="Of the pruned network, before it was timed.")
+    budget_ms: Milliseconds | None = Field(default=None, description="Maximum allowed for the pruned median.")
+    predicted_ms: Milliseconds | None = Field(
+        default=None, description="Predicted median of the pruned network, before it was timed."
+    )
 
     @model_validator(mode="after")
     def _compared_or_not(self) -> "LatencySection":

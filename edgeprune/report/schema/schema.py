@@ -1,4 +1,4 @@
-"""What report.json holds, field by field. A figure that was not measured is absent: no field may be null."""
+"""Schema of report.json, field by field. A figure that was not measured is absent: no field may be null."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,7 @@ Facts = dict[str, JsonValue]
 class NetworkFacts(Part):
     """One of the two networks; `sha256` is of its checkpoint."""
 
-    name: str | None = Field(default=None, description="Of the model; the budget file may name it.")
+    name: str | None = Field(default=None, description="Name of the model, as the budget file may name it.")
     sha256: Sha256
     units: Count
     params: Count
@@ -34,18 +34,18 @@ class NetworkFacts(Part):
 
 
 class DataSection(Part):
-    """The frames that similarity and accuracy were taken on."""
+    """The frames that similarity and accuracy were computed on."""
 
     source: str
     sha256: Sha256
     split_seed: int
-    split: str = Field(default="auto", description="How they were split.")
-    split_sha256: Sha256 | None = Field(default=None, description="Of the split: of the places of the frames in it.")
-    reading: Reading | None = Field(default=None, description="How frames were cut from recordings.")
+    split: str = Field(default="auto", description="Method of the split.")
+    split_sha256: Sha256 | None = Field(default=None, description="Hash of the split: of the indices of its frames.")
+    reading: Reading | None = Field(default=None, description="Cutting of recordings into frames.")
 
 
 class UnitDecision(Part):
-    """One unit of the baseline, and why it stayed or went."""
+    """One unit of the baseline, with the reason why it was kept or dropped."""
 
     index: Count
     path: str
@@ -54,7 +54,7 @@ class UnitDecision(Part):
     out_shape: tuple[int, ...]
     params: Count
     macs: Count
-    drop: Drop | None = Field(default=None, description="What it becomes when dropped; absent when it must stay.")
+    drop: Drop | None = Field(default=None, description="Replacement when it is dropped; absent if it must stay.")
     kept: bool
     segment: Count
     score: float | None = None
@@ -62,7 +62,7 @@ class UnitDecision(Part):
 
 
 class SimilarityMap(Part):
-    """How alike the units' outputs are, between every two units, 1 on the diagonal."""
+    """Similarity of the outputs of every two units, 1 on the diagonal."""
 
     frames: Count
     data_sha256: Sha256
@@ -70,21 +70,21 @@ class SimilarityMap(Part):
 
 
 class SegmentSearch(Part):
-    """How the segments were found: `losses` for 1, 2, ... segments."""
+    """Search for the segments: `losses` for 1, 2, ... segments."""
 
     profile: Literal["rows", "column-sums"]
     chosen: Literal["auto", "given"] = Field(
-        description="`auto`: seven segments, or as many as units stay if those are fewer."
+        description="`auto`: seven segments, or the number of kept units if that is smaller."
     )
     losses: tuple[float, ...]
 
 
 class PlanSection(Part):
-    """Which units stayed, and why."""
+    """The kept units, with the reasons."""
 
     metric: str
     criterion: str
-    segments: tuple[tuple[int, int], ...] = Field(description="First and last unit of each, both included.")
+    segments: tuple[tuple[int, int], ...] = Field(description="First and last unit of each segment, inclusive.")
     kept: tuple[int, ...]
     dropped: tuple[int, ...]
     decisions: tuple[UnitDecision, ...]
@@ -114,12 +114,12 @@ class Artifacts(Part):
     baseline_onnx: Artifact
     pruned_onnx: Artifact
     pruned_checkpoint: Artifact
-    bundle: Artifact | None = Field(default=None, description="What is to be run on the device.")
+    bundle: Artifact | None = Field(default=None, description="Measurement to run on the device.")
     engine: Artifact | None = None
 
 
 class OnnxFacts(Part):
-    """How one network was exported and checked against PyTorch."""
+    """Export of one network and its check against PyTorch."""
 
     opset: Count
     nodes: Count
@@ -133,10 +133,10 @@ class OnnxFacts(Part):
     float32_operators: Count = Field(default=0, description="Operators kept in float32 in a file of lower precision.")
     same_top1: Share = Field(default=1.0, description="Share of the checked frames that get PyTorch's class.")
     validation_drop: float | None = Field(
-        default=None, description="Top-1 lost to the file in float32 on validation frames, where a bound was set."
+        default=None, description="Top-1 lost against the float32 file on validation frames, if a bound was set."
     )
     quantisation: Quantisation | None = None
-    gains: tuple[GainCheck, ...] = Field(default=(), description="How it answers as the gain of the receiver changes.")
+    gains: tuple[GainCheck, ...] = Field(default=(), description="Checks of the outputs at other receiver gains.")
 
 
 class Onnx(Part):
@@ -147,23 +147,23 @@ class Onnx(Part):
 
 
 class ComputeSection(Part):
-    """Where the networks ran while they were compared, pruned, trained and tested; not where latency was measured."""
+    """Device on which the networks were compared, pruned, trained and tested; latency is measured on the target."""
 
-    device: str = Field(description="As PyTorch names it.")
+    device: str = Field(description="PyTorch's name of the device.")
     name: str
     capability: str | None = Field(default=None, description="Compute capability of a GPU.")
     memory_bytes: Count | None = None
     driver: str | None = None
     torch: str = Field(description="Version of PyTorch.")
-    precision: str = Field(description="What training computes in.")
+    precision: str = Field(description="Precision of the training.")
 
 
 class Report(Part):
-    """The whole of report.json."""
+    """Content of report.json."""
 
     schema_: Literal["edgeprune-report/1"] = Field(alias="schema")
     target: str
-    device: Facts | None = Field(default=None, description="What the measuring device said of itself.")
+    device: Facts | None = Field(default=None, description="Facts of the measured device.")
     compute: ComputeSection | None = None
     created: str = Field(description="UTC, ISO 8601.")
     edgeprune_version: str
@@ -186,7 +186,7 @@ class Report(Part):
     size: Size
     onnx: Onnx
     artifacts: Artifacts
-    commands: tuple[str, ...] = Field(description="What to type to run it again, one command each.")
+    commands: tuple[str, ...] = Field(description="Commands that repeat the run.")
     packages: dict[str, str]
     git_commit: str | None = None
     warnings: tuple[str, ...]

@@ -1,6 +1,6 @@
-"""The pruned network of an older run measured in turns with that of a new one: nothing between sessions matters.
+"""Measurement of a new run's pruned network in turns with an older run's, in one session.
 
-What differs from one day to the next (another placement, another temperature, a driver) hits both alike.
+Differences from one day to the next (placement in memory, temperature, a driver) then affect both alike.
 """
 
 from pathlib import Path
@@ -27,28 +27,28 @@ FOLDER = "against"
 
 
 def report_in(run: Path) -> Path:
-    """The report of a run, given its folder or the report itself."""
+    """Return the report of a run, given its folder or the report itself."""
     return run / JSON_NAME if run.is_dir() else run
 
 
 def measure_against(
     new: Evidence, old: Evidence, target: Target | None, host: Host | None, power: dict[str, Any], progress: Progress
 ) -> TimedSession:
-    """Measure the pruned networks of two runs in one session, as the new report was measured.
+    """Measure the pruned networks of two runs in one session, with the settings of the new report.
 
     Args:
-        new: The report that is judged.
-        old: That of the older run.
-        target: Where to measure; by default the one of both reports.
-        host: The device, for targets that are one.
-        power: Power mode, clocks and DLA core there: fields of `DeviceOptions`.
-        progress: Told how far it is.
+        new: The report to judge.
+        old: The report of the older run.
+        target: Target to measure on; by default that of both reports.
+        host: The device, for targets that are devices.
+        power: Power mode, clocks and DLA core of the device: fields of `DeviceOptions`.
+        progress: Reporter of the progress.
 
     Returns:
         The measurement; its baseline is the older network.
 
     Raises:
-        ConfigError: The reports are of different targets, precisions or batches, or a device is missing.
+        ConfigError: The reports differ in target, precision or batch, or a device is missing.
         DataError: A network is not beside its report.
         DeviceError: The device cannot be reached, or fails.
     """

@@ -1,4 +1,4 @@
-"""Latency of exported models on this machine, as a target wants it measured."""
+"""Latency of exported models on this machine, with the settings of a target."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from edgeprune.tasks.bench.process import elsewhere
 
 @dataclass(frozen=True)
 class BenchChoices:
-    """What the command line changes of a target's way to measure; None leaves it."""
+    """Overrides of a target's measurement settings; None keeps the target's."""
 
     batch: int = 1
     threads: int | None = None
@@ -27,7 +27,7 @@ class BenchChoices:
 
 
 def bench_settings(target: Target, precision: Precision, choices: BenchChoices) -> protocol.BenchSettings:
-    """How to measure on a target, with what the command line changes."""
+    """Make the measurement settings of a target, with overrides."""
     bench = target.bench
     return protocol.BenchSettings(
         precision=precision,

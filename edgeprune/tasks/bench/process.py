@@ -1,7 +1,7 @@
-"""Rounds of a measurement in a process of their own: the side that starts it, and the side that is started.
+"""Rounds of a measurement in separate processes: the parent's side and the child's side.
 
-Where a process places a model in memory makes its times differ from those of the next process by a per cent or so. The
-started side imports neither torch nor the commands, so that it is at work within half a second.
+The place of a model in memory makes the times of one process differ from those of the next by a per cent or so. The
+child imports neither torch nor the commands, so that it starts measuring within half a second.
 """
 
 import os
@@ -26,8 +26,8 @@ from edgeprune.records.names import Role
 
 _JOB, _BATCH, _TIMES, _CORES, _ERROR = "job.json", "batch.npy", "times.npz", "cores.json", "error.json"
 _START = "import os, sys; sys.path[:] = sys.argv[1].split(os.pathsep); from {module} import serve; serve(sys.argv[2])"
-"""The started side sees the modules of this one and not what lies in the current folder."""
-_SLACK_S, _SLOWEST = 300, 20  # a busy machine may take so many times as long as was asked for
+"""Environment of the child: it sees this process's modules, and nothing in the current folder."""
+_SLACK_S, _SLOWEST = 300, 20  # a busy machine may take that many times as long as requested
 
 
 def elsewhere(runtime: str) -> Elsewhere:
@@ -55,11 +55,11 @@ def elsewhere(runtime: str) -> Elsewhere:
 
 
 def _run(folder: Path, limit_s: float) -> None:
-    """Run the other side to its end.
+    """Run the child to its end.
 
     Raises:
-        EdgepruneError: What it met, as if it had happened here.
-        DeviceError: It ended otherwise than by itself, or not in time.
+        EdgepruneError: The child's own error, raised again here.
+        DeviceError: The child crashed, or took too long.
     """
     words = [sys.executable, "-c", _START.format(module=__name__), os.pathsep.join(sys.path), str(folder)]
     with Path(os.devnull).open("rb") as nothing, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as said:
@@ -89,7 +89,7 @@ def _run(folder: Path, limit_s: float) -> None:
 
 
 def serve(place: str) -> None:
-    """Measure what the folder `place` asks for, and leave the times or the error there."""
+    """Measure what the folder `place` requests, and write the times or the error to it."""
     folder = Path(place)
     try:
         job = read_json(folder / _JOB)

@@ -28,16 +28,16 @@ _BLOCK_FRAMES = 4096
 
 @dataclass(frozen=True)
 class CalibrationChoice:
-    """What frames are wanted.
+    """Requested calibration frames.
 
     Attributes:
-        size: How many.
-        strategy: One of `data_choice.STRATEGIES`.
+        size: Number of frames.
+        strategy: One of `choose.STRATEGIES`.
         seed: Seed of the choice.
-        split: How the data are split: one of `splits.METHODS`.
+        split: Method of the split: one of `splits.METHODS`.
         split_seed: Seed of the split.
-        model: Whose answers tell the entropy, for that strategy.
-        options: What that model's file does not say itself.
+        model: Model whose outputs give the entropy, for that strategy.
+        options: Options for loading that model's file.
     """
 
     size: int
@@ -85,7 +85,7 @@ def store(
 def _chosen(
     wanted: CalibrationChoice, source: FrameSource, train: choice.Indices, progress: Progress, compute: str
 ) -> tuple[choice.Indices, str | None]:
-    """The chosen frames, and the sha256 of the model that was asked."""
+    """Return the chosen frames, and the sha256 of the model whose outputs were used."""
     table, size, seed = source.table, wanted.size, wanted.seed
     if wanted.strategy == "random":
         return choice.at_random(train, size, seed), None
@@ -116,7 +116,7 @@ def _chosen(
 
 
 def _read(source: FrameSource, indices: choice.Indices) -> Iterator[tuple[choice.Indices, npt.NDArray[np.float32]]]:
-    """The frames of sorted indices, some thousands at a time."""
+    """Read the frames at sorted indices, some thousands at a time."""
     for start in range(0, len(indices), _BLOCK_FRAMES):
         some = indices[start : start + _BLOCK_FRAMES]
         runs = np.split(some, np.flatnonzero(np.diff(some) != 1) + 1)

@@ -27,7 +27,7 @@ def convert(path: Path, out: Path, reading: Reading, drop_duplicates: bool, prog
     Args:
         path: Path of the data set.
         out: File to write.
-        reading: How frames are cut from recordings.
+        reading: Cutting of recordings into frames.
         drop_duplicates: Whether to leave out repeated frames.
         progress: Updated during the work.
 
@@ -61,7 +61,7 @@ def convert(path: Path, out: Path, reading: Reading, drop_duplicates: bool, prog
 
 
 def _firsts(source: FrameSource) -> npt.NDArray[np.bool_]:
-    """Whether a frame is the first of its kind, (N,)."""
+    """Mark the frames that repeat no earlier one, (N,)."""
     prints = np.concatenate([fingerprints(source.read(start, stop)) for start, stop in datasets.blocks(source.table)])
     first: npt.NDArray[np.bool_] = repeated(prints) == np.arange(len(prints))
     return first

@@ -1,4 +1,4 @@
-"""What goes into a command: the data of a model, split and normalised, and a place for the result."""
+"""Frames for a command: the data of a model, split and normalised."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOptions, handling_of
 
 
 def find_data(model: Checkpoint, given: Path | None) -> Path:
-    """The file or folder of frames to use: the one given, the one the model was trained on, or shipped frames of it.
+    """Find the frames to use: the given file or folder, the data of the training, or shipped frames of them.
 
     Raises:
         ConfigError: None of them exists.
@@ -43,10 +43,10 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
 
 
 def _shipped_for(model: Checkpoint) -> Path:
-    """The shipped frames that a model was trained on, or that were taken from what it was trained on.
+    """Find the shipped frames that a model was trained on, or that are a part of its training data.
 
     Raises:
-        ConfigError: There are none.
+        ConfigError: No such frames are shipped.
     """
     trained_on = "" if model.data is None else model.data.sha256
     for manifest in sorted(shipped("calib_data").glob("*/manifest.json")):
@@ -57,22 +57,22 @@ def _shipped_for(model: Checkpoint) -> Path:
 
 
 def _is(path: Path, wanted: DataRef) -> bool:
-    """Whether a file or folder is still what it was."""
+    """Return whether a file or folder is unchanged."""
     with contextlib.suppress(EdgepruneError):
         return datasets.sha256_of(path, wanted.reading) == wanted.sha256
     return False
 
 
 def frames_for(model: Checkpoint, data: Path | Frames, handling: ReadOptions | None = None) -> dict[Split, Frames]:
-    """The frames of a file or folder, or those given, fitted to a model and split as when it was trained.
+    """Read the frames of a file or folder, fit them to a model, and split them as in its training.
 
     Args:
         model: The model.
         data: The file or folder, or frames that were read already.
-        handling: How to read and split instead.
+        handling: Options that replace those of the training.
 
     Raises:
-        ConfigError: No such file, or no such way to split.
+        ConfigError: The file does not exist, or the split method is unknown.
         DataError: The frames do not fit the model, or a split is empty.
     """
     handling = handling or handling_of(model)
@@ -82,10 +82,10 @@ def frames_for(model: Checkpoint, data: Path | Frames, handling: ReadOptions | N
 
 
 def own_frames(model: Checkpoint, handling: ReadOptions) -> tuple[Path, dict[Split, Frames]]:
-    """What `find_data` finds where nothing is given, and its frames as from `frames_for`; the file is hashed but once.
+    """Find a model's own data and read them as `find_data` and `frames_for` do, but hash the file only once.
 
     Raises:
-        ConfigError: Neither the data the model was trained on nor a shipped set that matches it are there.
+        ConfigError: Neither the training data nor a shipped set that matches the model exists.
         DataError: The frames do not fit the model, or a split is empty.
     """
     if model.data is not None:
@@ -102,38 +102,38 @@ def own_frames(model: Checkpoint, handling: ReadOptions) -> tuple[Path, dict[Spl
 
 
 def fitted(model: Checkpoint, frames: Frames, handling: ReadOptions) -> dict[Split, Frames]:
-    """Frames with their labels counted in a model's classes, split.
+    """Relabel frames with indices of a model's classes, and split them.
 
     Raises:
-        DataError: The frames do not fit the model, a split is empty, or a frame is in two of them.
+        DataError: The frames do not fit the model, a split is empty, or a frame is in two splits.
     """
     known = handling.checked if model.data and model.data.sha256 == frames.sha256 else None
     return splits_of(fit_to(frames, model.classes, model.input), handling.seed, handling.method, known)
 
 
 def split_seed_of(model: Checkpoint) -> int:
-    """The seed that a model's data were split by."""
+    """Return the seed of the split of a model's data."""
     return handling_of(model).seed
 
 
 def split_of(model: Checkpoint) -> str:
-    """How a model's data were split, a name in `splits.METHODS`."""
+    """Return the method of the split of a model's data, a name in `splits.METHODS`."""
     return handling_of(model).method
 
 
 def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None = None) -> dict[Split, Frames]:
-    """The frames of each split, with the groups of those that are not independent, where they are known.
+    """Split frames; groups of dependent frames are kept where they are known.
 
     Args:
-        frames: All of them.
+        frames: All frames.
         seed: Seed of the split.
         method: One of `splits.METHODS`.
-        known: Sha256 of a split of these frames that was looked at before; one of frames that are not in memory is not
-            looked at again.
+        known: Sha256 of a split of these frames that was checked before; if the frames are not in memory, that split is
+            not checked again.
 
     Raises:
-        ConfigError: No such way to split.
-        DataError: A split is empty, or a frame is in two of them.
+        ConfigError: The split method is unknown.
+        DataError: A split is empty, or a frame is in two splits.
     """
     table = table_of(frames)
     indices = split_table(table, seed, method)
@@ -149,15 +149,15 @@ def splits_of(frames: Frames, seed: int, method: str = AUTO, known: str | None =
 
 
 def stored(frames: Frames) -> bool:
-    """Whether samples are in their file still and not in memory."""
+    """Return whether samples are still in their file and not in memory."""
     return isinstance(frames.iq, StoredSamples)
 
 
 def _prints(frames: Frames) -> npt.NDArray[np.uint64]:
-    """The fingerprint of each frame, (N,).
+    """Compute the fingerprint of each frame, (N,).
 
     Raises:
-        DataError: Samples that were not read before are damaged, or those of a class are all zero.
+        DataError: Samples that are read for the first time are damaged, or those of a class are all zero.
     """
     if not stored(frames):
         return fingerprints(frames.iq)
@@ -171,20 +171,20 @@ def _prints(frames: Frames) -> npt.NDArray[np.uint64]:
 
 
 def prints_of(frames: Frames) -> npt.NDArray[np.uint64]:
-    """The fingerprint of each frame, (N,), of a block at a time where they are in a file."""
+    """Compute the fingerprint of each frame, (N,), block by block for frames in a file."""
     if not stored(frames):
         return fingerprints(frames.iq)
     return np.concatenate([fingerprints(iq) for _, iq in _read_ahead(frames)])
 
 
 def _read_ahead(frames: Frames) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Frames that are in a file, block by block with their places, read ahead of their use."""
+    """Yield frames from a file block by block with their places, read ahead of use."""
     places = [slice(*pair) for pair in datasets.blocks(table_of(frames))]
     yield from zip(places, ahead(partial(frames.iq.__getitem__, place) for place in places), strict=True)
 
 
 def spread(frames: Frames, count: int, seed: int) -> Frames:
-    """At most `count` frames in memory, spread evenly over the order of the file and then shuffled."""
+    """Take at most `count` frames into memory, spread evenly over the order of the file and then shuffled."""
     some = take(frames, np.random.default_rng(seed).permutation(_evenly(frames, count)))
     return replace(some, iq=some.iq[:])
 
@@ -194,12 +194,12 @@ def _evenly(frames: Frames, count: int) -> npt.NDArray[np.int64]:
 
 
 def in_memory(frames: Frames, count: int, seed: int) -> Frames:
-    """The same frames where they are in memory; at most `count` of those in a file, spread over it."""
+    """Return frames in memory unchanged; of those in a file, take at most `count`, spread over it."""
     return spread(frames, count, seed) if stored(frames) else frames
 
 
 def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train") -> dict[Split, Frames]:
-    """The same splits, one of them with at most so many frames, spread over all of it; None leaves them."""
+    """Limit one split to `count` frames, spread over all of it; None does not limit it."""
     if count is None:
         return parts
     whole = parts[split]
@@ -208,18 +208,18 @@ def at_most(parts: dict[Split, Frames], count: int | None, split: Split = "train
 
 
 def tell_frames(parts: Mapping[Split, Frames], progress: Progress) -> None:
-    """Say which frames a command works on: where they are from, how many, and how they are split."""
+    """Note the frames that a command works on: source, number and split."""
     counts = ", ".join(f"{len(parts[name])} {name}" for name in SPLITS)
     progress.note(f"frames of {parts['train'].source}: {counts}")
 
 
 def tell_skipped(frames: Frames, progress: Progress) -> None:
-    """Say which files were left out in reading, and why."""
+    """Note the files that were skipped in reading, with the reason."""
     for line in frames.skipped:
         progress.note(f"skipped: {line}")
 
 
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:
-    """Normalised frames in batches (size, channels, length), without a smaller last one unless it is the only one."""
+    """Yield normalised frames in batches (size, channels, length); a smaller last batch is dropped if it has others."""
     iq = normalise(torch.from_numpy(frames.iq), shape.normalisation)
     yield from (batch for batch in torch.split(iq, size) if len(batch) == size or len(frames) < size)

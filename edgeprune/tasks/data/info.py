@@ -21,8 +21,8 @@ def describe(path: Path, reading: Reading, progress: Progress) -> dict[str, Any]
     """Describe a data set in plain values: classes, SNRs, counts, shape, scale and faults, where they apply.
 
     Raises:
-        ConfigError: No such file.
-        DataError: It cannot be read, a class is silent, or its own split has a frame in two parts.
+        ConfigError: The file does not exist.
+        DataError: The file cannot be read, a class is silent, or its own split has a frame in two parts.
     """
     form = datasets.format_of(path)
     with datasets.opened(path, reading) as source:

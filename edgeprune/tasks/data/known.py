@@ -79,7 +79,7 @@ KNOWN = (
 
 
 def known_set(table: FrameTable, form: str) -> KnownSet | None:
-    """Recognise a published set by its format and its name or number of frames; None if it is none."""
+    """Recognise a published set by its format and its name or number of frames; None for any other set."""
     for known in KNOWN:
         named = re.search(known.file_name, table.source, re.IGNORECASE) is not None
         if known.form == form and (named or len(table) in known.frames):

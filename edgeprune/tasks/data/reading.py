@@ -19,17 +19,17 @@ _COPIES = 3  # of the samples, at most at a time: as read, split, and normalised
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How frames are read and split.
+    """Reading and splitting of frames.
 
     Attributes:
         seed: Seed of the split.
         method: Method of the split, one of `splits.METHODS`.
-        reading: How frames are cut from recordings; None for the usual way.
-        stream: Leave samples in their file until they are used; None when they are too many for memory.
-        checked: Sha256 of a split of the same file in which no frame is in two parts, as is known already.
+        reading: Cutting of recordings into frames; None for the default.
+        stream: Leave samples in their file until they are used; None to do so if they are too many for memory.
+        checked: Sha256 of a split of the same file that is known to have no frame in two parts.
 
     Raises:
-        ConfigError: No such way to split.
+        ConfigError: The split method is unknown.
     """
 
     seed: int = SPLIT_SEED
@@ -43,7 +43,7 @@ class ReadOptions:
             raise unknown_name("split", self.method, METHODS)
 
     def stays(self, table: FrameTable) -> bool:
-        """Whether the samples of these frames stay in their file."""
+        """Return whether the samples of these frames stay in their file."""
         if self.stream is not None:
             return self.stream
         return _COPIES * 4 * len(table) * table.shape[0] * table.shape[1] > available_bytes()
@@ -51,11 +51,11 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class ReadOverrides:
-    """What of it the command line asks for.
+    """Options for reading and splitting given by the user, which override those of the training.
 
     Attributes:
         split: One of `splits.METHODS`; None for the model's.
-        reading: Fields of a `Reading` that are to differ from the model's.
+        reading: Fields of a `Reading` that override the model's.
         stream: As in `ReadOptions`.
     """
 
@@ -82,7 +82,7 @@ def reading_of(before: Reading | None, length: int, overrides: ReadOverrides) ->
 
 
 def data_ref(source: str, part: Frames, handling: ReadOptions) -> DataRef:
-    """What is to be known of data later, from one part of their split."""
+    """Make the reference to the data that a model file keeps, from one part of their split."""
     return DataRef(
         source=source,
         sha256=part.sha256,
@@ -97,10 +97,10 @@ _GROUP = Path("/sys/fs/cgroup")
 
 
 def available_bytes(group: Path = _GROUP) -> int:
-    """Memory that this process may still take: what the machine has free, or less where it runs in a bounded container.
+    """Memory in bytes that this process may still use: what is free, or less in a container with a memory limit.
 
     Args:
-        group: Folder of the control group that bounds it, as Linux shows it (version 2).
+        group: Folder of the control group with the limit (Linux, version 2).
     """
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # no control groups, or no bound: the text 'max'

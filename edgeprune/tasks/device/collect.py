@@ -1,4 +1,4 @@
-"""From what a device sent back to what it proves. What came from there is data, believed only after it was checked."""
+"""Reading of a device's result. All of it is untrusted data that is checked before it is used."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,12 +29,12 @@ from edgeprune.train.accuracy import compare
 IDLE = "idle"
 """The step that the device records before the first one with telemetry."""
 _TOLERANCE = {"fp32": 0.02, "fp16": 0.05, "int8": 0.25}
-"""How far a logit of the known frames may be off, as a share of the largest; more than that is another network."""
+"""Maximum difference of a logit on the known frames, as a share of the largest logit; above it, the network differs."""
 
 
 @dataclass(frozen=True)
 class HostAnswers:
-    """What the host answered to the frames of a bundle: see `assigning.HOST`."""
+    """Outputs of the host for the frames of a bundle: see `pack.HOST`."""
 
     frames: Frames | None
     known: Mapping[Role, npt.NDArray[np.float32]]
@@ -42,10 +42,10 @@ class HostAnswers:
 
 
 def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
-    """Read the host's answers.
+    """Read the host's outputs.
 
     Raises:
-        DataError: Missing or damaged.
+        DataError: The file is missing or damaged.
     """
     with claimed(path, "what the host answered", DataError, "Make the bundle again"):
         arrays = read_archive(path)
@@ -59,18 +59,18 @@ def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
 
 
 def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay: str | None = None) -> DeviceOutcome:
-    """Read what a device left in an unpacked result and say what it proves.
+    """Read a device's unpacked result, check it, and summarise it.
 
     Args:
         folder: The bundle's folder with the result in it.
         manifest: Manifest of the bundle.
-        target: That it was made for.
-        out: The run folder: it has the host's answers, and gets the samples.
+        target: Target of the bundle.
+        out: The run folder: it holds the host's outputs, and the samples are written to it.
         replay: Name of the recorded board that played the device.
 
     Raises:
-        DeviceError: A step failed there, or what it left is not what it should be.
-        DataError: The host's answers are missing.
+        DeviceError: A step failed on the device, or a file of the result is wrong.
+        DataError: The host's outputs are missing.
     """
     work = manifest.assignment
     facts = facts_of(folder, replay)
@@ -120,7 +120,7 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
 
 
 def plain_facts(facts: DeviceFacts, manifest: Manifest) -> dict[str, Any]:
-    """The facts of a device as a report has them: what is not known is absent."""
+    """Write the facts of a device as in a report; unknown ones are absent."""
     found = {name: value for name, value in asdict(facts).items() if value not in (None, {}, ())}
     found["power_modes"] = {str(number): name for number, name in facts.power_modes.items()}
     found["runtime"] = {"name": manifest.runtime, "version": facts.tensorrt or facts.onnxruntime or "unknown"}
@@ -128,14 +128,14 @@ def plain_facts(facts: DeviceFacts, manifest: Manifest) -> dict[str, Any]:
 
 
 def facts_of(folder: Path, replay: str | None) -> DeviceFacts:
-    """What the device of a result is.
+    """Read the facts of the device of a result.
 
     Args:
         folder: The bundle's folder with the result.
         replay: Name of the recorded board that played the device.
 
     Raises:
-        DeviceError: The result does not say.
+        DeviceError: The result does not have them.
     """
     try:
         text = (folder / RESULT / "facts.txt").read_text(encoding="utf-8", errors="replace")
@@ -147,10 +147,10 @@ def facts_of(folder: Path, replay: str | None) -> DeviceFacts:
 def _known_answer(
     role: Role, expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32], precision: str
 ) -> None:
-    """Hold the engine that was timed against the host, on frames whose answers are known.
+    """Compare the outputs of the timed engine with the host's, on the known frames.
 
     Raises:
-        DeviceError: It answers something else.
+        DeviceError: The outputs differ.
     """
     if found.shape != expected.shape:
         raise DeviceError(f"the {role} engine answers {found.shape} logits to the known frames, not {expected.shape}")
@@ -165,12 +165,12 @@ def _known_answer(
 
 
 def _number(each: TimedRound, rounds: Sequence[TimedRound]) -> int:
-    """Which round of its model it is, from 1."""
+    """Return the number of a round of its model, from 1."""
     return [other.step for other in rounds if other.role == each.role].index(each.step) + 1
 
 
 def _meters(folder: Path, step: str, target: Target, *, on_gpu: bool = False) -> telemetry.Summary:
-    """Summarise what the board's meters said beside a step; nothing where it has none."""
+    """Summarise the readings of the board's meters during a step; empty for a board without meters."""
     try:
         text = (folder / STEPS / f"{step}.tegrastats").read_text(encoding="utf-8", errors="replace")
     except OSError:

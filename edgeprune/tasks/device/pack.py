@@ -1,4 +1,4 @@
-"""What a device is to measure, packed with all it takes: models, frames, and what the host answers to them."""
+"""Packing of a measurement for a device: models, frames, and the host's outputs for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ from edgeprune.tasks.data.reading import SPLIT_SEED
 ANSWER_BATCH = 512
 """Frames in one run for accuracy: enough that starting the program costs little."""
 STORED_FRAMES = 1 << 14
-"""Number of frames that are sent where the frames are still in a file: they are held in memory and in the bundle."""
+"""Maximum number of frames to send if they are still in a file: they must fit in memory and in the bundle."""
 HOST = "host-answers.npz"
-"""What the host answers to the same frames, in the folder of a run; `device collect` needs nothing else."""
+"""File in the run folder with the host's outputs for the same frames; `device collect` needs no other."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One model as it is sent.
+    """The files of one model in a bundle.
 
     Attributes:
-        timed: At the batch it is timed with.
-        answering: For `ANSWER_BATCH` frames at a time; the same file where the batch is dynamic. None where accuracy is
-            not asked for.
+        timed: File with the batch of the timing.
+        answering: File for `ANSWER_BATCH` frames at a time, for the accuracy; the same file if the batch is dynamic,
+            None if accuracy is not measured.
     """
 
     timed: Path
@@ -47,17 +47,17 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """How to measure on a device, where the command line says otherwise than the target; None leaves it.
+    """Options of the user for a measurement on a device; None keeps the target's value.
 
     Attributes:
         batch: Frames in one inference.
         threads: Threads of one inference.
         rounds: Rounds of each model.
-        round_ms: Length of one.
-        processes: That share the rounds, where the runtime measures several rounds in a process.
-        dla_core: Which deep-learning accelerator to use, or None for the GPU.
+        round_ms: Length of a round, in ms.
+        processes: Processes that share the rounds, for runtimes that measure several rounds in a process.
+        dla_core: Deep-learning accelerator to use, or None for the GPU.
         power_mode: Name or number of the power mode to measure in.
-        lock_clocks: Whether to lock the clocks meanwhile.
+        lock_clocks: Whether to lock the clocks during the measurement.
     """
 
     batch: int = 1
@@ -79,23 +79,23 @@ def assign(
     folder: Path,
     progress: Progress,
 ) -> Manifest:
-    """Pack a measurement for a device as `bundle.tar`, and keep beside it what the host answers to the same frames.
+    """Pack a measurement for a device as `bundle.tar`, and write the host's outputs for the same frames beside it.
 
     Args:
-        target: The kind of device.
-        precision: That the model files are in.
-        models: What is measured.
-        frames: Frames of the test split; the first ones are the frames of known answer. Frames that are still in a file
-            are not all read: `STORED_FRAMES` of them, spread evenly, are sent.
-        options: How to measure.
-        folder: Where both files go.
-        progress: Told while the host answers.
+        target: The target.
+        precision: Precision of the model files.
+        models: The models to measure.
+        frames: Frames of the test split; the first ones are the known frames. If they are still in a file, only
+            `STORED_FRAMES` of them, spread evenly, are read and sent.
+        options: Options of the measurement.
+        folder: Folder for both files.
+        progress: Reporter of the progress on the host.
 
     Raises:
-        ConfigError: `folder` cannot be written, the target does not allow what is wished, or too few rounds are.
+        ConfigError: `folder` cannot be written, the target does not allow an option, or there are too few rounds.
         DataError: There are fewer frames than a batch holds.
-        ModelError: A model cannot be run here.
-        DeviceError: The target is no device.
+        ModelError: A model cannot be run on this machine.
+        DeviceError: The target is not a device.
     """
     if not target.on_device:
         raise DeviceError(f"{target.name} is not measured on a device but on this machine")
@@ -138,10 +138,10 @@ def assign(
 
 
 def _parse(models: Mapping[Role, ModelFiles], progress: Progress) -> None:
-    """Let NVIDIA's parser read every file before it is sent, where one is installed.
+    """Check that NVIDIA's parser reads every file, if it is installed, before they are sent.
 
     Raises:
-        ModelError: It does not read one.
+        ModelError: It cannot read a file.
     """
     files = [path for each in models.values() for path in (each.timed, each.answering) if path is not None]
     parsers = {parse_if_installed(path) for path in files}
@@ -196,7 +196,7 @@ def _assignment(
 
 
 def _chunks(iq: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """The frames in chunks of `ANSWER_BATCH`, the last one filled up with zeros."""
+    """Yield the frames in chunks of `ANSWER_BATCH`, the last one padded with zeros."""
     missing = -len(iq) % ANSWER_BATCH
     filled = np.concatenate([iq, np.zeros((missing, *iq.shape[1:]), np.float32)])
     return list(filled.reshape(-1, ANSWER_BATCH, *iq.shape[1:]))
@@ -209,7 +209,7 @@ def _host_answers(
     count: int,
     progress: Progress,
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Logits of both models on this machine: `known_ROLE` and, for accuracy, `answers_ROLE`."""
+    """Compute the logits of both models on this machine: `known_ROLE` and, for accuracy, `answers_ROLE`."""
     runtime = registry.get("runtimes", "onnxruntime")
     found: dict[str, npt.NDArray[np.float32]] = {}
     with progress.track("reference outputs on the host", len(models) * len(chunks)) as advance:

@@ -28,32 +28,32 @@ from edgeprune.tasks.device.connect import Host, reached
 from edgeprune.tasks.device.pack import DeviceOptions, ModelFiles, assign
 
 BUNDLE, RESULT, UNPACKED = "bundle.tar", "device-result.tar", "device"
-"""Names in a run folder: what is sent to the device, what comes back, and the logs of every step in it."""
+"""Names in a run folder: the bundle for the device, its result, and the logs of every step in the result."""
 
 
 def check_device(host: Host, target: Target) -> None:
-    """Find out before long work that a device answers and is what the target asks for.
+    """Check before long work that a device can be reached and fits the target.
 
     Raises:
         ConfigError: No recorded board has that name.
-        DeviceError: It cannot be reached, or will not do.
+        DeviceError: The device cannot be reached, or does not fit the target.
     """
     with reached(host) as transport:
         refuse(probe(transport), needs_of(target))
 
 
 def run_on_device(host: Host, target: Target, folder: Path, progress: Progress) -> DeviceOutcome:
-    """Run a run folder's bundle on a device and read what it leaves.
+    """Run a run folder's bundle on a device and read the result.
 
     Args:
         host: The device.
-        target: That the bundle was made for.
-        folder: Folder of the run: `bundle.tar`, what the host answers, and afterwards the result and its samples.
-        progress: Told how far it is.
+        target: Target of the bundle.
+        folder: Folder of the run, with `bundle.tar` and the host's outputs; the result and its samples are added.
+        progress: Reporter of the progress.
 
     Raises:
-        ConfigError: The bundle holds other code than this edgeprune packs.
-        DeviceError: It cannot be reached, is not what the target asks for, or fails.
+        ConfigError: The bundle holds code that this edgeprune did not pack.
+        DeviceError: The device cannot be reached, does not fit the target, or fails.
     """
     own_bundle(folder / BUNDLE)
     with reached(host) as transport:
@@ -64,10 +64,10 @@ def run_on_device(host: Host, target: Target, folder: Path, progress: Progress) 
 
 
 def own_bundle(bundle: Path) -> Manifest:
-    """What a bundle says of itself, if all that a device would run of it is edgeprune's own.
+    """Read the manifest of a bundle, after checking that all code in it is edgeprune's own.
 
     Raises:
-        ConfigError: No such file, not a bundle, or other code than this edgeprune packs.
+        ConfigError: The file does not exist, is not a bundle, or holds code that this edgeprune did not pack.
     """
     manifest = read_manifest(bundle)
     runtime = registry.get("runtimes", manifest.runtime)
@@ -90,17 +90,17 @@ def bench_on_device(
 
     Args:
         host: The device.
-        models: One or two ONNX files, typed for the precision and of the batch to be measured.
-        target: What the device is.
+        models: One or two ONNX files, in the precision and with the batch to measure.
+        target: Target that the device must fit.
         precision: Precision of the files.
-        options: How to measure.
-        out: Folder for what comes back.
-        progress: Told how far it is.
+        options: Options of the measurement.
+        out: Folder for samples and result.
+        progress: Reporter of the progress.
 
     Raises:
         ConfigError: `out` cannot be written.
-        ModelError: A file cannot be run here.
-        DeviceError: The device cannot be reached, is not what the target asks for, or fails.
+        ModelError: A file cannot be run on this machine.
+        DeviceError: The device cannot be reached, does not fit the target, or fails.
     """
     writable(out / BUNDLE)
     with registry.get("runtimes", "onnxruntime").open(models["baseline"], 1) as session:
@@ -114,11 +114,11 @@ def bench_on_device(
 
 
 def build_there(host: Host, model: Path, target: Target, out: Path, progress: Progress) -> EngineFile:
-    """Build an engine of an exported file on a device, and bring it here.
+    """Build an engine of an exported file on a device, and fetch it.
 
     Raises:
-        ConfigError: The target's devices build none.
-        DeviceError: The device cannot be reached, is not what the target asks for, or cannot build it.
+        ConfigError: The target has no engines.
+        DeviceError: The device cannot be reached, does not fit the target, or cannot build the engine.
     """
     runtime = registry.get("runtimes", target.runtime)
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as place, reached(host) as transport:
@@ -144,16 +144,16 @@ def build_there(host: Host, model: Path, target: Target, out: Path, progress: Pr
 
 
 def collected(result: Path, target: Target, folder: Path, replay: str | None = None) -> DeviceOutcome:
-    """Read a result that came from a device, however it came.
+    """Read the result of a device, fetched or copied by hand.
 
     Args:
-        result: The tar that `run.sh` left there.
-        target: That the bundle was made for.
+        result: The tar that `run.sh` wrote.
+        target: Target of the bundle.
         folder: Folder of the run.
         replay: Name of the recorded board that played the device.
 
     Raises:
-        DeviceError: It is damaged, of another bundle, or a step failed.
+        DeviceError: The result is damaged or belongs to another bundle, or a step failed.
     """
     manifest = read_manifest(folder / BUNDLE)
     archive.unpack(result, folder / UNPACKED, manifest.id)
@@ -169,7 +169,7 @@ def collected(result: Path, target: Target, folder: Path, replay: str | None = N
 
 
 def _take_models(bundle: Path, manifest: Manifest, folder: Path) -> None:
-    """Put the models of a bundle beside its result: what runs on a DLA is a share of their operators."""
+    """Copy the models of a bundle beside its result, to count the operators that run on a DLA."""
     with tarfile.open(bundle) as tar:
         for role in manifest.assignment.roles:
             packed = tar.extractfile(f"{manifest.folder}/{model_file(role)}")

@@ -1,8 +1,8 @@
-"""Choosing the units that stay under a latency budget: time a few networks, fit what units cost, choose, and measure.
+"""Selection of units under a latency budget: time a few networks, fit the costs of units, choose, and measure.
 
-The costs come from networks that keep only one kind of units each, and from those whose latency is least sure by these.
-The set that is worth most under the budget is chosen exactly, measured, and counted for the costs as well; then the
-choice is made again, until it holds.
+The costs are fitted to networks that keep only one kind of unit each, and to those whose predicted latency is least
+certain. The set with the greatest total value under the budget is chosen exactly and measured. Its latency is added to
+the fit, and the choice is repeated until it meets the budget.
 """
 
 from collections.abc import Iterable
@@ -51,7 +51,7 @@ class Timer(Protocol):
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """A bound on the median latency of one inference, and where it holds."""
+    """A bound on the median latency of one inference, with its target, precision and batch."""
 
     latency_ms: float
     target: Target
@@ -74,22 +74,22 @@ def choose_within(
     folder: Path,
     progress: Progress,
 ) -> LatencyPlan:
-    """Choose the units that stay, timing networks on the machine at hand.
+    """Choose the units to keep, with timings of networks on this machine.
 
     Args:
         model: The unpruned network.
-        chain: Its units.
-        segmentation: Its segments.
-        scores: Scores of its droppable units.
+        chain: Units of the network.
+        segmentation: Segments of the chain.
+        scores: Scores of the droppable units.
         frames: Frames of the validation split, to check exports and to time on.
-        budget: What must hold.
-        folder: For timings and their raw samples.
-        progress: Told of each network.
+        budget: The latency budget.
+        folder: Folder for timings and their raw samples.
+        progress: Reporter of each network.
 
     Raises:
-        ConfigError: No set of units meets the budget; the message has the nearest.
+        ConfigError: No set of units meets the budget; the message names the nearest.
     """
-    planning.kept_units(chain, PlanSettings())  # says so when no unit can be dropped
+    planning.kept_units(chain, PlanSettings())  # raises if no unit can be dropped
     routes = routes_of(model.model, chain, model.input)
     stopwatch = Stopwatch(model, chain, frames.iq, budget.target, budget.precision, budget.batch, folder)
     with stopwatch:
@@ -99,7 +99,7 @@ def choose_within(
 def plan_within(
     chain: LayerChain, segmentation: Segmentation, scores: Scores, metric: str, chosen: LatencyPlan
 ) -> PrunePlan:
-    """The plan that keeps the units chosen under a budget."""
+    """Make the plan that keeps the units chosen under a budget."""
     stay = frozenset(chosen.kept).intersection(chain.droppable)
     return plan(chain, segmentation, scores, metric, len(stay), stay)
 
@@ -138,7 +138,7 @@ def decide_within(
     progress: Progress,
     compute: Compute = CPU,
 ) -> tuple[Planned, LatencyPlan]:
-    """Choose the units of a model that stay under a budget; as `planning.decide`, with timings in a folder.
+    """Choose the units of a model to keep under a budget: like `planning.decide`, with timings in a folder.
 
     Raises:
         ConfigError: A name is unknown, or no set of units meets the budget.
@@ -235,10 +235,10 @@ class _Search:
         return fitted(self.timed, self.kinds, self.routes)
 
     def _choice(self, model: CostModel) -> Kept | None:
-        """The best set by the model, which is taken to be as much too low as for the worst candidate over the budget.
+        """Choose the best set by the fitted model, corrected by its largest underestimate over the budget so far.
 
-        The selection is exact for costs that add up; by what factor the total is off is looked up for the set that it
-        chose, and it chooses again by that.
+        The selection is exact for additive costs. The factor by which a sum of costs is off is looked up for the chosen
+        set, and the selection is repeated with it.
         """
         over = [kept for kept in self.candidates if not self._within(kept)]
         shortfall = max([1.0, *(self._measured_ms(kept) / self._predicted_ms(model, kept) for kept in over)])
@@ -257,7 +257,7 @@ class _Search:
         return best
 
     def _better(self, kept: Kept) -> bool:
-        """Whether a set is worth more than all that were found to be within the budget."""
+        """Return whether the value of a set exceeds that of all sets found within the budget."""
         return all(self._worth(kept) > self._worth(other) for other in self.candidates if self._within(other))
 
     def _worth(self, kept: Kept) -> tuple[int, float]:
@@ -267,7 +267,7 @@ class _Search:
         return self._measured_ms(kept) <= self.budget.latency_ms
 
     def _measured_ms(self, kept: Kept) -> float:
-        """Measured latency, freed of what the machine did during that timing alone."""
+        """Latency in ms of a timing, corrected for disturbances during that timing."""
         return self.timed[kept].ratio * self.baseline_ms
 
     def _predicted_ms(self, model: CostModel, kept: Kept) -> float:

@@ -1,9 +1,9 @@
-"""Timing networks that keep some of a model's units, each in turns with the unpruned one, on the machine at hand.
+"""Timing of networks that keep some of a model's units, in turns with the unpruned one, on this machine.
 
-Networks of very different length are compared by the fast end of each round and not by its median: where a machine has
-other work, a long inference is interrupted more often than a short one, and the ratio of their medians says so too.
-And a network that is loaded again lies elsewhere in memory, and may be a third slower or faster for as long as it is
-loaded: each pair is loaded several times, and the timing in the middle counts.
+Networks of very different latency are compared by the fast end of each round and not by its median: on a busy machine,
+a long inference is interrupted more often than a short one, which would bias the ratio of the medians. A network that
+is loaded again lies elsewhere in memory, and may be a third slower or faster for as long as it is loaded. So each pair
+is loaded several times, and the median timing is used.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from edgeprune.records.pruning import LayerChain
 from edgeprune.targets import Precision, Target
 
 _CHECKED_FRAMES = 16
-# Short rounds: what else the machine does changes within a second, and must hit both networks of a pair alike.
+# Short rounds: the load of the machine changes within a second, and must affect both networks of a pair alike.
 _ROUNDS, _ROUND_MS, _WARMUP_MS = 12, 10.0, 100.0
 _SESSIONS = 3
 _PLACES = tuple(f"session-{number}" for number in range(1, _SESSIONS + 1))
@@ -35,18 +35,18 @@ _FAST = 0.1
 
 
 class Stopwatch:
-    """Times networks in the shape they would be delivered in: exported, simplified, and run by the target's runtime.
+    """Timer of networks in the form in which they are delivered: exported, simplified, run by the target's runtime.
 
-    Every timing is kept in a folder and not made again. Use it within a `with` block.
+    Every timing is kept in a folder and reused. Use it in a `with` block.
 
     Args:
         model: The unpruned network.
-        chain: Its units.
+        chain: Units of the network.
         frames: Raw frames (N, channels, length), at least one batch of them.
-        target: Where it is to run.
-        precision: One of the target's.
+        target: Target to time for.
+        precision: One of the target's precisions.
         batch: Frames in one inference.
-        folder: For records and raw samples.
+        folder: Folder for records and raw samples.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Stopwatch:
     def _session(
         self, units: tuple[int, ...], unpruned: Path, pruned: Path, settings: protocol.BenchSettings, place: Path
     ) -> Timing:
-        """Both networks loaded anew and measured in turns."""
+        """Load both networks anew and measure them in turns."""
         runtime = registry.get("runtimes", self.target.runtime)
         report = protocol.measure(unpruned, pruned, self.frames, runtime, settings, place, NullProgress())
         assert report.pruned is not None
@@ -135,7 +135,7 @@ class Stopwatch:
         )
 
     def _exported(self, units: tuple[int, ...]) -> Path:
-        """The network that keeps these units, weights as they are, as ONNX."""
+        """Export the network that keeps these units, without training, as ONNX."""
         shape = self.model.input
         edits = [unit.edit for unit in self.chain.units if unit.index not in units and unit.edit is not None]
         path = self._exports / f"{canonical_sha256(units)[:12]}.onnx"
@@ -147,6 +147,6 @@ class Stopwatch:
 
 
 def _ratio(pruned: Path, unpruned: Path) -> stats.Speedup:
-    """Latency of one network over another's, by the fast end of each round, with its interval."""
+    """Compute the ratio of two networks' latencies, by the fast end of each round, with its interval."""
     ends = [[float(np.quantile(times, _FAST)) for times in samples.read(path)[0]] for path in (pruned, unpruned)]
     return stats.compare(*ends)

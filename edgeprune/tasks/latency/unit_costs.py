@@ -32,9 +32,10 @@ def kinds_of(chain: LayerChain) -> tuple[tuple[int, ...], ...]:
 def probes_of(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
     """Choose the sets of units whose networks reveal the cost of each kind.
 
-    They are the smallest network, and for each kind the smallest with all units of the kind, since in a small network a
-    unit takes a large part of the time. Where these compute something different there than in the unpruned network, the
-    unpruned network without them is added (or without half of them, if it cannot run without all).
+    They are the smallest network, and for each kind the smallest network with all units of that kind, since in a small
+    network a unit takes a large part of the time. If the units of a kind compute something different there than in
+    the unpruned network, the unpruned network without them is added (or without half of them, if it cannot run
+    without all).
     """
     everything = frozenset(unit for kind in kinds for unit in kind)
     found = [routes.fewest]
@@ -53,9 +54,9 @@ def probed(time: Callable[[Kept], Timing | None], kinds: Sequence[Sequence[int]]
     """Time the networks that reveal the unit costs, and then some of those whose predicted latency is least certain.
 
     Args:
-        time: Times the network that keeps some units; None where it cannot.
+        time: Function that times the network with some units, or returns None if it cannot.
         kinds: Droppable units that cost the same.
-        routes: Computation of a network that keeps some of them.
+        routes: Computation of a network that keeps some units.
     """
     tried = {kept: time(kept) for kept in probes_of(kinds, routes)}
     drawn = _drawn(kinds, routes)

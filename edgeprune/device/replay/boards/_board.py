@@ -26,7 +26,7 @@ class Board:
 
     Attributes:
         folder: Folder of the board.
-        said: Content of its file.
+        said: Content of the board's file.
         faults: Faults to simulate.
     """
 
@@ -48,7 +48,7 @@ class Board:
         return count
 
     def throttled(self) -> bool:
-        """Whether the clock is reduced: for four timed runs of every 32."""
+        """Whether the clock is reduced: in four of every 32 timed runs."""
         counter = self.folder / "timed.count"
         return "throttled" in self.faults and counter.exists() and int(counter.read_text()) % 32 in _HOT_RUNS
 

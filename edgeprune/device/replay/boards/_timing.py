@@ -13,7 +13,7 @@ from edgeprune.device.replay.boards._options import Options
 _FASTER = {"fp32": 1.0, "fp16": 0.62, "int8": 0.5}
 _LAUNCH_MS = 0.004
 _GRAPH_MS = 0.006
-_DIGITS = "%.6g"  # what C++ writes of a float
+_DIGITS = "%.6g"  # as C++ prints a float
 Times = npt.NDArray[np.float64]
 
 
