@@ -109,7 +109,7 @@ class SimilarityMetric(Protocol):
 
 @dataclass(frozen=True)
 class Labelled:
-    """Normalised frames (N, channels, length) float32 and their classes (N,) int64."""
+    """Normalized frames (N, channels, length) float32 and their classes (N,) int64."""
 
     iq: "Tensor"
     labels: "Tensor"

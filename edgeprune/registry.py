@@ -42,7 +42,7 @@ _SHAPES: dict[Kind, tuple[str, ...]] = {
     "similarity": ("summarise", "products", "finish"),
     "runtimes": ("name", "facts"),
 }
-"""Attributes by which a plug-in of each kind is recognised: see protocols.py."""
+"""Attributes by which a plug-in of each kind is recognized: see protocols.py."""
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _registered: dict[Kind, dict[str, Any]] = {kind: {} for kind in _SHAPES}
 """Plug-ins that the running program added; a process has one set of plug-ins, as it has one set of modules."""

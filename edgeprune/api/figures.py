@@ -19,7 +19,7 @@ class NotebookFigure(Figure):
 
 
 def figure(size: tuple[float, float], paint: Callable[[Figure], None]) -> NotebookFigure:
-    """Draw a figure in the report's style and colours, dark on white.
+    """Draw a figure in the report's style and colors, dark on white.
 
     Args:
         size: Width and height in inches.

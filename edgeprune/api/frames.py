@@ -1,4 +1,4 @@
-"""Labelled frames, from a file or from arrays."""
+"""Labeled frames, from a file or from arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ def read_frames(
     skip_bad_files: bool = False,
     stream: bool | None = None,
 ) -> Frames:
-    """Read labelled I/Q frames from a file or folder of any format that edgeprune knows.
+    """Read labeled I/Q frames from a file or folder of any format that edgeprune knows.
 
     Args:
         path: File or folder, of a format in docs/data.md.
@@ -55,7 +55,7 @@ def wrap_frames(
     groups: npt.ArrayLike | None = None,
     name: str = "frames in memory",
 ) -> Frames:
-    """Use labelled frames that are in memory already, checked as those of a file are.
+    """Use labeled frames that are in memory already, checked as those of a file are.
 
     Args:
         iq: Raw samples (N, 2, length): in-phase and quadrature, any real type.

@@ -131,7 +131,7 @@ def prune_and_export(
 
     Args:
         model: The unpruned network; not changed.
-        data: Labelled frames or their file; by default the data of the model's training, or the shipped set that fits.
+        data: Labeled frames or their file; by default the data of the model's training, or the shipped set that fits.
         target: A target's name ('host-cpu', 'jetson-orin', …), its `.toml` file, or a `Target`.
         out: The run folder; by default runs/MODEL-TARGET.
         keep_ratio: Share of the droppable units to keep; by default 0.33.

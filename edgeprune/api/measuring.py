@@ -137,7 +137,7 @@ def evaluate(
 
     Args:
         model: A model, or an exported file (by ONNX Runtime).
-        data: Labelled frames or their file; by default those the model was pruned or trained with. They are split as in
+        data: Labeled frames or their file; by default those the model was pruned or trained with. They are split as in
             the model's training, the same way each time.
         split: 'test', 'validation' or 'train'.
         compute: Device on which networks run: 'auto', 'cpu', 'cuda' or 'cuda:N'; by default EDGEPRUNE_COMPUTE, else
@@ -183,7 +183,7 @@ def export(
 ) -> OnnxFile:
     """Write a network as ONNX for a target, simplified and checked against PyTorch on real frames.
 
-    The file takes raw frames (N, channels, length) float32 as `iq`; the normalisation is in it.
+    The file takes raw frames (N, channels, length) float32 as `iq`; the normalization is in it.
 
     Args:
         model: The network; not changed.

@@ -95,10 +95,10 @@ class Model:
         return self.checkpoint.sha256
 
     def as_module(self, frames: FrameKind = "raw") -> nn.Module:
-        """Return the network as a module for raw or normalised frames; it shares its weights with `module`.
+        """Return the network as a module for raw or normalized frames; it shares its weights with `module`.
 
         Args:
-            frames: 'raw' puts the normalisation in front, as in an exported file; 'normalised' is `module` itself.
+            frames: 'raw' puts the normalization in front, as in an exported file; 'normalised' is `module` itself.
 
         Example:
             >>> logits = model.as_module("raw")(torch.randn(1, 2, 128))
@@ -275,7 +275,7 @@ def embedding(model: Model) -> Checkpoint:
 
 
 def parts_of(model: Model, data: Data | None) -> tuple[dict[Split, Frames], Frames | Path]:
-    """Split frames, labelled with indices of the model's classes, and return them with their source.
+    """Split frames, labeled with indices of the model's classes, and return them with their source.
 
     Without `data`, they are those the model was last used with, else those of its training or the shipped set that
     fits.

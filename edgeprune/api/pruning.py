@@ -153,7 +153,7 @@ def plan(
 
     Args:
         model: The unpruned network; not changed.
-        data: Labelled frames from `read_frames`, or their file; by default the data of the model's training, or the
+        data: Labeled frames from `read_frames`, or their file; by default the data of the model's training, or the
             shipped set that fits. Units are compared and scored on the train split, searched on validation.
         keep_ratio: Share of the droppable units to keep, 0 to 1; by default 0.33.
         keep: Total number of units to keep, including those that cannot be dropped, instead.

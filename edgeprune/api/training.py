@@ -32,7 +32,7 @@ def finetune(
 
     Args:
         model: The network to train; not changed.
-        data: Labelled frames or their file; by default those the model was pruned or trained with.
+        data: Labeled frames or their file; by default those the model was pruned or trained with.
         teacher: Model to distill from, usually the unpruned one.
         epochs: Passes over the train split.
         batch_size: Frames in one step.

@@ -1,6 +1,6 @@
 """Latency of each kind of unit on a target, estimated from the latency of a few networks. Pure.
 
-Latency is modelled as a fixed part plus a sum over the units that are kept. Units of one kind cost the same, in
+Latency is modeled as a fixed part plus a sum over the units that are kept. Units of one kind cost the same, in
 proportion to what they compute. The residual is not noise alone: a large network reads its weights from slower memory
 than a small one, and some shapes run better than others. Networks of similar size and composition are therefore assumed
 to deviate by similar factors (kriging: Matheron 1963, doi 10.2113/gsecongeo.58.8.1246).
@@ -59,7 +59,7 @@ class CostModel:
     Attributes:
         costs: Fixed latency and latency of one unit of each kind.
         measured: Coordinates of the measured networks, one a row, from `_place`.
-        pull: Contribution of each measured network to the logarithm of the factor of its neighbours.
+        pull: Contribution of each measured network to the logarithm of the factor of its neighbors.
         covariance: Covariance of the measured networks' residuals, timing errors included.
         spread: Standard deviation of the residuals of the logarithm of latency.
     """
@@ -96,7 +96,7 @@ class CostModel:
 def fit(observations: Sequence[Observation]) -> CostModel:
     """Fit the model that comes nearest to the measured latencies.
 
-    The costs are non-negative and minimise the sum of squares of (total / measured - 1) (Lawson & Hanson 1974), because
+    The costs are non-negative and minimize the sum of squares of (total / measured - 1) (Lawson & Hanson 1974), because
     timing errors are relative. Their logarithmic residuals are smoothed by simple kriging.
 
     Args:

@@ -2,7 +2,7 @@
 
 Successive rounds of a measurement are correlated. A process that loads the networks anew also has its own placement in
 memory. Rounds are therefore grouped by process. The spread between processes gives the standard error, corrected for
-the correlation between neighbouring processes and never smaller than the error estimated from the rounds within them
+the correlation between neighboring processes and never smaller than the error estimated from the rounds within them
 (batch means: Law and Kelton, Simulation Modeling and Analysis, section 9.5).
 """
 
@@ -69,7 +69,7 @@ def mean_of(
     Args:
         values: One a round, (rounds,) with at least two.
         processes: Process of each round, rising; empty where all are of one, which is then cut into
-            `FEWEST_GROUPS` runs of neighbouring rounds.
+            `FEWEST_GROUPS` runs of neighboring rounds.
         centre: Value of a group; its median by default.
     """
     groups = [values[places] for places in grouped(len(values), processes)]
@@ -145,7 +145,7 @@ def between_builds(before: Values, after: Values, builds: "npt.NDArray[np.int64]
 
 
 def grouped(rounds: int, processes: Sequence[int] = ()) -> list["npt.NDArray[np.int64]"]:
-    """Group the rounds by process, or group neighbouring rounds where processes have few each; gives their indices.
+    """Group the rounds by process, or group neighboring rounds where processes have few each; gives their indices.
 
     Args:
         rounds: Number of rounds.

@@ -118,7 +118,7 @@ def _governor(root: Path) -> str:
 
 
 def _virtualisation(root: Path) -> str:
-    """Known virtualisation between this process and the machine."""
+    """Known virtualization between this process and the machine."""
     container = any((root / name).exists() for name in (".dockerenv", "run/.containerenv"))
     virtual = " hypervisor" in _text(root / "proc/cpuinfo") or (root / "sys/hypervisor/type").exists()
     return " in ".join(word for word, is_so in (("container", container), ("virtual machine", virtual)) if is_so)

@@ -1,6 +1,6 @@
 """Measurement protocol: two models in each of several processes, warmed up, in interleaved rounds.
 
-Rounds go baseline, pruned, pruned, baseline, ... so that drift of the machine (heat, clock, neighbours) affects both
+Rounds go baseline, pruned, pruned, baseline, ... so that drift of the machine (heat, clock, neighbors) affects both
 alike. The placement of the models in memory differs from process to process, so several processes load them in turn.
 Every time of every round is kept.
 """

@@ -40,7 +40,7 @@ class Speedup:
 
 
 def summarise(rounds: Sequence[Values], samples_path: str) -> LatencySummary:
-    """Summarise one model's times.
+    """Summarize one model's times.
 
     Args:
         rounds: Milliseconds of each inference, one array a round.

@@ -23,7 +23,7 @@ class Terminal:
     """A `Paper` on a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
-        watched = stream.isatty()  # a file that is coloured all the same must not be wrapped
+        watched = stream.isatty()  # a file that is colored all the same must not be wrapped
         self._console = Console(file=stream, highlight=False, soft_wrap=not watched, width=None if watched else _WIDE)
 
     def stage(self, title: str, reused: bool) -> None:

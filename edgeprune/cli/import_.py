@@ -33,7 +33,7 @@ def command(
 ) -> None:
     """Bring in a network of your own: identify what its WEIGHTS do not record, measure it, and write a model file.
 
-    Unless they are given, shape and classes come from the data, and the normalisation is found on the validation
+    Unless they are given, shape and classes come from the data, and the normalization is found on the validation
     split. Other commands on this machine need no such options for the written file; another machine needs --factory
     again, since it runs your code.
     """

@@ -1,4 +1,4 @@
-"""Leave one out: the accuracy lost without a unit, before any fine-tuning. Needs labelled frames.
+"""Leave one out: the accuracy lost without a unit, before any fine-tuning. Needs labeled frames.
 
 One unit at a time is dropped, batch norm is re-estimated on `NORM_FRAMES` frames of the train split, and the network
 classifies the validation frames. The score is the accuracy lost. Two units can lose the same number of frames. The one

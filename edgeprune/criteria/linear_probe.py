@@ -1,9 +1,9 @@
 """Linear classifier probes (Alain & Bengio 2016, arXiv 1610.01644; for layer pruning Chen & Zhao 2018, TPAMI,
-doi 10.1109/TPAMI.2018.2874634): how much a unit improves linear separability. Needs labelled frames.
+doi 10.1109/TPAMI.2018.2874634): how much a unit improves linear separability. Needs labeled frames.
 
 A linear classifier is fitted to each unit's output on train frames, by ridge regression onto one-hot labels. The score
 of a unit is its validation accuracy, minus that of a classifier fitted to the unit's input. Both are averaged down to
-at most `FEATURES` numbers a frame, and standardised.
+at most `FEATURES` numbers a frame, and standardized.
 """
 
 import torch
@@ -84,8 +84,8 @@ def pooled(activations: Tensor) -> Tensor:
 def probe_accuracy(x: Tensor, labels: Tensor, y: Tensor, true: Tensor) -> float:
     """Accuracy of a linear classifier.
 
-    Ridge regression in closed form: W = (XᵀX + λnI)⁻¹ XᵀT with X standardised by its own mean and deviation, T the
-    centred one-hot labels and λ = PENALTY. Constant features are left at zero.
+    Ridge regression in closed form: W = (XᵀX + λnI)⁻¹ XᵀT with X standardized by its own mean and deviation, T the
+    centered one-hot labels and λ = PENALTY. Constant features are left at zero.
 
     Args:
         x: Features to fit to, (n, d).

@@ -1,5 +1,5 @@
 """SR-init (Tang et al. 2023, arXiv 2303.07677): the accuracy lost when a unit's weights are re-initialised. Needs
-labelled frames.
+labeled frames.
 
 The weights that dropping a unit would remove are re-initialised, with the statistics of the batch norm beside them;
 everything else stays. The score is the accuracy on validation frames before, minus the mean accuracy over `REPEATS`

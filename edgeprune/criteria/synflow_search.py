@@ -1,7 +1,7 @@
 """Selection of arXiv 2406.07929: among all ways to keep m units of a segment, the one of least synaptic flow. Needs no
 data.
 
-For a set of units, the probe is a freshly initialised network of the same architecture into which the trained weights
+For a set of units, the probe is a freshly initialized network of the same architecture into which the trained weights
 of these units are copied, shortcuts and batch norm included. Every set starts from the same fresh probe. Its score is
 Σ |∂R/∂w · w| over all its parameters; smaller is better. Where the network allows, the best set of a segment is found
 without evaluating each, see `_synflow.fronts`; otherwise every set is evaluated. Batch norm is in evaluation mode, and

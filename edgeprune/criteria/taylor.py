@@ -1,5 +1,5 @@
 """First-order Taylor importance (Molchanov et al. 2019, arXiv 1906.10771): how much the loss would change without a
-unit's weights. Needs labelled frames.
+unit's weights. Needs labeled frames.
 
 The score is Σ |g · w| over the parameters that dropping the unit would remove, g being the gradient of the mean
 cross-entropy of one batch, averaged over batches. To first order |g · w| is the change from setting one weight to zero.

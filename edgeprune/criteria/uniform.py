@@ -12,7 +12,7 @@ class Uniform:
     def scores(self, subject: Subject) -> dict[int, float]:
         """Score every droppable unit by an order in which each next unit is far from those before it.
 
-        The first is in the middle of the chain. The next is the unit whose nearest neighbour among the earlier ones and
+        The first is in the middle of the chain. The next is the unit whose nearest neighbor among the earlier ones and
         the ends is farthest; ties go to the earlier unit.
         """
         units = [unit.index for unit in droppable(subject)]

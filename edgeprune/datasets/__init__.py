@@ -125,7 +125,7 @@ def format_of(path: Path) -> str:
 
     Raises:
         ConfigError: No such file.
-        DataError: No format has the suffix, or none of those that have it recognises the file.
+        DataError: No format has the suffix, or none of those that have it recognizes the file.
     """
     try:
         path.stat()

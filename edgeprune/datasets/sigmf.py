@@ -95,7 +95,7 @@ class _Recording:
         self.notes = [] if self._complex else [f"{path.name} holds real samples; Q is 0"]
 
     def segments(self) -> list[Segment]:
-        """Segments, one for each labelled annotation and channel."""
+        """Segments, one for each labeled annotation and channel."""
         rate, offset = self._rate(), self._offset()
         annotations = self._signal.get_annotations()
         found: list[Segment] = []

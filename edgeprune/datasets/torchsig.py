@@ -1,6 +1,6 @@
 """TorchSig data sets with one signal in each sample: a folder with `data.h5`, one object a record or a single array.
 
-A sample is labelled by `class_name` and `snr_db` of its only component; TorchSig itself is not needed.
+A sample is labeled by `class_name` and `snr_db` of its only component; TorchSig itself is not needed.
 """
 
 from collections.abc import Iterator

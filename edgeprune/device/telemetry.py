@@ -1,6 +1,6 @@
 """Output of tegrastats during a step: power, GPU clock and temperatures, of every Jetson and JetPack. Pure.
 
-The fields vary with the board, the release and the rights of the user, so that each is recognised by its form and not
+The fields vary with the board, the release and the rights of the user, so that each is recognized by its form and not
 by its place.
 """
 
@@ -70,7 +70,7 @@ def readings(text: str) -> tuple[MeterReading, ...]:
 
 
 def summarise(text: str, rails: Sequence[Sequence[str]], *, on_gpu: bool = False) -> Summary:
-    """Summarise a step over the time that its model ran.
+    """Summarize a step over the time that its model ran.
 
     Args:
         text: Output of tegrastats during the step.

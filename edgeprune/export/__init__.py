@@ -60,8 +60,8 @@ def export(
     the operators of the finished graph, in which batch norms have been merged into the convolutions before them.
 
     Args:
-        model: Network that takes normalised frames (N, C, L); left unchanged.
-        spec: Input of the network; the normalisation becomes part of the graph.
+        model: Network that takes normalized frames (N, C, L); left unchanged.
+        spec: Input of the network; the normalization becomes part of the graph.
         iq: Raw frames (N, C, L) to check the file on, N > 0.
         target: Target that sets the opset, and whether the batch is dynamic or static.
         path: The file to write.

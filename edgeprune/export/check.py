@@ -48,7 +48,7 @@ def check_against_torch(model: nn.Module, spec: InputSpec, path: Path, iq: npt.N
     """Compare an ONNX file in ONNX Runtime with the network in torch, both on the CPU in float32.
 
     Args:
-        model: Network that takes normalised frames; left unchanged.
+        model: Network that takes normalized frames; left unchanged.
         spec: Input of the network.
         path: The exported file.
         iq: Raw frames (N, C, L).

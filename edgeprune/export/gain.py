@@ -1,6 +1,6 @@
-"""Receiver gain, which is unknown beforehand: the operators of the normalisation, and whether a file preserves it.
+"""Receiver gain, which is unknown beforehand: the operators of the normalization, and whether a file preserves it.
 
-The outputs of a normalised network do not depend on the gain. The same must hold for its file in any precision. All
+The outputs of a normalized network do not depend on the gain. The same must hold for its file in any precision. All
 tensors that still grow with the gain therefore stay in float32, where the squares of the faintest samples do not
 underflow and those of the loudest do not overflow.
 """
@@ -47,11 +47,11 @@ def before_weights(inner: GraphProto) -> tuple[str, ...]:
 
 
 def normalising(model: ModelProto, iq: Floats) -> frozenset[str]:
-    """Operators that make up the normalisation, by name.
+    """Operators that make up the normalization, by name.
 
     They are those before the first weights, and those that read or make a tensor that grows with the gain while the
-    outputs do not: a network may normalise after its first layers. Only larger gains are conclusive; at smaller ones
-    the outputs of a network without normalisation may not change either, because only its biases remain.
+    outputs do not: a network may normalize after its first layers. Only larger gains are conclusive; at smaller ones
+    the outputs of a network without normalization may not change either, because only its biases remain.
 
     Args:
         model: A graph in float32 whose operators have names.

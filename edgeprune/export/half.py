@@ -1,6 +1,6 @@
 """FP16: weights and arithmetic in half precision, input and output in float32.
 
-Some operators stay in float32: the normalisation of raw samples, whatever their gain (`gain.py`), and every operator
+Some operators stay in float32: the normalization of raw samples, whatever their gain (`gain.py`), and every operator
 whose values are near or above the largest half, or all so small that halves lose their digits. The precision is in the
 types of the graph, so that every version of TensorRT and ONNX Runtime reads the same from it.
 """

@@ -1,4 +1,4 @@
-"""Network as it is deployed: on the CPU, in evaluation mode, with its normalisation in front."""
+"""Network as it is deployed: on the CPU, in evaluation mode, with its normalization in front."""
 
 import contextlib
 import io
@@ -27,8 +27,8 @@ class RawSampleNetwork(nn.Module):
     """Network that takes raw samples.
 
     Args:
-        network: Network that takes normalised frames (N, C, L).
-        normalisation: Normalisation of raw frames.
+        network: Network that takes normalized frames (N, C, L).
+        normalisation: Normalization of raw frames.
     """
 
     def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
@@ -101,7 +101,7 @@ def first_cause(error: BaseException) -> str:
 
 
 _CHATTY_LOGGERS = ("", "torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-"""The first is the root logger, which ONNX Runtime's quantiser writes to."""
+"""The first is the root logger, which ONNX Runtime's quantizer writes to."""
 
 
 @contextlib.contextmanager

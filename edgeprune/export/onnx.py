@@ -1,4 +1,4 @@
-"""Network as an ONNX file, its normalisation included, at exactly the requested opset.
+"""Network as an ONNX file, its normalization included, at exactly the requested opset.
 
 torch has two exporters, and neither supports every opset. The one based on torch.export writes opsets from 18 and
 leaves older ones to a version converter that lacks most of the way down. The one based on TorchScript is deprecated,
@@ -93,8 +93,8 @@ def export_onnx(
     """Write a network as ONNX: input `iq` float32 (N, C, L) of raw samples, output `logits` float32 (N, classes).
 
     Args:
-        model: Network that takes normalised frames (N, C, L); left unchanged.
-        spec: Input of the network; its normalisation becomes part of the graph.
+        model: Network that takes normalized frames (N, C, L); left unchanged.
+        spec: Input of the network; its normalization becomes part of the graph.
         path: The file to write.
         opset: Exact opset of the default ONNX domain.
         batch_size: Fixed N, or None for any number of frames.

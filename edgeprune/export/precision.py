@@ -102,7 +102,7 @@ def lower(
 def _int8(
     source: Path, target: Path, iq: npt.NDArray[np.float32], lowering: LowerPrecision
 ) -> tuple[Quantisation, float | None]:
-    """Write the int8 file; returns its quantisation, and the top-1 it loses if a bound was set."""
+    """Write the int8 file; returns its quantization, and the top-1 it loses if a bound was set."""
     calibration = lowering.calibration
     if calibration is None:
         raise ConfigError("int8 takes frames to calibrate it on")

@@ -2,7 +2,7 @@
 
 The scales are in the graph, so that TensorRT (8.2 and later), TensorRT-RTX and ONNX Runtime read the same from one
 file: symmetric, one scale for each output channel of a weight, float32 biases, and float32 weights followed by their
-own pair. The skip branch of a residual sum reads the quantised tensor where there is one, so that TensorRT can fuse the
+own pair. The skip branch of a residual sum reads the quantized tensor where there is one, so that TensorRT can fuse the
 sum into the convolution on its other side.
 """
 
@@ -40,11 +40,11 @@ _CALIBRATORS = {
 }
 _BATCH = 128
 _ENTROPY_BINS = 256
-"""ONNX Runtime's default is 128, the number of quantisation levels: the only threshold is then the extreme."""
+"""ONNX Runtime's default is 128, the number of quantization levels: the only threshold is then the extreme."""
 
 
 class _Frames(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Frames in batches, as the quantiser asks for them."""
+    """Frames in batches, as the quantizer asks for them."""
 
     def __init__(self, iq: npt.NDArray[np.float32], size: int) -> None:
         self._batches: Iterator[npt.NDArray[np.float32]] = (
@@ -63,7 +63,7 @@ class Ranges:
 
     Attributes:
         model: Graph with its inferred shapes.
-        operators: Names of the operators that can be quantised, in order.
+        operators: Names of the operators that can be quantized, in order.
         values: Ranges that the calibrator found, by tensor.
     """
 
@@ -82,7 +82,7 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
 
     Raises:
         ConfigError: The opset of the graph is too old, or there are fewer frames than a fixed batch holds.
-        ModelError: It cannot be calibrated, or has nothing that can be quantised.
+        ModelError: It cannot be calibrated, or has nothing that can be quantized.
     """
     model = onnx.shape_inference.infer_shapes(onnx.load(source))
     opset, fixed = graph.opsets(model)[""], graph.ports(model)[0][2][0]
@@ -95,7 +95,7 @@ def calibrate(source: Path, iq: npt.NDArray[np.float32], method: Method) -> Rang
         node.name for node in model.graph.node if node.op_type in _QUANTISED and node.name not in excluded
     )
     if not operators:
-        raise ModelError("the network has no convolution or matrix product that could be quantised")
+        raise ModelError("the network has no convolution or matrix product that could be quantized")
     with begun_folder(source.parent) as folder, quietly():
         try:
             calibrator = create_calibrator(
@@ -118,10 +118,10 @@ def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
     Args:
         ranges: Activation ranges of the float32 graph.
         target: The file to write.
-        operators: Names of the operators to quantise, at least one.
+        operators: Names of the operators to quantize, at least one.
 
     Raises:
-        ModelError: It cannot be quantised.
+        ModelError: It cannot be quantized.
     """
     model = ModelProto()
     model.CopyFrom(ranges.model)
@@ -152,7 +152,7 @@ def quantise(ranges: Ranges, target: Path, operators: Collection[str]) -> None:
             _share_with_sums(quantised.graph)
             graph.tidy(quantised)
             onnx.checker.check_model(quantised, full_check=True)
-        except Exception as error:  # the quantiser raises whatever stops it
+        except Exception as error:  # the quantizer raises whatever stops it
             raise _unwritable(error) from error
     onnx.save(quantised, target)
 
@@ -162,7 +162,7 @@ def _unwritable(error: Exception) -> ModelError:
 
 
 def _share_with_sums(inner: GraphProto) -> None:
-    """Let the skip branch of every sum read the quantised tensor, where its tensor is quantised for a convolution."""
+    """Let the skip branch of every sum read the quantized tensor, where its tensor is quantized for a convolution."""
     dequantised = {}
     makers = {name: node for node in inner.node for name in node.output}
     for node in inner.node:
@@ -251,7 +251,7 @@ class FallbackSearch:
         return Kept(found.operators, found.drop, ranking)
 
     def ranking(self) -> tuple[Sensitivity, ...]:
-        """Measure the cost of quantising each operator alone, highest first."""
+        """Measure the cost of quantizing each operator alone, highest first."""
         iq, before = self.bound.iq[:RANKED_FRAMES], self._before[:RANKED_FRAMES]
         found = []
         with begun_folder(self.source.parent) as folder:

@@ -1,7 +1,7 @@
 """Manifest of a folder that edgeprune works in, and the removal of unfinished files there.
 
 `edgeprune-run.json` holds a random id. Everything written in the folder starts under a name with that id and is renamed
-when it is whole. Leftovers of a killed process are thus recognised by name, and nothing else is ever removed.
+when it is whole. Leftovers of a killed process are thus recognized by name, and nothing else is ever removed.
 """
 
 import contextlib

@@ -1,1 +1,1 @@
-"""Labelled frames: checked, searched for duplicates, and split."""
+"""Labeled frames: checked, searched for duplicates, and split."""

@@ -49,7 +49,7 @@ def overlapping(iq: npt.NDArray[np.float32], hop: int) -> npt.NDArray[np.bool_]:
     if len(iq) < 2:
         return np.zeros(0, dtype=np.bool_)
     tails, heads = (part.reshape(len(iq), -1).astype(np.float64) for part in (iq[:, :, hop:], iq[:, :, :-hop]))
-    periodic = _alike(tails, heads)  # a frame like itself later, as a constant is, says nothing of its neighbour
+    periodic = _alike(tails, heads)  # a frame like itself later, as a constant is, says nothing of its neighbor
     found: npt.NDArray[np.bool_] = _alike(tails[:-1], heads[1:]) & ~periodic[:-1] & ~periodic[1:]
     return found
 

@@ -1,4 +1,4 @@
-"""Labelled frames: checked once on input, split the same way for every command, fitted to a network.
+"""Labeled frames: checked once on input, split the same way for every command, fitted to a network.
 
 The splits are in `frames/splits`: a file with its own split keeps it, and frames that overlap or are from one recording
 stay together.

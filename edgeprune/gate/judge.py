@@ -182,7 +182,7 @@ def _p99(evidence: Evidence, limit: float, interval: Interval | None) -> Check:
         text = f"{n.count(pruned.samples)} samples are too few to claim a 99th percentile: measure more rounds"
         return Check("max_p99_ms", "inconclusive", text, limit)
     if interval is None:
-        text = "rounds resemble their neighbours too much to tell an interval of the percentile: measure more rounds"
+        text = "rounds resemble their neighbors too much to tell an interval of the percentile: measure more rounds"
         if "pruned" not in evidence.rounds:
             text = f"{pruned.samples_path} is not beside the report: the percentile has no interval"
         return Check("max_p99_ms", "inconclusive", text, limit, pruned.p99_ms)

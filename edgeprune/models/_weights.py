@@ -4,7 +4,7 @@ from torch import nn
 
 
 def he_fan_out(network: nn.Module) -> None:
-    """Initialise all convolutions after He et al. 2015 (fan out), their biases at zero."""
+    """Initialize all convolutions after He et al. 2015 (fan out), their biases at zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -13,7 +13,7 @@ def he_fan_out(network: nn.Module) -> None:
 
 
 def he_and_lecun(network: nn.Module) -> None:
-    """Initialise all convolutions, which ReLU follows, after He and the linear layers after LeCun; biases at zero."""
+    """Initialize all convolutions, which ReLU follows, after He and the linear layers after LeCun; biases at zero."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
             linear = isinstance(module, nn.Linear)

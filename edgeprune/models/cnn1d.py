@@ -1,7 +1,7 @@
 """CNN1D, the residual network of O'Shea, Roy & Clancy (2018, IEEE JSTSP) in the form arXiv 2406.07929 prunes.
 
 Six stacks of 32 channels, each a 1x1 convolution and two residual units, with a max pooling after each; no
-normalisation and no biases but in the two linear layers. The first stack reads the I/Q frame as an image of two rows,
+normalization and no biases but in the two linear layers. The first stack reads the I/Q frame as an image of two rows,
 and its pooling joins the rows.
 
 Stacks and poolings are modules of their own: without a stack, the pooling after it still halves the length.
@@ -72,7 +72,7 @@ class CNN1D(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """He initialisation (He et al. 2015), scaled after Fixup (Zhang et al. 2019), since nothing normalises.
+        """He initialization (He et al. 2015), scaled after Fixup (Zhang et al. 2019), since nothing normalizes.
 
         The first convolution of a unit is divided by the root of the number of units; its second one and the classifier
         start at a tenth, where Fixup has zeros, so that the first step already moves every weight.

@@ -17,7 +17,7 @@ WINDOW = 3
 
 
 class SignalToMatrix(nn.Module):
-    """Compare every two samples of a row by their neighbourhoods: X F Xᵀ, with a learned F for each row.
+    """Compare every two samples of a row by their neighborhoods: X F Xᵀ, with a learned F for each row.
 
     Row t of X is the window of samples around t, zero beyond the ends of the frame.
     """

@@ -1,6 +1,6 @@
 """A small transformer over the I/Q samples, in the form of ViT (Dosovitskiy et al. 2021) without a class token.
 
-Patches of eight samples are embedded by a convolution; four blocks of attention and feed-forward layers, normalised in
+Patches of eight samples are embedded by a convolution; four blocks of attention and feed-forward layers, normalized in
 front (Xiong et al. 2020), read them; their mean is classified. Each half of a block is a module that adds to its input.
 """
 
@@ -52,7 +52,7 @@ class SelfAttention(nn.Module):
 
 
 class Residual(nn.Module):
-    """A layer on the normalised input, added to the input."""
+    """A layer on the normalized input, added to the input."""
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Residual(nn.Module):
 
 
 class IQTransformer(nn.Module):
-    """Patch embedding, four blocks of two residual modules each, normalisation, mean over tokens, one linear layer.
+    """Patch embedding, four blocks of two residual modules each, normalization, mean over tokens, one linear layer.
 
     Args:
         length: Samples in a frame, 8 or more.
@@ -87,7 +87,7 @@ class IQTransformer(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Glorot initialisation of the linear layers, without biases."""
+        """Glorot initialization of the linear layers, without biases."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)

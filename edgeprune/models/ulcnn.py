@@ -38,9 +38,9 @@ class ComplexConv1d(nn.Module):
 
 
 class ComplexBatchNorm1d(nn.Module):
-    """Batch normalisation that whitens real against imaginary part (Trabelsi et al. 2018, section 3.5).
+    """Batch normalization that whitens real against imaginary part (Trabelsi et al. 2018, section 3.5).
 
-    A channel is centred, multiplied by the inverse square root of its 2x2 covariance, then by a learned symmetric 2x2
+    A channel is centered, multiplied by the inverse square root of its 2x2 covariance, then by a learned symmetric 2x2
     matrix, and shifted. Covariances are kept as rows rr, ii, ri. Computes in float32 or wider.
 
     Args:
@@ -63,7 +63,7 @@ class ComplexBatchNorm1d(nn.Module):
         self.register_buffer("running_covariance", white.repeat(1, channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, 2 C, L), the imaginary channels behind the real ones."""
+        """Normalize (N, 2 C, L), the imaginary channels behind the real ones."""
         real, imaginary = x.to(torch.promote_types(x.dtype, self.weight.dtype)).chunk(2, dim=1)
         if self.training:
             mean = torch.stack((real.mean(dim=(0, 2)), imaginary.mean(dim=(0, 2))))
@@ -93,12 +93,12 @@ class ComplexBatchNorm1d(nn.Module):
 
 
 def _covariance(real: Tensor, imaginary: Tensor) -> Tensor:
-    """Rows rr, ii, ri (3, C) over frames and time, of centred parts (N, C, L)."""
+    """Rows rr, ii, ri (3, C) over frames and time, of centered parts (N, C, L)."""
     return torch.stack([(a * b).mean(dim=(0, 2)) for a, b in ((real, real), (imaginary, imaginary), (real, imaginary))])
 
 
 class ShuffledSeparable(nn.Module):
-    """A depthwise convolution of stride 2, a pointwise one, batch normalisation, ReLU, and a shuffle of two groups."""
+    """A depthwise convolution of stride 2, a pointwise one, batch normalization, ReLU, and a shuffle of two groups."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The VGG16 of arXiv 2406.07929: ten 3x3 convolutions over the I/Q frame as an image of two rows, three linear layers.
 
 The first four convolutions pad by 3, as published, so that the two rows grow to a map tall enough for four poolings.
-Every convolution with its normalisation and activation is a module of its own, and so is every pooling.
+Every convolution with its normalization and activation is a module of its own, and so is every pooling.
 """
 
 import torch

@@ -64,7 +64,7 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
     Args:
         model: The network the chain was found in, in eval mode.
         chain: Its units.
-        frames: Normalised frames (n, channels, length), of which the first is enough.
+        frames: Normalized frames (n, channels, length), of which the first is enough.
 
     Raises:
         DataError: The frames do not fit the network.
@@ -83,7 +83,7 @@ def passages_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Pas
     Args:
         model: The network the chain was found in, in eval mode.
         chain: Its units.
-        frames: Normalised frames (n, channels, length), of which the first is enough.
+        frames: Normalized frames (n, channels, length), of which the first is enough.
 
     Raises:
         DataError: The frames do not fit the network.
@@ -165,7 +165,7 @@ def read(model: nn.Module, taps: list[Tap], batch: Tensor, reduce: Callable[[Ten
     Args:
         model: The network of the taps, in eval mode.
         taps: Taps of all units.
-        batch: Normalised frames (n, channels, length).
+        batch: Normalized frames (n, channels, length).
         reduce: Called with each unit's output (n, ...).
 
     Returns:
@@ -191,7 +191,7 @@ def read_passing(
     Args:
         model: The network of the passages, in eval mode.
         passages: Passages of all units.
-        batch: Normalised frames (n, channels, length).
+        batch: Normalized frames (n, channels, length).
         reduce: Called with each unit's input and output (n, ...). It must copy what it keeps, since later layers may
             work in place.
         compare: Called with the reduced input and the reduced output of a unit.

@@ -48,7 +48,7 @@ class Checkpoint:
     """Network with its weights and everything needed to use it.
 
     Attributes:
-        model: Network in eval mode, on the CPU; takes normalised frames (N, channels, length).
+        model: Network in eval mode, on the CPU; takes normalized frames (N, channels, length).
         arch: Architecture before any unit was dropped.
         classes: Names of its outputs, in order; `train` sorts them.
         input: Input of the network.
@@ -141,7 +141,7 @@ def save(path: Path, checkpoint: Checkpoint) -> Checkpoint:
     """Write the model file atomically; returns the checkpoint with its name and SHA-256.
 
     Raises:
-        ConfigError: The file cannot be written, or the network's normalisation is unknown.
+        ConfigError: The file cannot be written, or the network's normalization is unknown.
     """
     if checkpoint.input.normalisation == "unknown":
         raise ConfigError(
@@ -174,7 +174,7 @@ def _portable(arch: Arch) -> Arch:
 def write_tensors(path: Path, content: dict[str, Any]) -> None:
     """Write a dict of tensors and plain values atomically.
 
-    It is serialised in memory first, since torch does not report why a file could not be written.
+    It is serialized in memory first, since torch does not report why a file could not be written.
 
     Raises:
         ConfigError: The place cannot be written.
@@ -270,7 +270,7 @@ def _check_sizes(path: Path, arch: Arch, shape: InputSpec, classes: tuple[str, .
 
 
 class _NotDrawn(TorchFunctionMode):
-    """Skips the initialisation of random weights, for which torch would load its compiler on the meta device."""
+    """Skips the initialization of random weights, for which torch would load its compiler on the meta device."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

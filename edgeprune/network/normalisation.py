@@ -35,7 +35,7 @@ def normalise(x: Tensor, how: Normalisation) -> Tensor:
         Scaled frames, (N, C, L); a frame of zeros stays zero.
 
     Raises:
-        ModelError: The network's normalisation is unknown.
+        ModelError: The network's normalization is unknown.
     """
     if how == "none":
         return x

@@ -1,4 +1,4 @@
-"""Model files of other frameworks, recognised by their content, with the way to convert each."""
+"""Model files of other frameworks, recognized by their content, with the way to convert each."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Kind of a network's outputs, recognised from their values: logits, probabilities or log-probabilities."""
+"""Kind of a network's outputs, recognized from their values: logits, probabilities or log-probabilities."""
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ class LogitsOf(nn.Module):
 
 
 def outputs_of(answers: npt.NDArray[np.float32]) -> Outputs:
-    """Recognise the kind of outputs (N, classes): probabilities, or exponentials of log-probabilities, add up to 1."""
+    """Recognize the kind of outputs (N, classes): probabilities, or exponentials of log-probabilities, add up to 1."""
     if answers.shape[1] < 2 or not np.isfinite(answers).all():
         return "logits"
     if answers.min() >= 0 and np.abs(answers.sum(axis=1) - 1).max() <= _TOLERANCE:

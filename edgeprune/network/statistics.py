@@ -1,4 +1,4 @@
-"""Running statistics of normalisation layers over the training frames.
+"""Running statistics of normalization layers over the training frames.
 
 They are found in any module that holds buffers whose names begin with `running_`, torch's own or a network's. Such a
 module updates them in training mode; its `momentum`, if it has one, is the weight of the latest batch.
@@ -47,8 +47,8 @@ def reestimate(
     module then returns to its own mode. A module without `momentum` updates its statistics as it does in training.
 
     Args:
-        model: The modules to update normalise each batch by its own statistics, the others by their running ones.
-        batches: Normalised frames (N, channels, length) of the train split; moved to the model one batch at a time.
+        model: The modules to update normalize each batch by its own statistics, the others by their running ones.
+        batches: Normalized frames (N, channels, length) of the train split; moved to the model one batch at a time.
         paths: Paths of the modules to update; None for all that hold statistics.
         until: Path of a module at which each pass may end.
     """

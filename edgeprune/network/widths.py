@@ -1,7 +1,7 @@
 """Widths: rebuild a network with other numbers of channels, when it is narrowed and whenever it is loaded.
 
 A module of another width inherits what fits. New channels of a convolution or linear layer are zeros, and so are the
-weights for new inputs. New channels of a normalisation have their initial values (weight 1, mean 0, variance 1), so
+weights for new inputs. New channels of a normalization have their initial values (weight 1, mean 0, variance 1), so
 that they pass the zeros on and can still learn.
 """
 
@@ -53,7 +53,7 @@ class Resizable(Protocol):
 def sizes_of(model: nn.Module) -> dict[str, Size]:
     """List the size of every module that can be resized, by its path; a shared one once.
 
-    These are convolutions, linear layers, batch and group normalisation, layer normalisation of one axis, PReLU with a
+    These are convolutions, linear layers, batch and group normalization, layer normalization of one axis, PReLU with a
     slope for each channel, recurrent layers (their hidden size is the outputs, and cannot change), and whatever is
     `Resizable`.
     """
@@ -91,7 +91,7 @@ def picked(module: nn.Module, inputs: Sequence[int], outputs: Sequence[int]) -> 
     """Build a module with some of its channels: its input k is the module's input `inputs[k]`, and so for outputs.
 
     Raises:
-        ModelError: It cannot be resized, or its channels cannot be chosen freely (grouped convolution or normalisation,
+        ModelError: It cannot be resized, or its channels cannot be chosen freely (grouped convolution or normalization,
             hidden states, different inputs and outputs of a module that works on each channel alone).
     """
     size = len(inputs), len(outputs)

@@ -52,10 +52,10 @@ class FirstStages:
         return {"data": validation.sha256, "split": validation.split_sha256 or ""}
 
     def measure(self) -> tuple[Checkpoint, Baseline]:
-        """Identify the model's normalisation and measure its accuracy.
+        """Identify the model's normalization and measure its accuracy.
 
         Returns:
-            The model with its normalisation, and the measurement.
+            The model with its normalization, and the measurement.
 
         Raises:
             ConfigError: The order of its classes differs from that of the labels.

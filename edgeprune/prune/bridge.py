@@ -1,11 +1,11 @@
 """Bridges: initial weights of layers that were rebuilt for another width because a layer before them was dropped, and
-re-estimated statistics of normalisation layers.
+re-estimated statistics of normalization layers.
 
 `inherit` keeps the weights of the leading channels, as `widths.resized` made them; behind a concatenation those are not
 the channels that remain. `kaiming` draws new weights (He et al. 2015) with biases of zero, as the authors of arXiv
 2406.07929 do. `least-squares` brings the layer's output as near as possible to its output in the unpruned network, on
 the same frames. It is a ridge regression of the old output on the new input, layer after layer, each with those before
-it already bridged. For a layer without bias it is exact up to a constant for each channel, which the normalisation
+it already bridged. For a layer without bias it is exact up to a constant for each channel, which the normalization
 after it absorbs. Where the map has another size than before, the old output is averaged or repeated to fit.
 
 Running statistics are re-estimated in the same order: those before a layer before it is fitted, since they determine
@@ -35,12 +35,12 @@ _ROWS_A_FEATURE = 50  # equations for each unknown; more hardly move the solutio
 def bridge(
     unpruned: nn.Module, pruned: nn.Module, batches: Sequence[Tensor], how: Bridge, seed: int
 ) -> tuple[str, ...]:
-    """Initialise the rebuilt layers of a pruned network, and re-estimate the statistics of all its layers, in place.
+    """Initialize the rebuilt layers of a pruned network, and re-estimate the statistics of all its layers, in place.
 
     Args:
         unpruned: The network before pruning, unfolded.
         pruned: The network without the dropped units.
-        batches: Normalised frames (n, channels, length) of the train split; moved to the networks in parts.
+        batches: Normalized frames (n, channels, length) of the train split; moved to the networks in parts.
         how: The kind of bridge.
         seed: Seed of the new weights.
 

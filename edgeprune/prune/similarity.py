@@ -35,7 +35,7 @@ def similarity_of(
     Args:
         model: The network the chain was found in; left unchanged, in its mode.
         chain: Its units.
-        batches: Frames (n, channels, length), normalised, at least 4 a batch; a smaller last one is left out. They are
+        batches: Frames (n, channels, length), normalized, at least 4 a batch; a smaller last one is left out. They are
             moved to the model one batch at a time. Inner products are averaged over batches in proportion to their
             frames.
         metric: Metric that compares them.

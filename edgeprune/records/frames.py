@@ -1,4 +1,4 @@
-"""Records of labelled frames: in memory, as a table beside their file, and by reference in a model file."""
+"""Records of labeled frames: in memory, as a table beside their file, and by reference in a model file."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Frames:
-    """Labelled I/Q frames.
+    """Labeled I/Q frames.
 
     Attributes:
         iq: Raw samples, float32 (N, channels, length), in memory; otherwise a reader of the rows that a slice requests
             (`datasets.StoredSamples`).
         labels: Index into `classes`, int64 (N,).
-        snrs: Labelled signal-to-noise ratio in dB, int64 (N,), or None if the source has none.
+        snrs: Labeled signal-to-noise ratio in dB, int64 (N,), or None if the source has none.
         classes: Names of the modulations, sorted.
         split: Index into `SPLITS` for each frame, int8 (N,), if the source defines the split itself, otherwise None.
         source: Name of the file, for messages and reports.
@@ -53,7 +53,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Everything known of labelled frames except their samples; small enough for memory even when those are not.
+    """Everything known of labeled frames except their samples; small enough for memory even when those are not.
 
     `shape` is channels and length of a frame; the other fields are as in `Frames`.
     """

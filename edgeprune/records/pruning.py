@@ -15,7 +15,7 @@ from edgeprune.records.results import GainCheck, Quantisation
 class InputSpec:
     """Input of a network: `channels` x `length` samples, after `normalisation` of each frame.
 
-    The normalisation of a network from elsewhere is `unknown` until it is named or found; nothing computes with that.
+    The normalization of a network from elsewhere is `unknown` until it is named or found; nothing computes with that.
     """
 
     channels: int
@@ -203,7 +203,7 @@ class OnnxModel:
         same_top1: Share of the checked frames that get the same class as from torch; 1 in float32.
         validation_drop: Top-1 that a file of lower precision loses on validation frames relative to float32, if a bound
             was set on it.
-        quantisation: Quantisation of an int8 file.
+        quantisation: Quantization of an int8 file.
         gains: Results of the checks at other gains.
     """
 

@@ -70,7 +70,7 @@ class TrainingResult(Reported):
 
 @dataclass(frozen=True)
 class Sensitivity(Reported):
-    """Loss from quantising one operator alone, on validation frames."""
+    """Loss from quantizing one operator alone, on validation frames."""
 
     name: str
     kl: Annotated[AtLeastZero, Field(description="Mean divergence of the outputs from those in float32, in nats.")]
@@ -79,7 +79,7 @@ class Sensitivity(Reported):
 
 @dataclass(frozen=True)
 class Quantisation(Reported):
-    """Quantisation of an int8 file."""
+    """Quantization of an int8 file."""
 
     method: Annotated[str, Field(description="Method that found the range of an activation.")]
     calibration: Annotated[str, Field(description="Source of the calibration frames.")]

@@ -2,7 +2,7 @@
 
 The angular distance of Gromov et al. 2024 (arXiv 2403.17887) is arccos(x·y / |x||y|) / π, which they average over
 inputs to find removable layers of a language model. ShortGPT's block influence (Men et al. 2024, arXiv 2403.03853) is 1
-minus the mean cosine between the input and the output of a block, that is 1 minus the `cosine` metric of neighbours.
+minus the mean cosine between the input and the output of a block, that is 1 minus the `cosine` metric of neighbors.
 The angle satisfies the triangle inequality. Near 0 it separates outputs that have almost the same cosine, which falls
 with its square. As with `cosine`, units of different size are compared over the features that both have.
 """

@@ -79,7 +79,7 @@ def u_centred(gram: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LinearCKA:
-    """Centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414) with a linear kernel.
+    """Centered kernel alignment (Kornblith et al. 2019, arXiv 1905.00414) with a linear kernel.
 
     Args:
         centre: Turns a Gram matrix (n, n) into one whose inner product with another is an estimate of HSIC.
@@ -88,7 +88,7 @@ class LinearCKA:
     centre: Callable[[Tensor], Tensor]
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """Centre the Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros for mere rounding."""
+        """Center the Gram matrix of activations (n, ...), flattened to (n * n,) float64; zeros for mere rounding."""
         gram = linear_gram(activations)
         centred = self.centre(gram)
         if centred.abs().max() <= _ROUNDING * gram.diagonal().max():

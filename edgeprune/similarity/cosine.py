@@ -1,7 +1,7 @@
 """Mean cosine of two units' outputs for the same frame, an ablation of arXiv 2406.07929.
 
 Units of different size are compared over the features that both have: the authors pad the shorter one with zeros. The
-metric is neither centred nor invariant to the order of features, so it says little about units that do not share one
+metric is neither centered nor invariant to the order of features, so it says little about units that do not share one
 residual stream.
 """
 

@@ -1,6 +1,6 @@
 """Orthogonal Procrustes similarity: how well one unit's representation fits another's after the best rotation.
 
-For centred X and Y of Frobenius norm 1 it is the nuclear norm ||XᵀY||*, the largest tr(XᵀYR) over orthogonal R
+For centered X and Y of Frobenius norm 1 it is the nuclear norm ||XᵀY||*, the largest tr(XᵀYR) over orthogonal R
 (Schönemann 1966, doi 10.1007/BF02289451). Ding et al. 2021 (arXiv 2108.01661) test the distance 2 - 2 ||XᵀY||* beside
 CCA and CKA; Williams et al. 2021 (arXiv 2110.14739) show that arccos ||XᵀY||* is a metric.
 """
@@ -26,7 +26,7 @@ class Procrustes:
     """Nuclear norm of XᵀY for the representations of two units, relative to their Frobenius norms."""
 
     def summarise(self, activations: Tensor) -> Tensor:
-        """Compute the centred Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64.
+        """Compute the centered Gram matrix XXᵀ / (n - 1) of activations (n, ...), (n, n) float64.
 
         It is in double precision throughout: the square root turns an error of 1e-7 into one of 3e-4.
         """

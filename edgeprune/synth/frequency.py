@@ -16,7 +16,7 @@ class FrequencyShift:
 
     Attributes:
         levels: Number of frequency levels: -1 and 1 for two, evenly spaced by 2.
-        index: Modulation index: difference of neighbouring levels over the symbol time, in cycles.
+        index: Modulation index: difference of neighboring levels over the symbol time, in cycles.
         sps: Samples a symbol.
         bt: Bandwidth times symbol time of the Gaussian filter; None for rectangular pulses.
     """

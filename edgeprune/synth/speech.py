@@ -14,7 +14,7 @@ from edgeprune.synth.pulse import Signals, on_circle
 
 _BAND_HZ = 8_000.0
 _HARMONICS = 24
-_FORMANTS_HZ = ((500.0, 180.0), (1500.0, 260.0), (2500.0, 360.0))  # centre and width
+_FORMANTS_HZ = ((500.0, 180.0), (1500.0, 260.0), (2500.0, 360.0))  # center and width
 _PAUSES = 0.2  # of the time
 _HISS = 0.3  # of the voice, in amplitude
 _MANY = 1 << 16

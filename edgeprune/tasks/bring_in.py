@@ -1,4 +1,4 @@
-"""`import`: a model file from a network of a user's own, its weights and labelled frames."""
+"""`import`: a model file from a network of a user's own, its weights and labeled frames."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def bring_in(
     Args:
         weights: The file of the weights.
         options: Options for the model file; they must at least say how to build the network.
-        data: Labelled frames. They supply the classes and the input shape unless the options do.
+        data: Labeled frames. They supply the classes and the input shape unless the options do.
         asked: Reading and splitting of the frames.
         out: The model file to write.
         progress: Reporter of what was found.
@@ -41,7 +41,7 @@ def bring_in(
     Raises:
         ConfigError: No option says how to build the network, the order of its classes differs from that of the labels,
             or `out` cannot be written.
-        ModelError: The weights do not fit, or the accuracy is near chance with every normalisation.
+        ModelError: The weights do not fit, or the accuracy is near chance with every normalization.
         DataError: The frames cannot be read or do not fit the network.
     """
     writable(out)

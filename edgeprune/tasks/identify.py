@@ -1,8 +1,8 @@
-"""Accuracy of the unpruned network, and identification of its normalisation and outputs.
+"""Accuracy of the unpruned network, and identification of its normalization and outputs.
 
-The weights of a foreign network record neither its normalisation nor the order of its classes, and a wrong one raises
-no error. So each normalisation is tried on frames of the validation split, the order of the classes is checked against
-the labels, and the kind of the outputs, logits or probabilities, is recognised from their values.
+The weights of a foreign network record neither its normalization nor the order of its classes, and a wrong one raises
+no error. So each normalization is tried on frames of the validation split, the order of the classes is checked against
+the labels, and the kind of the outputs, logits or probabilities, is recognized from their values.
 """
 
 from dataclasses import dataclass, replace
@@ -34,10 +34,10 @@ _ERRORS = 3  # and the gain in standard errors of a share of one half
 
 @dataclass(frozen=True)
 class Attempt:
-    """One normalisation, tried on some frames of the validation split.
+    """One normalization, tried on some frames of the validation split.
 
     Attributes:
-        normalisation: The normalisation.
+        normalisation: The normalization.
         top1: Share of the frames that are classified correctly.
         reordered_top1: The same share with the classes in the order that fits the outputs best.
         order: Names of the classes in that order.
@@ -57,9 +57,9 @@ class Baseline:
         frames: Number of frames in the validation split.
         top1: Share of the frames that are classified correctly.
         least_top1: Minimum that `top1` must reach: three times chance, or half if that is less.
-        normalisation: Normalisation of each frame.
+        normalisation: Normalization of each frame.
         outputs: Kind of the network's own outputs.
-        tried: Normalisations that were tried to identify it; empty if it was known.
+        tried: Normalizations that were tried to identify it; empty if it was known.
     """
 
     frames: int
@@ -76,7 +76,7 @@ def least_top1(classes: int) -> float:
 
 
 def is_settled(model: Checkpoint) -> bool:
-    """Return whether a model's normalisation and the kind of its outputs are known."""
+    """Return whether a model's normalization and the kind of its outputs are known."""
     known = model.arch.source == "registered" or model.arch.outputs is not None
     return known and model.input.normalisation != "unknown"
 
@@ -84,10 +84,10 @@ def is_settled(model: Checkpoint) -> bool:
 def settled(
     model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU, *, strict: bool = False
 ) -> Checkpoint:
-    """Identify a model's normalisation and the kind of its outputs; a model that records both is returned unchanged.
+    """Identify a model's normalization and the kind of its outputs; a model that records both is returned unchanged.
 
-    If the accuracy is near chance with every normalisation, the network is untrained for these labels, and its
-    normalisation cannot be identified. Its frames are then scaled as rms, and a warning says so.
+    If the accuracy is near chance with every normalization, the network is untrained for these labels, and its
+    normalization cannot be identified. Its frames are then scaled as rms, and a warning says so.
 
     Args:
         model: The network.
@@ -98,7 +98,7 @@ def settled(
 
     Raises:
         ConfigError: The order of its classes differs from that of the labels.
-        ModelError: No normalisation gives three times chance, or the number of outputs is not that of the classes.
+        ModelError: No normalization gives three times chance, or the number of outputs is not that of the classes.
     """
     if is_settled(model):
         return model
@@ -112,7 +112,7 @@ def settled(
             raise too_low(model, best.top1, attempts)
         best = next(attempt for attempt in attempts if attempt.normalisation == _UNTAUGHT)
         progress.note(
-            f"warning: {model.name} is near chance with every normalisation ({_listed(attempts)}): frames are scaled "
+            f"warning: {model.name} is near chance with every normalization ({_listed(attempts)}): frames are scaled "
             f"as {_UNTAUGHT} from here on; give `normalisation` if its training had another"
         )
     elif known == "unknown":
@@ -133,11 +133,11 @@ def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compu
 def refuse_low(
     model: Checkpoint, baseline: Baseline, validation: Frames, progress: Progress, compute: Compute = CPU
 ) -> None:
-    """Refuse a network that is near chance, with the accuracy of each normalisation and order of the classes.
+    """Refuse a network that is near chance, with the accuracy of each normalization and order of the classes.
 
     Raises:
         ConfigError: The order of its classes differs from that of the labels.
-        ModelError: The accuracy is near chance with every normalisation.
+        ModelError: The accuracy is near chance with every normalization.
     """
     if baseline.top1 >= baseline.least_top1:
         return
@@ -147,7 +147,7 @@ def refuse_low(
 
 
 def as_found(model: Checkpoint, normalisation: Normalisation, outputs: Outputs, progress: Progress) -> Checkpoint:
-    """Return the model with its identified normalisation and kind of outputs."""
+    """Return the model with its identified normalization and kind of outputs."""
     found = replace(model, input=replace(model.input, normalisation=normalisation))
     if model.arch.outputs == outputs or model.arch.source == "registered":
         return found
@@ -167,7 +167,7 @@ def _attempts(
     compute: Compute,
     only: Normalisation | None,
 ) -> tuple[tuple[Attempt, ...], Outputs]:
-    """Try each normalisation on some frames, and recognise the kind of the outputs."""
+    """Try each normalization on some frames, and recognize the kind of the outputs."""
     few = spread(validation, TRIED_FRAMES, SPLIT_SEED)
     attempts: list[Attempt] = []
     kinds: set[Outputs] = set()
@@ -201,7 +201,7 @@ def _require_outputs(model: Checkpoint, answers: npt.NDArray[np.float32]) -> Non
 
 
 def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> ModelError:
-    """Make the error for a network that is near chance with every normalisation."""
+    """Make the error for a network that is near chance with every normalization."""
     classes = len(model.classes)
     best = max(attempts, key=lambda attempt: attempt.reordered_top1)
     return ModelError(

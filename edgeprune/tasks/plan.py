@@ -292,7 +292,7 @@ def prune(
 
 
 def calibration(model: Checkpoint, parts: dict[Split, Frames]) -> list[torch.Tensor]:
-    """Make batches of normalised frames of the train split, for bridges and batch norm."""
+    """Make batches of normalized frames of the train split, for bridges and batch norm."""
     frames = spread(parts["train"], BATCH_NORM_FRAMES, SPLIT_SEED)
     return list(batches(frames, model.input, BATCH_NORM_BATCH))
 

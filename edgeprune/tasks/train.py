@@ -191,7 +191,7 @@ def fit(
 
 
 def training_data(parts: dict[Split, Frames], shape: InputSpec) -> Feed:
-    """Make normalised tensors of the train and validation frames, or a stream if they stay in a file."""
+    """Make normalized tensors of the train and validation frames, or a stream if they stay in a file."""
     if stored(parts["train"]) or stored(parts["validation"]):
         return StreamedData(_kept(parts["train"]), _kept(parts["validation"]), shape.normalisation)
     train_iq, validation_iq = (

@@ -1,4 +1,4 @@
-"""Fake quantisation: a network computes as its int8 export will, so that training can compensate for the rounding.
+"""Fake quantization: a network computes as its int8 export will, so that training can compensate for the rounding.
 
 Weights and inputs of convolutions and linear layers are rounded to eight bits: symmetric, with one scale for each
 output channel of a weight and one for an input, from the largest magnitude in the batch. A batch norm behind a

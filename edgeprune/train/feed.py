@@ -22,7 +22,7 @@ _LARGEST_SHARE = 0.5
 """Share of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Indices (n,) int64 among the training frames, the normalised frames (n, C, L), and their labels (n,)."""
+"""Indices (n,) int64 among the training frames, the normalized frames (n, C, L), and their labels (n,)."""
 
 
 class Feed(Protocol):
@@ -35,7 +35,7 @@ class Feed(Protocol):
 
     @property
     def resident(self) -> Tensor | None:
-        """All training frames, normalised, if they are in the device's memory; otherwise None."""
+        """All training frames, normalized, if they are in the device's memory; otherwise None."""
         ...
 
     def on(self, device: torch.device) -> "Feed":
@@ -51,7 +51,7 @@ class Feed(Protocol):
         ...
 
     def validation(self, part: int = 0, parts: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalised validation frames and labels, in batches: every one of `parts`, beginning with `part`."""
+        """Normalized validation frames and labels, in batches: every one of `parts`, beginning with `part`."""
         ...
 
 
@@ -60,7 +60,7 @@ Read = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Normalised frames (N, C, L) float32 and their labels (N,) int64, in memory."""
+    """Normalized frames (N, C, L) float32 and their labels (N,) int64, in memory."""
 
     train_iq: Tensor
     train_labels: Tensor
@@ -140,7 +140,7 @@ class StreamedData:
     Attributes:
         train: Training frames.
         to_validate: Validation frames.
-        normalisation: Normalisation of each frame.
+        normalisation: Normalization of each frame.
         device: Device of the batches.
         block_bytes: Size of the frames of a block, which lie together.
         window_bytes: Size of the frames of a window; two of them are in memory.

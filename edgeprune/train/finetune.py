@@ -81,7 +81,7 @@ def train(
     """Train a model in place, on its device; it is left in eval mode with its best weights on validation.
 
     Args:
-        model: The network; takes normalised frames.
+        model: The network; takes normalized frames.
         data: Training and validation frames.
         recipe: Settings of the training.
         progress: Updated after every epoch.

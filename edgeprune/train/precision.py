@@ -51,7 +51,7 @@ def way_of(model: nn.Module, frames: Tensor, *, learns: bool = True) -> tuple[Wa
 
     Args:
         model: Network on the device where it will be trained, in any mode.
-        frames: Normalised frames (n, channels, length), at least two, on the network's device.
+        frames: Normalized frames (n, channels, length), at least two, on the network's device.
         learns: Whether it is trained; a teacher only computes outputs.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Batch normalisation over the frames of all processes, so that several compute what one would compute alone.
+"""Batch normalization over the frames of all processes, so that several compute what one would compute alone.
 
 PyTorch has this for NVIDIA GPUs only (`nn.SyncBatchNorm`).
 """
@@ -39,7 +39,7 @@ def _averages(module: nn.Module) -> bool:
 
 
 def _forward(norm: Any, processes: Processes, x: Tensor) -> Tensor:
-    """Normalise a share (n, C, ...) of a batch."""
+    """Normalize a share (n, C, ...) of a batch."""
     if not norm.training:
         normalised: Tensor = type(norm).forward(norm, x)
         return normalised
@@ -86,7 +86,7 @@ class _Normalise(torch.autograd.Function):
         eps: float,
         processes: Processes,
     ) -> Tensor:
-        """Normalise (n, C, ...)."""
+        """Normalize (n, C, ...)."""
         ctx.save_for_backward(x, weight, mean, variance, count)
         ctx.eps, ctx.processes = eps, processes
         return functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)

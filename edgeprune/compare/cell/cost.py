@@ -17,7 +17,7 @@ def cost_of(model: nn.Module, shape: InputSpec) -> Cost:
     published tables are in that unit.
 
     Args:
-        model: Takes normalised frames (N, channels, length).
+        model: Takes normalized frames (N, channels, length).
         shape: Shape of its frames.
 
     Raises:

@@ -1,6 +1,6 @@
 """Least synaptic flow over all ways to choose m units of a network, without evaluating all of them.
 
-The probe network is freshly initialised except for the chosen units, which are trained; all values are magnitudes. Its
+The probe network is freshly initialized except for the chosen units, which are trained; all values are magnitudes. Its
 score is
 
     S = Σ over its parameters w of |∂R/∂w · w| = Σ w ∂R/∂w = dR/dt at t = 0, all parameters being (1 + t) w,

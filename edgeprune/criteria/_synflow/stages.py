@@ -2,7 +2,7 @@
 
 A network of magnitudes has this property if it consists only of convolutions, linear layers, batch norm in evaluation
 mode, additions, averages, reshapes and rectifiers: for a frame of ones nothing in it is ever negative, so a rectifier
-passes everything. Such networks are recognised by tracing and examining every operation; any other is refused.
+passes everything. Such networks are recognized by tracing and examining every operation; any other is refused.
 """
 
 import operator

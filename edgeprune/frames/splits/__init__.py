@@ -53,7 +53,7 @@ def groups_of(table: FrameTable, method: str = AUTO) -> Indices | None:
     """Group of each frame, (N,), where frames of one group are dependent; None if unknown.
 
     The groups are those in the file, otherwise whole recordings. For splits that cut recordings or cells in time,
-    groups are runs of neighbours.
+    groups are runs of neighbors.
 
     Args:
         table: Table of the frames.

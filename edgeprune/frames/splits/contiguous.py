@@ -1,6 +1,6 @@
-"""Contiguous cuts of cells, for frames that follow one another in time and resemble their neighbours.
+"""Contiguous cuts of cells, for frames that follow one another in time and resemble their neighbors.
 
-Neighbouring frames that were cut from one transmission share its message and the state of the channel. A random split
+Neighboring frames that were cut from one transmission share its message and the state of the channel. A random split
 puts them on both sides, so the network has nearly seen its test frames.
 """
 

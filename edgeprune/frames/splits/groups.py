@@ -47,7 +47,7 @@ def by_group(table: FrameTable, seed: int) -> Parts:
 
 
 def runs(table: FrameTable) -> Indices:
-    """Number of the run of neighbours that each frame is in, (N,): a run is a twentieth of a cell, or one frame.
+    """Number of the run of neighbors that each frame is in, (N,): a run is a twentieth of a cell, or one frame.
 
     If frames were cut from recordings, a cell is within one recording, in order of time; otherwise in the order of the
     file. Frames of one run are dependent; those of different runs are assumed to be independent.

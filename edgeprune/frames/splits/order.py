@@ -2,7 +2,7 @@
 
 Each frame is described by a few numbers that do not depend on its scale: its spectrum in bands, its envelope, the
 correlation of its samples. Within each cell (modulation and SNR) these are replaced by their ranks. The mean product of
-neighbours is compared with that of the same frames in random orders. If the order of the frames of a cell carries no
+neighbors is compared with that of the same frames in random orders. If the order of the frames of a cell carries no
 information, all orders are equally likely and the p-value is exact (Edgington 1964): at a level of a, one set in 1/a is
 called dependent by chance.
 """
@@ -30,7 +30,7 @@ class OrderDependence:
     """Result of the test.
 
     Attributes:
-        correlation: Correlation of neighbours, averaged over the columns that describe a frame and over cells.
+        correlation: Correlation of neighbors, averaged over the columns that describe a frame and over cells.
         p_value: Share of random orders whose correlation is at least as large.
         reach_frames: First distance at which the correlation is below 0.1; 1 where it never exceeds that.
     """
@@ -66,7 +66,7 @@ def described(iq: npt.NDArray[np.float32]) -> Numbers:
 
 
 def order_dependence(groups: list[Numbers], seed: int = 0, orders: int = _ORDERS) -> OrderDependence | None:
-    """Test whether neighbours resemble each other.
+    """Test whether neighbors resemble each other.
 
     Args:
         groups: Features of the frames of each cell, (frames, features), in order.

@@ -1,4 +1,4 @@
-"""Splits by recording: neighbours share samples, and all frames of a recording share its transmitter and channel."""
+"""Splits by recording: neighbors share samples, and all frames of a recording share its transmitter and channel."""
 
 import zlib
 

@@ -13,7 +13,7 @@ _UNITS = {
 
 
 def text(verdict: Verdict) -> str:
-    """Build one metric a figure and one for the outcome, labelled by target and model."""
+    """Build one metric a figure and one for the outcome, labeled by target and model."""
     names = list(dict.fromkeys(figure.name for each in verdict.judgements for figure in each.figures))
     lines = []
     for name in names:

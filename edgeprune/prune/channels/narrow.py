@@ -48,7 +48,7 @@ def narrow(
     skipped when smaller ones come closer to the requested cost.
 
     Args:
-        model: Network that takes normalised frames (N, channels, length).
+        model: Network that takes normalized frames (N, channels, length).
         shape: Shape of its frames.
         method: One of `scores.METHODS`.
         keep_macs: Largest share of the multiply-accumulates that may remain, above 0 and below 1.
@@ -142,7 +142,7 @@ def _choice(
         if (scores := _scores(network, group, method, (seed, place))) is not None
     ]
     if found and not scored:
-        raise ModelError(f"{method} says nothing of this network", "It reads batch normalisation, and there is none")
+        raise ModelError(f"{method} says nothing of this network", "It reads batch normalization, and there is none")
     groups = [group for group, _ in scored]
     wanted = Wanted(METHODS[method].scope, keep_macs, round_to)
     counts = allot(network, shape, groups, [scores for _, scores in scored], wanted)
@@ -160,7 +160,7 @@ def _order(scores: Tensor | None) -> list[int]:
 
 
 def _zero(module: nn.Module, outputs: list[int]) -> None:
-    """Set filters, or their statistics in batch normalisation, to zero."""
+    """Set filters, or their statistics in batch normalization, to zero."""
     if isinstance(module, nn.modules.conv._ConvNd | nn.Linear):
         for parameter in module.parameters(recurse=False):
             parameter[outputs] = 0

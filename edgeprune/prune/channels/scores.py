@@ -52,9 +52,9 @@ def median_distances(model: nn.Module, group: Group, _: np.random.Generator) -> 
 
 
 def norm_scales(model: nn.Module, group: Group, _: np.random.Generator) -> Tensor | None:
-    """Absolute scale of each channel in batch normalisation (Liu et al. 2017, "Network Slimming").
+    """Absolute scale of each channel in batch normalization (Liu et al. 2017, "Network Slimming").
 
-    Mean over the layers that normalise the same channels; None if none does.
+    Mean over the layers that normalize the same channels; None if none does.
     """
     scales = [
         _rows(module, member).abs()[:, 0]

@@ -1,7 +1,7 @@
 """Layer chain: the units of a network, and how each could be dropped.
 
 Units are found from the data flow, never from names. A piece with branches is a unit (a residual block, an inception
-block); so is a convolution or linear layer with the normalisation and activation after it. Operations without weights
+block); so is a convolution or linear layer with the normalization and activation after it. Operations without weights
 that change the shape (pooling, flattening) belong to the next unit.
 """
 
@@ -28,7 +28,7 @@ def layers_of(model: nn.Module, shape: InputSpec, model_sha256: str) -> LayerCha
     """Find the units of a network.
 
     Args:
-        model: Network that takes normalised frames (N, channels, length); left unchanged.
+        model: Network that takes normalized frames (N, channels, length); left unchanged.
         shape: Shape of its frames.
         model_sha256: SHA-256 of the file it came from.
 

@@ -40,7 +40,7 @@ def grouped(pieces: tuple[Piece, ...]) -> list[list[Piece]]:
 def _hand_over(earlier: list[Piece], later: list[Piece]) -> None:
     """Move norms and activations at the end of a unit to the next one: those in its module, and those outside a block.
 
-    A layer that normalises before it multiplies is then one unit and not the halves of two, and a norm after the last
+    A layer that normalizes before it multiplies is then one unit and not the halves of two, and a norm after the last
     block is not dropped with the block.
     """
     head = next(piece for piece in earlier if begins_unit(piece))
@@ -78,7 +78,7 @@ def is_branched(piece: Piece) -> bool:
 
 
 def is_norm(piece: Piece) -> bool:
-    """Whether a piece is a normalisation."""
+    """Whether a piece is a normalization."""
     return "norm" in piece.nodes[0].operation
 
 

@@ -126,7 +126,7 @@ def _time_row(label: str, before_ms: float | None, after_ms: float | None) -> Ro
 
 
 def by_snr(accuracy: AccuracySection) -> list[RateRow]:
-    """List the accuracy at each labelled SNR, lowest first; empty if the frames have none."""
+    """List the accuracy at each labeled SNR, lowest first; empty if the frames have none."""
     after = accuracy.pruned.at_snr()
     return [_rate_row(n.signed(snr), rate, after[snr]) for snr, rate in accuracy.baseline.at_snr().items()]
 

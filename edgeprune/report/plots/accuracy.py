@@ -46,7 +46,7 @@ def paint_by_snr(axes: "Axes", series: Sequence[tuple[dict[str, Rate], str, str,
 
     Args:
         axes: To draw on.
-        series: One or two networks at the same SNRs: rates by SNR in dB, colour, marker and label of each.
+        series: One or two networks at the same SNRs: rates by SNR in dB, color, marker and label of each.
     """
     levels = np.array([float(snr) for snr in series[0][0]])
     step = float(np.diff(levels).min()) if len(levels) > 1 else 1.0

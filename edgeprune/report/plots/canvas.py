@@ -1,6 +1,6 @@
-"""Matplotlib figures as inline SVG in the page's colours, so that one drawing reads well in light and dark.
+"""Matplotlib figures as inline SVG in the page's colors, so that one drawing reads well in light and dark.
 
-Drawings name their colours. On a page, the names stand for placeholders, each of which becomes a CSS variable in the
+Drawings name their colors. On a page, the names stand for placeholders, each of which becomes a CSS variable in the
 SVG. In a figure outside a page, they stand for dark ink on white. Fills that encode a quantity are one hue over a
 transparent ground. Matplotlib takes a second to load, so that it is imported when the first figure is drawn.
 """
@@ -35,10 +35,10 @@ LIGHT = {
     PRUNED: "#0072b2",
     ACCENT: "#0072b2",
 }
-"""Colours in a figure outside a page, and on a page in light mode."""
+"""Colors in a figure outside a page, and on a page in light mode."""
 _STAND_INS = {name: f"#0{place}0{place + 1}0{place + 2}" for place, name in enumerate(LIGHT, 1)}
 _VARIABLES = {stand_in: f"var(--{name.partition(':')[2]})" for name, stand_in in _STAND_INS.items()}
-SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which colour-blind readers tell apart
+SHADE = (0.0, 0.447, 0.698)  # blue of Okabe and Ito's palette, which color-blind readers tell apart
 LONGEST_NAME = 18
 
 _FONT = "DejaVu Sans"  # comes with matplotlib; wider than the page's fonts, so what fits in it fits in them
@@ -109,7 +109,7 @@ class Drawing:
 
 
 def use(colours: dict[str, str]) -> None:
-    """Set the colours that Matplotlib uses for the names from now on."""
+    """Set the colors that Matplotlib uses for the names from now on."""
     from matplotlib.colors import get_named_colors_mapping
 
     get_named_colors_mapping().update(colours)
@@ -168,7 +168,7 @@ def whole_numbers(axis: "Axis") -> None:
 
 
 def _inline(svg: str, name: str) -> str:
-    """Turn an SVG file into an element: no prolog, the page's colours, no fixed size, ids unique on the page."""
+    """Turn an SVG file into an element: no prolog, the page's colors, no fixed size, ids unique on the page."""
     svg = svg[svg.index("<svg ") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     start, end = svg.split(">", 1)

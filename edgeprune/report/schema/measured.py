@@ -38,7 +38,7 @@ class AccuracyOf(Part):
         default=None,
         description="Variance of top-1 over that of independent frames, if groups are known.",
     )
-    by_snr: dict[str, Share] | None = Field(default=None, description="Keys are labelled SNR in dB.")
+    by_snr: dict[str, Share] | None = Field(default=None, description="Keys are labeled SNR in dB.")
     by_snr_ci95: dict[str, Interval] | None = None
     by_snr_frames: dict[str, Count] | None = None
     by_class: dict[str, Share]

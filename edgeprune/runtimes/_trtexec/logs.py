@@ -155,7 +155,7 @@ def off_dla(log: str) -> tuple[str, ...]:
 def dla_share(log: str, layers: int) -> float:
     """Share of a network's layers that run on the DLA, 0..1.
 
-    The log lists what runs on the DLA with neighbours joined, so those that went to the GPU are counted instead.
+    The log lists what runs on the DLA with neighbors joined, so those that went to the GPU are counted instead.
 
     Args:
         log: Log of the build.

@@ -1,4 +1,4 @@
-"""Frames for a command: the data of a model, split and normalised."""
+"""Frames for a command: the data of a model, split and normalized."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -220,6 +220,6 @@ def tell_skipped(frames: Frames, progress: Progress) -> None:
 
 
 def batches(frames: Frames, shape: InputSpec, size: int) -> Iterator[torch.Tensor]:
-    """Yield normalised frames in batches (size, channels, length); a smaller last batch is dropped if it has others."""
+    """Yield normalized frames in batches (size, channels, length); a smaller last batch is dropped if it has others."""
     iq = normalise(torch.from_numpy(frames.iq), shape.normalisation)
     yield from (batch for batch in torch.split(iq, size) if len(batch) == size or len(frames) < size)

@@ -1,4 +1,4 @@
-"""Published data sets: how to recognise them, and their known faults."""
+"""Published data sets: how to recognize them, and their known faults."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class KnownSet:
         file_name: Regular expression for the name of its file.
         frames: Number of frames.
         faults: Known faults, one sentence each.
-        licence: Licence of its data.
+        licence: License of its data.
     """
 
     name: str
@@ -29,7 +29,7 @@ class KnownSet:
 
 _DEEPSIG = "CC BY-NC-SA 4.0: not to be passed on in a permissive project"
 _GENERATOR = (
-    "labelled SNRs are not dB: one labelled dB is about two, and classes differ by up to 15 dB at one label",
+    "labeled SNRs are not dB: one labeled dB is about two, and classes differ by up to 15 dB at one label",
     "some frames hold only the transient of a filter",
     "carrier and sample rate hardly drift, and the multipath profile is the same throughout",
 )
@@ -51,7 +51,7 @@ KNOWN = (
         "radioml2016",
         r"2016\.04c",
         (162_060,),
-        ("frames of 128 samples were cut every 64: neighbours overlap by half, and a random split leaks", *_GENERATOR),
+        ("frames of 128 samples were cut every 64: neighbors overlap by half, and a random split leaks", *_GENERATOR),
         _DEEPSIG,
     ),
     KnownSet(
@@ -79,7 +79,7 @@ KNOWN = (
 
 
 def known_set(table: FrameTable, form: str) -> KnownSet | None:
-    """Recognise a published set by its format and its name or number of frames; None for any other set."""
+    """Recognize a published set by its format and its name or number of frames; None for any other set."""
     for known in KNOWN:
         named = re.search(known.file_name, table.source, re.IGNORECASE) is not None
         if known.form == form and (named or len(table) in known.frames):

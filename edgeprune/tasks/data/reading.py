@@ -14,7 +14,7 @@ from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.records.frames import DataRef, Frames, FrameTable, Reading
 
 SPLIT_SEED = 2016
-_COPIES = 3  # of the samples, at most at a time: as read, split, and normalised
+_COPIES = 3  # of the samples, at most at a time: as read, split, and normalized
 
 
 @dataclass(frozen=True)

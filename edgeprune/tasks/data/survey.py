@@ -13,7 +13,7 @@ from edgeprune.protocols import FrameSource, Progress
 from edgeprune.records.frames import FrameTable
 
 _WHITE = 2.0  # standard deviations of the correlation of white noise
-_SIGNAL = 0.5  # neighbouring samples of an oversampled signal correlate more than this
+_SIGNAL = 0.5  # neighboring samples of an oversampled signal correlate more than this
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def faults(table: FrameTable, found: Survey) -> list[str]:
 
 
 def _ordered(table: FrameTable, order: OrderDependence | None) -> list[str]:
-    """Report whether neighbours resemble each other in a file that does not say which frames belong together."""
+    """Report whether neighbors resemble each other in a file that does not say which frames belong together."""
     if order is None or not order.shown or table.recordings is not None or table.groups is not None:
         return []
     then = (

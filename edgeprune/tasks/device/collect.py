@@ -59,7 +59,7 @@ def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
 
 
 def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay: str | None = None) -> DeviceOutcome:
-    """Read a device's unpacked result, check it, and summarise it.
+    """Read a device's unpacked result, check it, and summarize it.
 
     Args:
         folder: The bundle's folder with the result in it.
@@ -170,7 +170,7 @@ def _number(each: TimedRound, rounds: Sequence[TimedRound]) -> int:
 
 
 def _meters(folder: Path, step: str, target: Target, *, on_gpu: bool = False) -> telemetry.Summary:
-    """Summarise the readings of the board's meters during a step; empty for a board without meters."""
+    """Summarize the readings of the board's meters during a step; empty for a board without meters."""
     try:
         text = (folder / STEPS / f"{step}.tegrastats").read_text(encoding="utf-8", errors="replace")
     except OSError:
