@@ -18,7 +18,7 @@ from edgeprune.network.checkpoint import weights_sha256
 from edgeprune.pipeline import Settings, run_in
 from edgeprune.records.names import CRITERION, Bridge
 from edgeprune.report.folder import JSON_NAME
-from edgeprune.report.pages.requirements import broken, sentence
+from edgeprune.report.pages.requirements import sentence, unmet
 from edgeprune.report.pages.tables import comparison
 from edgeprune.report.schema.json import parse
 from edgeprune.report.schema.schema import Report
@@ -48,7 +48,7 @@ class RunReport:
     @property
     def broken(self) -> tuple[str, ...]:
         """Requirements that do not hold, one sentence each."""
-        return tuple(broken(self.report))
+        return tuple(unmet(self.report))
 
     @property
     def model(self) -> Model:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 FEWEST_GROUPS = 5
-ROUNDS_A_GROUP = 12  # fewer do not show how much is carried from round to round
+ROUNDS_A_GROUP = 12  # fewer do not show the autocorrelation of rounds
 _LAGS = 4
 _SHARES, _CARRIES = np.linspace(0, 1, 21), np.linspace(0, 0.95, 20)
 _MAD = 1.4826  # standard deviation of normal values over their median absolute deviation
@@ -37,13 +37,13 @@ class Estimate:
         mean: Mean of the groups' values.
         error: Standard error of the mean.
         freedom: Degrees of freedom of the corresponding Student's t, at least 1.
-        carried: Lag-1 autocorrelation within groups, 0..0.95.
+        autocorrelation: Lag-1 autocorrelation within groups, 0..0.95.
     """
 
     mean: float
     error: float
     freedom: float
-    carried: float = 0.0
+    autocorrelation: float = 0.0
 
     def reach(self, tail: float) -> float:
         """Distance from the mean beyond which a share of `tail` lies on one side."""
@@ -214,7 +214,7 @@ def _expected(length: int) -> "npt.NDArray[np.float64]":
 
 
 @cache
-def _variance_of_mean(length: int, carried: float) -> float:
+def _variance_of_mean(length: int, autocorrelation: float) -> float:
     """Variance of the mean of `length` rounds of a first-order autoregressive process, over that of one round."""
-    far = 2 * carried * (1 - carried**length) / (length * (1 - carried) ** 2)
-    return ((1 + carried) / (1 - carried) - far) / length
+    far = 2 * autocorrelation * (1 - autocorrelation**length) / (length * (1 - autocorrelation) ** 2)
+    return ((1 + autocorrelation) / (1 - autocorrelation) - far) / length

@@ -40,7 +40,7 @@ def work(
 
 def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
     """Print the result; exit with code 1 if a requirement does not hold."""
-    from edgeprune.report.pages.requirements import broken
+    from edgeprune.report.pages.requirements import unmet
     from edgeprune.report.schema.json import parse
 
     report = parse(document, "the report")
@@ -48,7 +48,7 @@ def finish(console: "Console", document: dict[str, Any], folder: Path) -> None:
         console.json(document)
     else:
         _summary(console, report, folder)
-    if broken(report):
+    if unmet(report):
         raise click.exceptions.Exit(1)
 
 

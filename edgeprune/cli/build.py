@@ -45,9 +45,9 @@ def command(
 
     if device is not None:
         from edgeprune.tasks.device.connect import Host
-        from edgeprune.tasks.device.run import build_there
+        from edgeprune.tasks.device.run import build_on_device
 
-        there = build_there(Host(device, ssh_config), model, targets.get(target), out, console)
+        there = build_on_device(Host(device, ssh_config), model, targets.get(target), out, console)
         if console.as_json:
             console.json({"path": str(out), **to_plain(there)})
         else:

@@ -106,7 +106,7 @@ def _best(probe: Probe, units: list[int], count: int, subject: Subject) -> tuple
         with subject.progress.track("synflow search", len(stages)) as advance:
             found = least(stages, count, ones(probe.model, probe.shape), probe.fresh, trained, advance)
         if math.isclose(found.score, probe.score(found.chosen), rel_tol=AGREEMENT):
-            return list(found.chosen), f"{what}, found with {found.carried:,} partial ones"
+            return list(found.chosen), f"{what}, found with {found.flows:,} partial ones"
         reason = "its flow is not what its operations promise"
     if sets > MOST:
         raise ConfigError(

@@ -61,7 +61,7 @@ def run_bundle(
             remote.begin()
         elif state.alive:
             progress.note(f"{transport.name} is at work on this already: joining")
-        return remote.fetch(_follow(remote), out, also or {})
+        return remote.fetch(_poll(remote), out, also or {})
     except LinkLost:
         raise
     except BaseException:
@@ -71,7 +71,7 @@ def run_bundle(
         raise
 
 
-def _follow(remote: RemoteRun) -> RunState:
+def _poll(remote: RemoteRun) -> RunState:
     """Watch it until it ends.
 
     Raises:

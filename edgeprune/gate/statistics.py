@@ -15,7 +15,7 @@ from edgeprune.bench.estimate import Estimate, mean_of
 from edgeprune.bench.stats import Values as Values
 from edgeprune.bench.stats import quantile, round_medians
 
-MOST_CARRIED = 0.5
+MOST_AUTOCORRELATION = 0.5
 """Largest lag-1 autocorrelation of rounds at which they support a percentile; simulated in benchmarks/gate.py."""
 _TAIL = 0.1
 
@@ -115,7 +115,7 @@ def quantile_interval(
     processes. It is computed on the logit, since the share lies within 0..1. The interval's ends are looked up among
     the times (Woodruff 1952, Confidence Intervals for Medians and Other Position Measures, Journal of the American
     Statistical Association 47). There is none if an end lies beyond all times, or for a percentile if the
-    autocorrelation of the rounds exceeds `MOST_CARRIED`.
+    autocorrelation of the rounds exceeds `MOST_AUTOCORRELATION`.
 
     Args:
         rounds: Milliseconds of each inference, one array a round.
@@ -128,14 +128,14 @@ def quantile_interval(
     reach = mean_of(below, processes, centre=_mean).reach(0.025) / (share * (1 - share))
     low, high = (1 / (1 + math.exp(min(700.0, -math.log(share / (1 - share)) + side * reach))) for side in (1, -1))
     is_tail = not _TAIL < share < 1 - _TAIL
-    if min(low, 1 - high) * len(times) < 1 or (is_tail and _carried(rounds, processes) > MOST_CARRIED):
+    if min(low, 1 - high) * len(times) < 1 or (is_tail and _autocorrelation(rounds, processes) > MOST_AUTOCORRELATION):
         return None
     return quantile(times, low), quantile(times, high)
 
 
-def _carried(rounds: Sequence[Values], processes: Sequence[int]) -> float:
+def _autocorrelation(rounds: Sequence[Values], processes: Sequence[int]) -> float:
     """Lag-1 autocorrelation of round medians."""
-    return mean_of(np.log(round_medians(rounds)), processes).carried
+    return mean_of(np.log(round_medians(rounds)), processes).autocorrelation
 
 
 def _mean(values: Values) -> float:

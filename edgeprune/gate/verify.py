@@ -48,9 +48,11 @@ def figures(report: Report, source: str) -> None:
         assert report.latency is not None
         medians = summary.round_medians_ms
         if not medians or len(medians) != report.latency.rounds:
-            raise _odd(source, f"latency.{role}.round_medians_ms", f"{report.latency.rounds} rounds", len(medians))
+            raise _contradiction(
+                source, f"latency.{role}.round_medians_ms", f"{report.latency.rounds} rounds", len(medians)
+            )
         if not min(medians) * (1 - _TOLERANCE) <= summary.median_ms <= max(medians) * (1 + _TOLERANCE):
-            raise _odd(source, f"latency.{role}.median_ms", "within those of the rounds", summary.median_ms)
+            raise _contradiction(source, f"latency.{role}.median_ms", "within those of the rounds", summary.median_ms)
     _processes(report, source)
     _speedup(report, source)
     for name, accuracy in (("accuracy", report.accuracy), ("device_accuracy", report.device_accuracy)):
@@ -64,9 +66,9 @@ def _processes(report: Report, source: str) -> None:
         return
     of_round = latency.process_of_round
     if len(of_round) != latency.rounds:
-        raise _odd(source, "latency.process_of_round", f"of {latency.rounds} rounds", f"of {len(of_round)}")
+        raise _contradiction(source, "latency.process_of_round", f"of {latency.rounds} rounds", f"of {len(of_round)}")
     if len(set(of_round)) != latency.processes:
-        raise _odd(source, "latency.processes", len(set(of_round)), latency.processes)
+        raise _contradiction(source, "latency.processes", len(set(of_round)), latency.processes)
 
 
 def samples_file(summary: LatencySummary, path: Path) -> None:
@@ -94,17 +96,17 @@ def samples_of(
     except DeviceError as error:
         raise DataError(f"{source}: {error.message}", _HINT) from error
     if found.samples != claimed.samples or len(found.round_medians_ms) != len(claimed.round_medians_ms):
-        raise _odd(source, f"latency.{role}.samples", found.samples, claimed.samples)
+        raise _contradiction(source, f"latency.{role}.samples", found.samples, claimed.samples)
     for name in ("median_ms", "mean_ms", "p90_ms", "p99_ms"):
         _same(source, f"latency.{role}.{name}", getattr(found, name), getattr(claimed, name))
     for measured, told in zip(found.round_medians_ms, claimed.round_medians_ms, strict=True):
         _same(source, f"latency.{role}.round_medians_ms", measured, told)
     for name in HOW:
         if name in description and description[name] != getattr(report.latency, name):
-            raise _odd(source, f"latency.{name}", description[name], getattr(report.latency, name))
+            raise _contradiction(source, f"latency.{name}", description[name], getattr(report.latency, name))
     device = {key: value for key, value in (report.device or {}).items() if key != "engines"}
     if "device" in description and description["device"] != device:
-        raise _odd(source, "device", "that of the samples", "another")
+        raise _contradiction(source, "device", "that of the samples", "another")
 
 
 def artifacts(report: Report, folder: Path) -> None:
@@ -134,7 +136,7 @@ def stages(report: Report, folder: Path) -> None:
         for key in _JUDGED.get(stage, ()) if told is not None else ():
             ours, theirs = _numbers(record.get(key)), _numbers(getattr(told, key))
             if len(ours) != len(theirs):
-                raise _odd(str(file), f"{stage}.{key}", ours, theirs)
+                raise _contradiction(str(file), f"{stage}.{key}", ours, theirs)
             for one, other in zip(ours, theirs, strict=True):
                 _same(str(file), f"{stage}.{key}", one, other)
 
@@ -165,7 +167,7 @@ def _accuracy(accuracy: AccuracySection, name: str, source: str) -> None:
     for role, found in (("baseline", accuracy.baseline), ("pruned", accuracy.pruned)):
         table = np.array(found.confusion)
         if table.sum() != accuracy.frames:
-            raise _odd(source, f"{name}.{role}.confusion", f"of {accuracy.frames} frames", int(table.sum()))
+            raise _contradiction(source, f"{name}.{role}.confusion", f"of {accuracy.frames} frames", int(table.sum()))
         _same(source, f"{name}.{role}.top1", float(np.trace(table) / max(1, table.sum())), found.top1)
     _same(source, f"{name}.drop", accuracy.baseline.top1 - accuracy.pruned.top1, accuracy.drop)
 
@@ -232,8 +234,8 @@ def _same(source: str, name: str, found: float | None, claimed: float | None) ->
     else:
         alike = math.isclose(found, claimed, rel_tol=_TOLERANCE, abs_tol=1e-9)
     if not alike:
-        raise _odd(source, name, found, claimed)
+        raise _contradiction(source, name, found, claimed)
 
 
-def _odd(source: str, name: str, found: Any, claimed: Any) -> DataError:
+def _contradiction(source: str, name: str, found: Any, claimed: Any) -> DataError:
     return DataError(f"{source}: {name} is {claimed} in the report, and {found} by what it was measured from", _HINT)

@@ -107,9 +107,9 @@ class MeasureStages:
         test = work.split("test")
 
         def make() -> AccuracyComparison:
-            return compare(*self._answers(exports, test), test, "test")
+            return compare(*self._logits(exports, test), test, "test")
 
-        inputs = {"data": test.sha256, **self._answered_by(pair)}
+        inputs = {"data": test.sha256, **self._logits_inputs(pair)}
         comparison = cache.stage("08-accuracy", AccuracyComparison, inputs, make)
         cache.note(f"top-1 {comparison.baseline.top1:.2%} before, {comparison.pruned.top1:.2%} after")
         return comparison
@@ -125,27 +125,25 @@ class MeasureStages:
             if work.settings.precision == "fp32":
                 after = evaluate.top1(exports.pruned, validation, cache.progress, work.settings.compute)
             else:
-                after = accuracy(self._answers(exports, validation)[1], validation, "validation").top1
+                after = accuracy(self._logits(exports, validation)[1], validation, "validation").top1
             return AccuracyBound(most, before, Trial(len(self.pruning.plan.kept), after, before - after), self.trials)
 
         inputs = {
             "data": validation.sha256,
             "bound": most,
             "trials": [record_sha256(trial) for trial in self.trials],
-            **self._answered_by(pair),
+            **self._logits_inputs(pair),
         }
         bound = cache.stage("08-bound", AccuracyBound, inputs, make)
         cache.note(f"loses {100 * bound.result.drop:.2f} points on validation, {100 * most:g} are allowed")
         return bound
 
-    def _answered_by(self, pair: ExportPair | None) -> dict[str, Any]:
+    def _logits_inputs(self, pair: ExportPair | None) -> dict[str, Any]:
         if pair is None:
             return {"finetune": record_sha256(self.pruning.training)}
         return {"files": [pair.baseline.sha256, pair.pruned.sha256]}
 
-    def _answers(
-        self, exports: ExportStages, frames: Frames
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _logits(self, exports: ExportStages, frames: Frames) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """Compute the logits of both networks, each (N, classes)."""
         work, cache = self.stages.work, self.stages.cache
         if work.settings.precision != "fp32":

@@ -11,7 +11,7 @@ from edgeprune.records.frames import DataRef
 from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
 from edgeprune.records.results import AccuracyComparison, BenchReport, PrecisionChoice, TrainingResult
 from edgeprune.report import sections
-from edgeprune.report.pages.requirements import broken
+from edgeprune.report.pages.requirements import unmet
 from edgeprune.report.schema.json import SCHEMA, parse
 from edgeprune.text.printable import encodable
 
@@ -135,7 +135,7 @@ def with_outcome(document: dict[str, Any], outcome: DeviceOutcome) -> dict[str, 
         ConfigError: The report is incomplete, or a number is not finite.
     """
     asked = document.get("latency", {})
-    ours = (NOT_YET, *broken(parse(document, "the report of this run")))
+    ours = (NOT_YET, *unmet(parse(document, "the report of this run")))
     said = [warning for warning in document["warnings"] if warning not in ours]
     latency = {
         **sections.latency(outcome.bench, None),
@@ -161,7 +161,7 @@ def with_outcome(document: dict[str, Any], outcome: DeviceOutcome) -> dict[str, 
 def _checked(plain: dict[str, Any]) -> dict[str, Any]:
     measured: dict[str, Any] = _without_none(plain)
     report = parse(measured, "the report of this run")
-    measured["warnings"] += broken(report)
+    measured["warnings"] += unmet(report)
     return measured
 
 

@@ -79,7 +79,7 @@ class StageCache:
             elsewhere = self.source.reusable(stage, kind, hashes)
         self.begin(stage, reused=record is not None or elsewhere is not None)
         if record is None:
-            record = make() if elsewhere is None else self._taken_over(elsewhere, artifacts)
+            record = make() if elsewhere is None else self._copied(elsewhere, artifacts)
             self.folder.save(stage, record, hashes, artifacts)
         return record
 
@@ -92,7 +92,7 @@ class StageCache:
         if not self.dry:
             self.progress.note(text)
 
-    def _taken_over(self, record: Record, artifacts: tuple[str, ...]) -> Record:
+    def _copied(self, record: Record, artifacts: tuple[str, ...]) -> Record:
         assert self.source is not None
         for name in artifacts:
             with (self.source.path / name).open("rb") as there, replacing(self.path / name) as here:

@@ -12,22 +12,22 @@ from edgeprune.errors import ConfigError
 FIVE = np.repeat(np.arange(1, 6), 13)
 
 
-def correlations(length, carried):
+def correlations(length, autocorrelation):
     """Autocorrelations of a first-order process, (length, length)."""
-    return carried ** np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+    return autocorrelation ** np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
 
 
-def wandering(carried, shape, random):
+def wandering(autocorrelation, shape, random):
     """Series of variance 1, each value keeping so much of the one before, (series, length)."""
     steps = random.standard_normal(shape)
-    steps[:, 1:] *= math.sqrt(1 - carried**2)
-    return signal.lfilter([1.0], [1.0, -carried], steps, axis=1)
+    steps[:, 1:] *= math.sqrt(1 - autocorrelation**2)
+    return signal.lfilter([1.0], [1.0, -autocorrelation], steps, axis=1)
 
 
-@pytest.mark.parametrize("carried", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("autocorrelation", [0.0, 0.3, 0.9])
 @pytest.mark.parametrize("length", [3, 13])
-def test_the_variance_of_a_mean_is_that_of_the_whole_matrix_of_correlations(length, carried):
-    assert e._variance_of_mean(length, carried) == pytest.approx(correlations(length, carried).mean())
+def test_the_variance_of_a_mean_is_that_of_the_whole_matrix_of_correlations(length, autocorrelation):
+    assert e._variance_of_mean(length, autocorrelation) == pytest.approx(correlations(length, autocorrelation).mean())
 
 
 def test_expected_autocorrelations_are_those_of_many_short_series():
@@ -57,11 +57,13 @@ def test_alike_processes_have_at_least_the_error_of_their_rounds():
     assert found.error == pytest.approx(math.sqrt(4 / 3 / 20))
 
 
-@pytest.mark.parametrize("carried", [0.0, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("autocorrelation", [0.0, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize("between", [0.0, 0.7])
-def test_the_interval_holds_the_truth_though_rounds_and_processes_resemble_themselves(carried, between):
+def test_the_interval_holds_the_truth_though_rounds_and_processes_resemble_themselves(autocorrelation, between):
     random = np.random.default_rng(7)
-    series = wandering(carried, (400, 65), random) + np.repeat(between * random.standard_normal((400, 5)), 13, axis=1)
+    series = wandering(autocorrelation, (400, 65), random) + np.repeat(
+        between * random.standard_normal((400, 5)), 13, axis=1
+    )
     ends = np.array([e.mean_of(values, FIVE).interval() for values in series])
     held = np.mean((ends[:, 0] <= 0) & (ends[:, 1] >= 0))
     assert held >= 0.93 - 2 * math.sqrt(0.93 * 0.07 / 400)

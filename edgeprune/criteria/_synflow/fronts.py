@@ -29,7 +29,7 @@ from edgeprune.criteria._synflow.growth import Flow, carry
 from edgeprune.criteria._synflow.stages import Stage
 from edgeprune.errors import ConfigError
 
-_AT_ONCE = 64  # flows carried in one batch
+_AT_ONCE = 64  # flows in one batch
 _MOST_BYTES = 2**29  # of all flows at one place of the network
 _ROUNDING = 1e-12
 
@@ -48,7 +48,7 @@ class Least:
 
     chosen: tuple[int, ...]
     score: float
-    carried: int
+    flows: int
 
 
 def least(
@@ -75,7 +75,7 @@ def least(
     """
     fronts = {0: Front(Flow(frame, torch.zeros_like(frame)), ((),))}
     left = sum(stage.unit is not None for stage in stages)
-    carried = 0
+    flows = 0
     with torch.no_grad():
         for stage in stages:
             left -= stage.unit is not None
@@ -84,18 +84,18 @@ def least(
                 for more in (0, 1) if stage.unit is not None else (0,):
                     if chosen + more <= count <= chosen + more + left:
                         state = {**fresh, **trained} if more else fresh
-                        reached.setdefault(chosen + more, []).append(_carried(stage, front, state, bool(more)))
-                        carried += len(front.choices)
+                        reached.setdefault(chosen + more, []).append(_through(stage, front, state, bool(more)))
+                        flows += len(front.choices)
             fronts = {chosen: _undominated(parts) for chosen, parts in reached.items()}
             _require_few(list(fronts.values()))
-            advance(1, f"{carried} flows")
+            advance(1, f"{flows} flows")
     front = fronts[count]
     scores = front.flow.growth.flatten(1).sum(dim=1)
     best = int(scores.argmin())
-    return Least(front.choices[best], float(scores[best]), carried)
+    return Least(front.choices[best], float(scores[best]), flows)
 
 
-def _carried(stage: Stage, front: Front, state: Mapping[str, Tensor], chosen: bool) -> Front:
+def _through(stage: Stage, front: Front, state: Mapping[str, Tensor], chosen: bool) -> Front:
     """Propagate the front through a stage."""
     flows = zip(torch.split(front.flow.value, _AT_ONCE), torch.split(front.flow.growth, _AT_ONCE), strict=True)
     parts = [carry(stage.module, Flow(value, growth), state) for value, growth in flows]

@@ -33,7 +33,7 @@ def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], fi
     due["settings.sh"] = settings(manifest.id, manifest.needs, manifest.need_bytes, *power).encode()
     try:
         with tarfile.open(path, "r:") as archive:
-            odd = _odd(archive, manifest, due)
+            odd = _foreign_entry(archive, manifest, due)
     except (OSError, tarfile.TarError, ValueError) as error:
         raise ConfigError(f"{path} is not a bundle: {reason_of(error)}") from error
     if odd is not None or not _ID.fullmatch(manifest.id):
@@ -43,7 +43,7 @@ def require_own_code(path: Path, manifest: Manifest, plans: tuple[Plan, ...], fi
         )
 
 
-def _odd(archive: tarfile.TarFile, manifest: Manifest, due: Mapping[str, bytes]) -> str | None:
+def _foreign_entry(archive: tarfile.TarFile, manifest: Manifest, due: Mapping[str, bytes]) -> str | None:
     """Find the first entry that differs, or missing code."""
     missing, seen = set(due), set()
     for member in archive:

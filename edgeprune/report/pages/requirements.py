@@ -20,7 +20,7 @@ class Section:
     rows: tuple[tuple[str, ...], ...]
 
 
-def broken(report: Report) -> list[str]:
+def unmet(report: Report) -> list[str]:
     """List the requirements that do not hold, one sentence each, without its full stop."""
     found = []
     latency, bound = report.latency, report.accuracy_bound
@@ -144,7 +144,7 @@ def sentence(report: Report) -> str:
     """
     replay = (report.device or {}).get("replay")
     played = [f"Replay of the recorded board {replay}: no device was measured."] if replay else []
-    return " ".join([*played, _measured(report), *(f"{promise}." for promise in broken(report))])
+    return " ".join([*played, _measured(report), *(f"{promise}." for promise in unmet(report))])
 
 
 def _measured(report: Report) -> str:

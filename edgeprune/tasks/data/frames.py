@@ -37,7 +37,7 @@ def find_data(model: Checkpoint, given: Path | None) -> Path:
     """
     if given is not None:
         return given
-    if model.data is not None and _is(Path(model.data.source), model.data):
+    if model.data is not None and _unchanged(Path(model.data.source), model.data):
         return Path(model.data.source)
     return _shipped_for(model)
 
@@ -56,7 +56,7 @@ def _shipped_for(model: Checkpoint) -> Path:
     raise ConfigError("no data were given, and no shipped frames are of what this model names", "Use `data=PATH`")
 
 
-def _is(path: Path, wanted: DataRef) -> bool:
+def _unchanged(path: Path, wanted: DataRef) -> bool:
     """Return whether a file or folder is unchanged."""
     with contextlib.suppress(EdgepruneError):
         return datasets.sha256_of(path, wanted.reading) == wanted.sha256
@@ -95,7 +95,7 @@ def own_frames(model: Checkpoint, handling: ReadOptions) -> tuple[Path, dict[Spl
             if frames.sha256 == model.data.sha256:
                 return path, fitted(model, frames, handling)
         except EdgepruneError:
-            if _is(path, model.data):
+            if _unchanged(path, model.data):
                 raise
     path = _shipped_for(model)
     return path, frames_for(model, path, handling)

@@ -149,7 +149,7 @@ def faults(table: FrameTable, found: Survey) -> list[str]:
         told.append(f"{found.overlaps} frames overlap the one before by half{said}")
     told += _ordered(table, found.order)
     told += _noise_only(table, found)
-    told += _uneven(table)
+    told += _uneven_counts(table)
     return told
 
 
@@ -178,7 +178,7 @@ def _noise_only(table: FrameTable, found: Survey) -> list[str]:
     return [f"{name} is only noise{at}" for name, value in by_class.items() if value < limit]
 
 
-def _uneven(table: FrameTable) -> list[str]:
+def _uneven_counts(table: FrameTable) -> list[str]:
     told = []
     present = np.bincount(table.labels, minlength=len(table.classes))
     absent = [name for name, count in zip(table.classes, present, strict=True) if not count]

@@ -33,7 +33,7 @@ _TOLERANCE = {"fp32": 0.02, "fp16": 0.05, "int8": 0.25}
 
 
 @dataclass(frozen=True)
-class HostAnswers:
+class HostOutputs:
     """Outputs of the host for the frames of a bundle: see `pack.HOST`."""
 
     frames: Frames | None
@@ -41,7 +41,7 @@ class HostAnswers:
     answers: Mapping[Role, npt.NDArray[np.float32]]
 
 
-def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
+def host_outputs(path: Path, roles: Sequence[Role]) -> HostOutputs:
     """Read the host's outputs.
 
     Raises:
@@ -55,7 +55,7 @@ def host_answers(path: Path, roles: Sequence[Role]) -> HostAnswers:
         answers = {role: arrays[f"answers_{role}"] for role in roles if f"answers_{role}" in arrays}
     empty = np.empty((len(labels), 0, 0), np.float32)
     frames = Frames(empty, labels, snrs, classes, None, path.name, file_sha256(path))
-    return HostAnswers(frames if answers else None, known, answers)
+    return HostOutputs(frames if answers else None, known, answers)
 
 
 def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay: str | None = None) -> DeviceOutcome:
@@ -78,9 +78,9 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     version = tool_version(facts, manifest.needs.tool)
     assert version is not None  # a device without it was refused
     measured: DeviceMeasurement = registry.get("runtimes", manifest.runtime).read(work, folder, version)
-    host = host_answers(out / HOST, work.roles)
+    host = host_outputs(out / HOST, work.roles)
     for role in work.roles:
-        _known_answer(role, host.known[role], measured.known[role], work.precision)
+        _check_known_outputs(role, host.known[role], measured.known[role], work.precision)
     on_gpu = manifest.needs.tool == "trtexec" and work.dla_core is None
     meters = {each.step: _meters(folder, each.step, target, on_gpu=on_gpu) for each in measured.rounds}
     discarded = _discarded(measured.rounds, meters, target.hot_c)
@@ -96,7 +96,12 @@ def collect(folder: Path, manifest: Manifest, target: Target, out: Path, replay:
     )
     idle = _meters(folder, IDLE, target)
     energy = _energy(rounds, meters, idle, work.roles)
-    warnings = [*measured.warnings, *_replayed(facts), *discarded.values(), *_unmetered(energy, idle, work.round_ms)]
+    warnings = [
+        *measured.warnings,
+        *_replayed(facts),
+        *discarded.values(),
+        *_meter_warnings(energy, idle, work.round_ms),
+    ]
     steps = [each.step for each in rounds if each.role == work.roles[0]]  # a step is a process
     bench = protocol.conclude(
         {role: [each.ms for each in rounds if each.role == role] for role in work.roles},
@@ -144,7 +149,7 @@ def facts_of(folder: Path, replay: str | None) -> DeviceFacts:
     return parse(text, replay=replay)
 
 
-def _known_answer(
+def _check_known_outputs(
     role: Role, expected: npt.NDArray[np.float32], found: npt.NDArray[np.float32], precision: str
 ) -> None:
     """Compare the outputs of the timed engine with the host's, on the known frames.
@@ -212,14 +217,14 @@ def _replayed(facts: DeviceFacts) -> list[str]:
     ]
 
 
-def _unmetered(energy: Energy | None, idle: telemetry.Summary, round_ms: float) -> list[str]:
+def _meter_warnings(energy: Energy | None, idle: telemetry.Summary, round_ms: float) -> list[str]:
     """Say why a board whose meters can be read has no energy."""
     if energy is not None or not idle.rails:
         return []
     return [f"energy was not measured: no reading of the meters, one in 100 ms, fell within a round of {round_ms:g} ms"]
 
 
-def _accuracy(host: HostAnswers, measured: DeviceMeasurement) -> DeviceAccuracy:
+def _accuracy(host: HostOutputs, measured: DeviceMeasurement) -> DeviceAccuracy:
     frames = host.frames
     assert frames is not None
     answers = {role: logits[: len(frames.labels)] for role, logits in measured.answers.items()}

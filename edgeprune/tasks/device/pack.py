@@ -110,7 +110,7 @@ def assign(
     known = np.ascontiguousarray(frames.iq[: options.batch])
     answering = all(files.answering for files in models.values())
     chunks = _chunks(frames.iq) if answering else []
-    host = _host_answers(models, known, chunks, len(frames), progress)
+    host = _host_outputs(models, known, chunks, len(frames), progress)
     with replacing(folder / HOST) as file:
         arrays: dict[str, Any] = {"labels": frames.labels, "classes": np.array(frames.classes), **host}
         if frames.snrs is not None:
@@ -202,7 +202,7 @@ def _chunks(iq: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
     return list(filled.reshape(-1, ANSWER_BATCH, *iq.shape[1:]))
 
 
-def _host_answers(
+def _host_outputs(
     models: Mapping[Role, ModelFiles],
     known: npt.NDArray[np.float32],
     chunks: list[npt.NDArray[np.float32]],

@@ -113,7 +113,7 @@ def bench_on_device(
     return run_on_device(host, target, out, progress)
 
 
-def build_there(host: Host, model: Path, target: Target, out: Path, progress: Progress) -> EngineFile:
+def build_on_device(host: Host, model: Path, target: Target, out: Path, progress: Progress) -> EngineFile:
     """Build an engine of an exported file on a device, and fetch it.
 
     Raises:

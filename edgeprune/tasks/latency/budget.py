@@ -188,7 +188,7 @@ class _Search:
                 f"the unpruned network takes {self.baseline_ms:.3g} ms, which is within the budget: nothing is dropped"
             )
             return self._plan(self.everything, self.baseline_ms, Costs(self.timed[self.routes.fewest].ratio, ()))
-        probed(self._timed_if_it_can, self.kinds, self.routes)
+        probed(self._try_timing, self.kinds, self.routes)
         for _ in range(MOST_CANDIDATES):
             model = self._fitted()
             chosen = self._choice(model)
@@ -200,7 +200,7 @@ class _Search:
                 f"{self._units(chosen)} units: predicted {predicted_ms:.3g} ms, "
                 f"measured {self._measured_ms(chosen):.3g} ms"
             )
-        best = max(filter(self._within, self.candidates), key=self._worth, default=self.routes.fewest)
+        best = max(filter(self._within, self.candidates), key=self._value, default=self.routes.fewest)
         model = self._fitted()
         predicted = self.candidates[best].predicted_ms if best in self.candidates else None
         return self._plan(best, predicted or self._predicted_ms(model, best), model.costs)
@@ -214,7 +214,7 @@ class _Search:
         self.timed[kept] = self.timer.time(kept, self.progress)
         return self.timed[kept]
 
-    def _timed_if_it_can(self, kept: Kept) -> Timing | None:
+    def _try_timing(self, kept: Kept) -> Timing | None:
         try:
             return self.timed.get(kept) or self._time(kept)
         except ModelError as error:
@@ -251,16 +251,16 @@ class _Search:
             if chosen is None or chosen == best:
                 break
             work = work_of(chosen, self.kinds, self.routes)
-            if model.latency(work) <= allowed and (best is None or self._worth(chosen) > self._worth(best)):
+            if model.latency(work) <= allowed and (best is None or self._value(chosen) > self._value(best)):
                 best = chosen
             factor = model.factor(work)
         return best
 
     def _better(self, kept: Kept) -> bool:
         """Return whether the value of a set exceeds that of all sets found within the budget."""
-        return all(self._worth(kept) > self._worth(other) for other in self.candidates if self._within(other))
+        return all(self._value(kept) > self._value(other) for other in self.candidates if self._within(other))
 
-    def _worth(self, kept: Kept) -> tuple[int, float]:
+    def _value(self, kept: Kept) -> tuple[int, float]:
         return worth_of(kept, members_of(self.chain, self.segmentation), self.scores.values)
 
     def _within(self, kept: Kept) -> bool:

@@ -62,7 +62,7 @@ def probed(time: Callable[[Kept], Timing | None], kinds: Sequence[Sequence[int]]
     drawn = _drawn(kinds, routes)
     for _ in range(MOST_DOUBTED):
         model = fitted(_timed(tried), kinds, routes)
-        doubted = _least_sure(model, kinds, routes, [kept for kept in drawn if kept not in tried])
+        doubted = _least_certain(model, kinds, routes, [kept for kept in drawn if kept not in tried])
         if doubted is None:
             break
         tried[doubted] = time(doubted)
@@ -82,7 +82,7 @@ def _drawn(kinds: Sequence[Sequence[int]], routes: Routes) -> list[Kept]:
     return [kept for kept in dict.fromkeys(drawn) if routes.loads(kept) is not None]
 
 
-def _least_sure(
+def _least_certain(
     model: CostModel, kinds: Sequence[Sequence[int]], routes: Routes, among: Collection[Kept]
 ) -> Kept | None:
     """Find the set with the least certain latency; None if all are certain enough."""

@@ -9,7 +9,7 @@ from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing,
 from edgeprune.records.results import Trial
 from edgeprune.report.document import build
 from edgeprune.report.pages import html, markdown, requirements
-from edgeprune.report.pages.requirements import broken, sections
+from edgeprune.report.pages.requirements import sections, unmet
 from edgeprune.report.schema.json import parse
 from edgeprune.text.numerals import told_apart
 
@@ -58,7 +58,7 @@ def test_the_latency_budget_in_the_document():
 
 def test_a_budget_that_holds_is_not_in_the_verdict():
     report = parse(document(latency_plan=plan(), bound=bound()), "test")
-    assert broken(report) == []
+    assert unmet(report) == []
     assert requirements.sentence(report) == requirements.sentence(parse(document(), "test"))
 
 
@@ -66,7 +66,7 @@ def test_a_median_over_the_budget_is_in_the_verdict_and_the_warnings():
     plain = document(latency_plan=plan(budget_ms=0.4))
     report = parse(plain, "test")
     said = f"The pruned network is over the latency budget: its median is {MEASURED_MS:.3f} ms, above 0.400 ms"
-    assert broken(report) == [said]
+    assert unmet(report) == [said]
     assert plain["warnings"][-1] == said
     assert requirements.sentence(report).endswith(f"p = 0.21). {said}.")
 
@@ -77,13 +77,13 @@ def test_a_loss_above_the_bound_is_in_the_verdict_and_the_warnings():
         "The pruned network is less accurate than required: "
         "it loses 1.2 percentage points on the validation split, more than 0.50"
     )
-    assert broken(parse(plain, "test")) == [said]
+    assert unmet(parse(plain, "test")) == [said]
     assert said in plain["warnings"]
 
 
 def test_a_budget_without_a_measurement_is_not_called_broken():
     report = parse(document(bench=None, latency_plan=plan(budget_ms=0.4)), "test")
-    assert broken(report) == []
+    assert unmet(report) == []
 
 
 @pytest.mark.parametrize(

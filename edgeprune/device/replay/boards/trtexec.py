@@ -35,7 +35,7 @@ def main() -> int:
     sys.stdout.write(f"&&&& RUNNING {told}\n")
     sys.stdout.flush()
     try:
-        passed = _obey(board, parse(sys.argv[1:], board.version))
+        passed = _execute(board, parse(sys.argv[1:], board.version))
     except TrtError as error:
         for text in error.lines:
             say("E", text)
@@ -50,7 +50,7 @@ def main() -> int:
     return 0 if passed else 1
 
 
-def _obey(board: Board, options: Options) -> bool:
+def _execute(board: Board, options: Options) -> bool:
     if "help" in options:
         sys.stdout.write("=== Model Options ===\n  --onnx=<file>  ONNX model\n")
         return True
