@@ -33,6 +33,7 @@ class Probe:
 
     Attributes:
         model: The network, for its structure.
+        code: Its code.
         fresh: Magnitudes of the fresh parameters and buffers, by name.
         trained: Magnitudes of the trained ones, by unit and name.
     """
@@ -42,9 +43,9 @@ class Probe:
         self.model = subject.model
         self.fresh = _without_means(self.model, magnitudes(fresh(self.model, subject.seed)))
         trained = _without_means(self.model, magnitudes(self.model))
-        code = code_of(subject)
+        self.code = code_of(subject)
         self.trained = {
-            unit.index: {name: trained[name] for name in whole_state(code, unit)} for unit in droppable(subject)
+            unit.index: {name: trained[name] for name in whole_state(self.code, unit)} for unit in droppable(subject)
         }
 
     def score(self, units: Collection[int]) -> float:
@@ -96,7 +97,7 @@ def _best(probe: Probe, units: list[int], count: int, subject: Subject) -> tuple
     what = f"best of {sets:,} sets of {count} of {len(units)} units"
     try:
         owners = {name: unit for unit in units for name in probe.trained[unit]}
-        stages = stages_of(probe.model, owners)
+        stages = stages_of(probe.code, owners)
         if len(units) > sum(stage.unit is not None for stage in stages):
             raise ModelError("a unit has no weights")
     except ModelError as error:

@@ -7,17 +7,17 @@ are never stored.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils.hooks import RemovableHandle
 
 from edgeprune.errors import DataError, ModelError
 from edgeprune.network.running import PROBE_FRAMES
-from edgeprune.network.tracing import overheard
+from edgeprune.network.tracing import Code, overheard
 from edgeprune.records.pruning import LayerChain, Unit
 
 R = TypeVar("R")
@@ -34,6 +34,7 @@ class Place:
     module: nn.Module
     side: Literal["input", "output", "step"]
     step: str = ""
+    code: fx.GraphModule | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def taps_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Tap]:
         DataError: The frames do not fit the network.
         ModelError: The output of a unit cannot be read.
     """
-    places = _places(model, chain)
+    places = _places(model, chain, _code_of(model, frames))
     return _exits(chain, places, _watched(model, places, frames))
 
 
@@ -89,7 +90,8 @@ def passages_of(model: nn.Module, chain: LayerChain, frames: Tensor) -> list[Pas
         DataError: The frames do not fit the network.
         ModelError: The output of a unit cannot be read.
     """
-    places, entries = _places(model, chain), _entries(model, chain)
+    code = _code_of(model, frames)
+    places, entries = _places(model, chain, code), _entries(model, chain, code)
     whole = Place(model, "input")
     shapes = _watched(model, [*places, *entries, [whole]], frames)
     exits = _exits(chain, places, shapes)
@@ -249,7 +251,20 @@ def _hear(
         model(batch)
 
 
-def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
+def _code_of(model: nn.Module, frames: Tensor) -> Code:
+    channels, length = frames.shape[1:]
+    return Code(model, (channels, length))
+
+
+def _step(code: Code, path: str, step: str) -> list[Place]:
+    """A step of a module's code as a place; none where the code cannot be traced."""
+    try:
+        return [Place(code.model.get_submodule(path), "step", step, code.of(path))]
+    except ModelError:
+        return []
+
+
+def _places(model: nn.Module, chain: LayerChain, code: Code) -> list[list[Place]]:
     """Possible places of each unit's output, best first.
 
     The output of the last of its modules comes first, then those of earlier ones. A unit that is at least partly code
@@ -265,18 +280,17 @@ def _places(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
         if unit.step is None:
             places.append(outputs + after)
         else:
-            holder, step = unit.step
-            places.append([Place(modules[holder], "step", step), *after, *outputs])
+            places.append([*_step(code, *unit.step), *after, *outputs])
     return places
 
 
-def _entries(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
+def _entries(model: nn.Module, chain: LayerChain, code: Code) -> list[list[Place]]:
     """Possible places of each unit's input: those that are removed with the unit, otherwise its modules."""
     modules = dict(model.named_modules(remove_duplicate=False))
     places: list[list[Place]] = []
     for unit in chain.units:
         if unit.edit is not None and unit.edit.span is not None:
-            places.append([Place(modules[unit.edit.path], "step", unit.edit.span[0])])
+            places.append(_step(code, unit.edit.path, unit.edit.span[0]))
         else:
             paths = (unit.path if unit.edit is None else unit.edit.path).split("+")
             places.append([Place(modules[path], "input") for path in paths if path in modules][:1])
@@ -287,14 +301,16 @@ def _entries(model: nn.Module, chain: LayerChain) -> list[list[Place]]:
 def _listening(places: Mapping[Place, Hear]) -> Iterator[None]:
     """Call functions, inside the `with` block, with every tensor that passes their place."""
     steps: dict[nn.Module, dict[str, Callable[[Any], None]]] = {}
+    codes: dict[nn.Module, fx.GraphModule] = {}
     with contextlib.ExitStack() as stack:
         for place, hear in places.items():
-            if place.side == "step":
+            if place.code is not None:
+                codes[place.module] = place.code
                 steps.setdefault(place.module, {})[place.step] = partial(_pass_on, hear=hear)
             else:
                 stack.enter_context(_listen(place, hear))
         for module, heard in steps.items():
-            stack.enter_context(overheard(module, heard))
+            stack.enter_context(overheard(module, codes[module], heard))
         yield
 
 

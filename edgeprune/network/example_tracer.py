@@ -26,6 +26,10 @@ _MAKERS = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randn"
 _PLAIN = (bool, int, float, str, type(None), torch.Size)
 
 
+class BatchBoundError(ModelError):
+    """Code that needs the number of frames as a plain value."""
+
+
 class ExampleTracer(fx.Tracer):
     """Traces one module's code while computing it on examples.
 
@@ -88,7 +92,7 @@ class ExampleTracer(fx.Tracer):
         """Number of items, equal in both runs."""
         first, second = map(len, self.value(obj))
         if first != second:
-            raise ModelError("its code goes through the frames one by one")
+            raise BatchBoundError("its code goes through the frames one by one")
         return first
 
     def to_bool(self, obj: fx.Proxy) -> bool:
@@ -97,7 +101,7 @@ class ExampleTracer(fx.Tracer):
         if isinstance(first, Tensor):
             raise ModelError("its code branches on the data")
         if bool(first) != bool(second):
-            raise ModelError("its code branches on the number of frames")
+            raise BatchBoundError("its code branches on the number of frames")
         return bool(first)
 
     def _computed(self, node: fx.Node) -> tuple[Any, Any]:
@@ -153,7 +157,7 @@ class _Known(fx.Proxy):
         return self.tracer.create_proxy("call_method", "clone", (self,), {})
 
     def __index__(self) -> int:
-        raise ModelError("its code takes the number of frames as a plain number")
+        raise BatchBoundError("its code takes the number of frames as a plain number")
 
     __int__ = __index__
 

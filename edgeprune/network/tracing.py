@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from edgeprune.errors import ModelError, reason_of
 from edgeprune.network.compute import beside
-from edgeprune.network.example_tracer import ExampleTracer, Given
+from edgeprune.network.example_tracer import BatchBoundError, ExampleTracer, Given
 from edgeprune.network.running import evaluating, probe
 from edgeprune.network.widths import Resizable
 
@@ -66,6 +66,16 @@ class Code:
         if isinstance(found, ModelError):
             raise found
         return found
+
+    def bound_to_batch(self) -> BatchBoundError | None:
+        """What of the network's code needs the number of frames as a plain value, or None."""
+        try:
+            _traced(self.model, ExampleTracer(_KeepsWidths().is_leaf_module, self._given_to("")))
+        except BatchBoundError as error:
+            return error
+        except Exception:  # something else in it cannot be traced
+            return None
+        return None
 
     def changeable(self, path: str, module: nn.Module | None = None, *, whole: bool = False) -> fx.GraphModule:
         """Copy of the code that may be changed, with the submodules of a copy of the module if that is given.
@@ -140,21 +150,6 @@ def _is_optional(node: fx.Node) -> bool:
     return node.op == "placeholder" and node.args == (None,) and bool(node.users)
 
 
-def traced_code(module: nn.Module, path: str) -> fx.GraphModule:
-    """Trace the code of one module alone, as `Code` does, but without the network's inputs to it.
-
-    Raises:
-        ModelError: It cannot be traced.
-    """
-    if isinstance(module, fx.GraphModule):
-        return fx.GraphModule(module, copy.deepcopy(module.graph))
-    try:
-        return graph_of(module, _OneLevel())
-    except Exception as error:  # tracing runs the module's own code
-        where = path or "the network's own code"
-        raise ModelError(f"{where} cannot be traced, so no part of it can be cut out: {reason_of(error)}") from error
-
-
 class _OneLevel(fx.Tracer):
     """Traces the code of one module without entering its submodules."""
 
@@ -167,16 +162,6 @@ class _KeepsWidths(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return isinstance(m, Resizable) or super().is_leaf_module(m, module_qualified_name)
-
-
-def graph_of(module: nn.Module, tracer: fx.Tracer) -> fx.GraphModule:
-    """Trace a module in evaluation mode; dropout written as a function becomes a module, and stays.
-
-    Raises:
-        ModelError: The code changes a tensor in place without using the result, which a graph does not show.
-        Exception: Whatever the code raises.
-    """
-    return _finished(module, _traced(module, tracer))
 
 
 def _traced(module: nn.Module, tracer: fx.Tracer) -> fx.Graph:
@@ -221,29 +206,22 @@ def _as_module(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> 
 
 
 @contextlib.contextmanager
-def overheard(
-    module: nn.Module, hear: Mapping[str, Callable[[Any], None]], traced: fx.GraphModule | None = None
-) -> Iterator[None]:
+def overheard(module: nn.Module, traced: fx.GraphModule, hear: Mapping[str, Callable[[Any], None]]) -> Iterator[None]:
     """Call functions, inside the `with` block, with the results of steps in a module's code, whenever the module runs.
 
-    A module whose code cannot be traced is skipped. The module must be in evaluation mode.
-
     Args:
-        module: Module whose steps are named as in `Code.of`.
+        module: The module, in evaluation mode.
+        traced: Its code, from `Code.of`.
         hear: Functions by the name of the step.
-        traced: The module's code, if it was traced before.
     """
-    try:
-        steps = _Overheard(traced or traced_code(module, ""), module, hear)
-    except ModelError:
-        yield
-        return
+    steps = _Overheard(traced, module, hear)
     signature = inspect.signature(module.forward)
+    inputs = [str(node.target).lstrip("*") for node in traced.graph.nodes if node.op == "placeholder"]
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return steps.run(*bound.args)
+        return steps.run(*(bound.arguments[name] for name in inputs))
 
     own = vars(module).get("forward")
     object.__setattr__(module, "forward", forward)
@@ -261,6 +239,10 @@ class _Overheard(fx.Interpreter):
     def __init__(self, traced: fx.GraphModule, module: nn.Module, hear: Mapping[str, Callable[[Any], None]]) -> None:
         super().__init__(traced)
         self.hear, self.own = hear, module
+
+    def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:  # noqa: ARG002 (fx's signature)
+        """The next argument; `*args` and `**kwargs` are one each."""
+        return next(self.args_iter)
 
     def fetch_attr(self, target: str) -> Any:
         """Current weight or module: the network may have been moved since it was traced."""

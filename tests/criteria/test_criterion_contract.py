@@ -36,6 +36,16 @@ class InCode(nn.Module):
         return self.fc(x.mean(-1))
 
 
+class Checked(InCode):
+    """The same where `torch.fx` cannot follow the code, since it looks at shapes."""
+
+    def forward(self, x):
+        assert x.size(1) == 2, "I and Q"
+        if x.dim() == 4:
+            x = x.squeeze(1)
+        return super().forward(x)
+
+
 class Recurrent(nn.Module):
     """A stack of two recurrent layers in one module."""
 
@@ -65,7 +75,7 @@ class Narrowing(nn.Module):
         return self.fc(self.layers(x).mean(-1))
 
 
-MODELS = {"trained": trained, "code": InCode, "recurrent": Recurrent, "narrowing": Narrowing}
+MODELS = {"trained": trained, "code": InCode, "checked": Checked, "recurrent": Recurrent, "narrowing": Narrowing}
 
 
 @functools.cache
@@ -171,3 +181,14 @@ def test_only_what_needs_data_looks_at_them(name):
     other = replace(subject, train=frames(9, LENGTH, 4), validation=frames(9, LENGTH, 5))
     same = found.scores(subject) == found.scores(other)
     assert same == (name in {"random", "uniform", "synflow", "synflow-search"})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_that_looks_at_shapes_is_scored_as_without(name):
+    criterion = registry.get("criteria", name)
+    plain, checked = judged("code"), judged("checked")
+    assert [unit.edit for unit in checked.chain.units] == [unit.edit for unit in plain.chain.units]
+    assert criterion.scores(checked) == criterion.scores(plain)
+    if isinstance(criterion, Search):
+        segments = [range(len(plain.chain.units))]
+        assert criterion.choose(checked, segments, [1]) == criterion.choose(plain, segments, [1])

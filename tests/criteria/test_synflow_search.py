@@ -21,6 +21,7 @@ from edgeprune.criteria._synflow.stages import stages_of
 from edgeprune.criteria.synflow_search import Probe, criterion
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.models.resnet import ResNet
+from edgeprune.network.tracing import Code
 
 
 def resnet(dims=1, blocks=3, seed=0):
@@ -87,7 +88,7 @@ def test_the_growth_of_the_flow_is_the_score_and_the_least_of_all(dims, blocks, 
     probe = Probe(subject_of(model, chain))
     owners = {name: unit for unit, state in probe.trained.items() for name in state}
     trained = {name: value for state in probe.trained.values() for name, value in state.items()}
-    stages = stages_of(probe.model, owners)
+    stages = stages_of(probe.code, owners)
     found = least(stages, count, ones(probe.model, probe.shape), probe.fresh, trained, lambda _steps, _text: None)
     every = {chosen: probe.score(chosen) for chosen in itertools.combinations(range(3 * blocks), count)}
     assert found.score == pytest.approx(every[found.chosen], rel=1e-12)
@@ -289,7 +290,9 @@ class Shifted(nn.Module):
 )
 def test_what_the_search_assumes_is_found_out(model, reason):
     with pytest.raises(ModelError, match=reason):
-        stages_of(model.eval(), {f"layers.{k}.{part}": k for k in range(3) for part in ("weight", "bias")})
+        stages_of(
+            Code(model.eval(), (2, 8)), {f"layers.{k}.{part}": k for k in range(3) for part in ("weight", "bias")}
+        )
 
 
 def test_other_networks_are_judged_set_by_set():

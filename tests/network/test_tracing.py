@@ -3,11 +3,17 @@
 import pytest
 import synthetic
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
-from edgeprune.network.tracing import graph_of, overheard, traced_code
+from edgeprune.network.tracing import Code, overheard
+
+SHAPE = (2, 16)
+
+
+def traced_code(module):
+    return Code(module, SHAPE).of("")
 
 
 class Block(nn.Module):
@@ -24,7 +30,7 @@ class Block(nn.Module):
 class TestTracedCode:
     def test_the_steps_are_submodules_and_what_is_between_them(self):
         block = Block()
-        traced = traced_code(block, "")
+        traced = traced_code(block)
         steps = [(node.op, node.name) for node in traced.graph.nodes]
         assert steps == [
             ("placeholder", "x"),
@@ -44,7 +50,7 @@ class TestTracedCode:
     @pytest.mark.parametrize("training", [True, False])
     def test_answers_are_those_of_the_module_in_either_mode(self, training):
         block = Block().train(training)
-        traced, x = traced_code(block, ""), synthetic.signals()
+        traced, x = traced_code(block), synthetic.signals()
         assert block.training is training
         for mode in (True, False):
             torch.manual_seed(0)
@@ -55,8 +61,8 @@ class TestTracedCode:
         assert traced.dropout1d.p == 0.2
 
     def test_of_a_graph_is_another_graph_with_the_same_names_and_submodules(self):
-        traced = traced_code(Block(), "")
-        again = traced_code(traced, "")
+        traced = traced_code(Block())
+        again = traced_code(traced)
         assert [node.name for node in again.graph.nodes] == [node.name for node in traced.graph.nodes]
         assert again.graph is not traced.graph
         assert again.a is traced.a
@@ -80,12 +86,12 @@ class TestTracedCode:
                 return code(self, x)
 
         with pytest.raises(ModelError, match=f"block cannot be traced, so no part of it can be cut out: {reason}"):
-            traced_code(Coded(), "block")
+            Code(nn.ModuleDict({"block": Coded()}), SHAPE).of("block")
 
     def test_what_is_overwritten_and_used_is_fine(self):
         x = synthetic.signals()
         model = nn.Sequential(nn.Conv1d(2, 2, 1), nn.ReLU(inplace=True))
-        assert torch.equal(graph_of(model, fx.Tracer())(x), model(x))
+        assert torch.equal(Code(model, SHAPE).of("", whole=True)(x), model(x))
 
 
 class TestOverheard:
@@ -93,7 +99,7 @@ class TestOverheard:
     def test_steps_are_told_of_each_time_the_module_runs(self):
         block, x = Block().eval(), synthetic.signals()
         heard = []
-        with overheard(block, {"mul": heard.append, "nothing": heard.append}):
+        with overheard(block, traced_code(block), {"mul": heard.append, "nothing": heard.append}):
             answers = [block(x), block(x, factor=3.0)]
         assert torch.equal(answers[0], block(x))
         assert torch.equal(answers[1], block(x, 3.0))
@@ -106,23 +112,26 @@ class TestOverheard:
     def test_hooks_inside_still_work(self):
         block, seen = Block().eval(), []
         block.a.register_forward_hook(lambda *_: seen.append(1))
-        with overheard(block, {}):
-            block(synthetic.signals())
+        with overheard(block, traced_code(block), {}):
+            block(synthetic.signals(), 1.0)
         assert seen == [1]
 
     def test_the_module_is_as_before_even_after_an_error(self):
         block = Block().eval()
-        block.forward = own = lambda x: x
-        with pytest.raises(ZeroDivisionError), overheard(block, {"x": lambda _: 1 / 0}):
-            block(synthetic.signals())
+        block.forward = own = lambda x, factor: x
+        traced = traced_code(Block())
+        with pytest.raises(ZeroDivisionError), overheard(block, traced, {"x": lambda _: 1 / 0}):
+            block(synthetic.signals(), 1.0)
         assert block.forward is own
 
-    def test_code_that_cannot_be_traced_runs_unheard(self):
-        class Looking(nn.Module):
-            def forward(self, x):
-                return x if x.sum() > 0 else -x
+    @torch.no_grad()
+    def test_each_argument_goes_where_it_belongs_however_it_is_given(self):
+        class Many(nn.Module):
+            def forward(self, x, *others, scale=1.0, **more):
+                return (x + others[1]) * scale + more["shift"]
 
-        x = synthetic.signals()
-        model = Looking()
-        with overheard(model, {"x": lambda _: 1 / 0}):
-            assert torch.equal(model(x), Looking()(x))
+        model, x, heard = Many().eval(), synthetic.signals(), []
+        with overheard(model, traced_code(model), {"mul": heard.append}):
+            answer = model(x, -x, 2 * x, shift=2.0, scale=3.0)
+        assert torch.equal(answer, (x + 2 * x) * 3.0 + 2.0)
+        assert torch.equal(heard[0], (x + 2 * x) * 3.0)

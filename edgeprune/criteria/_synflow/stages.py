@@ -13,7 +13,8 @@ import torch
 from torch import fx, nn
 
 from edgeprune.criteria._synflow.growth import MAXIMA, WEIGHTED
-from edgeprune.errors import ModelError, reason_of
+from edgeprune.errors import ModelError
+from edgeprune.network.tracing import Code
 
 _LINEAR: tuple[type[nn.Module], ...] = (
     nn.Identity,
@@ -80,11 +81,11 @@ class Stage:
     module: fx.GraphModule
 
 
-def stages_of(model: nn.Module, owners: Mapping[str, int]) -> list[Stage]:
+def stages_of(code: Code, owners: Mapping[str, int]) -> list[Stage]:
     """Cut a network so that no stage holds the weights of two units.
 
     Args:
-        model: The network, in eval mode.
+        code: Code of the network, in eval mode.
         owners: Index of the unit, by the name of each of its parameters and buffers, for all units to choose from.
 
     Returns:
@@ -93,10 +94,11 @@ def stages_of(model: nn.Module, owners: Mapping[str, int]) -> list[Stage]:
     Raises:
         ModelError: It cannot be traced, is no chain of these units, or has an operation other than those above.
     """
+    model = code.model
     try:
         traced = fx.symbolic_trace(model)
-    except Exception as error:  # tracing runs the network's own code
-        raise ModelError(f"it cannot be traced: {reason_of(error)}") from error
+    except Exception:  # tracing runs the network's own code
+        traced = code.of("", whole=True)
     stretches = _joined([(_units(traced, nodes, owners), nodes) for nodes in _stretches(traced.graph)])
     known = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     chosen = False
