@@ -20,7 +20,7 @@ compute_option = click.option(
 
 
 def chosen(console: "Console", wanted: str) -> "Compute":
-    """Choose the device of the option, and note it on the terminal.
+    """Choose the device of the option, and note it on the terminal after the frames.
 
     Raises:
         ConfigError: The value is not allowed, or there is no such GPU.
@@ -29,5 +29,5 @@ def chosen(console: "Console", wanted: str) -> "Compute":
     from edgeprune.network.cards import choose
 
     compute = choose(wanted)
-    console.note(compute.sentence)
+    console.later(compute.sentence)
     return compute

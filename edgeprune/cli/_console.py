@@ -63,6 +63,7 @@ class Console:
         logging.basicConfig(level=level, handlers=[_log_handler()])
         logging.captureWarnings(capture=True)
         self._log: list[str] = []
+        self._waiting: list[str] = []
 
     @property
     def log(self) -> str:
@@ -71,12 +72,26 @@ class Console:
 
     def stage(self, title: str, reused: bool = False) -> None:
         """Name the stage that begins; a reused one is marked."""
+        self._say_waiting()
         self._log.append(line(f"{title}: reused" if reused else title))
         if not self.quiet:
             self._err.stage(title, reused)
 
     def note(self, text: str) -> None:
         """Print an indented line under the stage."""
+        self._say(text)
+        self._say_waiting()
+
+    def later(self, text: str) -> None:
+        """Print an indented line after the next one: the first line of a command names its frames."""
+        self._waiting.append(text)
+
+    def _say_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
         self._log.append(line(f"  {text}"))
         if not self.quiet:
             self._err.line(f"  {text}")
@@ -87,19 +102,23 @@ class Console:
 
     def json(self, plain: Any) -> None:
         """Print the one JSON object of --json."""
+        self._say_waiting()
         text = json.dumps(plain, indent=2, allow_nan=False)
         sys.stdout.write(text.replace("##", "#\\u0023") + "\n")  # runners obey `##[` wherever it stands
 
     def print(self, text: str = "") -> None:
         """Print a line of the result."""
+        self._say_waiting()
         self._out.line(text)
 
     def headline(self, text: str) -> None:
         """Print the line that matters most."""
+        self._say_waiting()
         self._out.line(text, bold=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
         """Print a table; columns named in `right` are aligned right. Tab-separated when not on a terminal."""
+        self._say_waiting()
         self._out.table(columns, rows, right)
 
 

@@ -20,6 +20,8 @@ def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", fo
 
     refuse_foreign(folder)
     outcome = Job(model, settings, RunFolder(folder), console).plan_only()
+    if outcome["00-export"] == "run":
+        console.note("whether the network can be exported is not tried here: the job finds it out before it trains")
     if console.as_json:
         console.json({"out": str(folder), "stages": outcome})
     else:

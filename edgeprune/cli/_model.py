@@ -13,9 +13,9 @@ from edgeprune.cli._options import with_options
 from edgeprune.records.names import NORMALISATIONS, Normalisation
 
 if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
     from edgeprune.network.checkpoint import Checkpoint
     from edgeprune.network.model_file import ModelOptions
-    from edgeprune.protocols import Progress
 
 MODEL = click.Path(path_type=Path)
 """A model file; a folder is accepted here, since the reader has the better message for it."""
@@ -85,13 +85,13 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
     return with_options(call, options)
 
 
-def load_model(progress: "Progress", path: Path, options: "ModelOptions") -> "Checkpoint":
-    """Load a model, and note the parts of its file that were ignored."""
+def load_model(console: "Console", path: Path, options: "ModelOptions") -> "Checkpoint":
+    """Load a model, and note the parts of its file that were ignored, after the frames."""
     from edgeprune.network import checkpoint as checkpoints
 
     loaded = checkpoints.load(path, options)
     if loaded.notes:
-        progress.note(f"passed over in {path.name}: {', '.join(loaded.notes)}")
+        console.later(f"passed over in {path.name}: {', '.join(loaded.notes)}")
     return loaded
 
 

@@ -81,7 +81,7 @@ def command(
     chosen, name = _grid(grid, study, model, data, overrides)
     folder = out or Path("runs") / f"compare-{name}"
     if dry_run:
-        outcome = cell_states(chosen, folder, options)
+        outcome = cell_states(chosen, folder, options, console)
         if console.as_json:
             console.json({"out": str(folder), "cells": outcome})
         else:

@@ -50,8 +50,7 @@ def compare(
     """
     pool.check()
     refuse_foreign(out)
-    progress.stage("look at models and data")
-    worklist = worklist_of(grid, out, options)
+    worklist = worklist_of(grid, out, options, progress)
     with working_in(out):
         return _compared(worklist, grid, out, pool, command, progress)
 
@@ -171,8 +170,8 @@ def _failed(cell: Cell, reason: str) -> FailedCell:
     return FailedCell(cell.id, cell.subject, cell.data.name, method, cell.seed, reason, cell.ratio)
 
 
-def cell_states(grid: Grid, out: Path, options: ModelOptions) -> dict[str, str]:
+def cell_states(grid: Grid, out: Path, options: ModelOptions, progress: Progress | None = None) -> dict[str, str]:
     """List which cells are finished and which would be run; writes nothing."""
     refuse_foreign(out)
-    worklist = worklist_of(grid, out, options)
+    worklist = worklist_of(grid, out, options, progress)
     return {job.cell.id: "run" if finished_of(job) is None else "reuse" for job in worklist.jobs}

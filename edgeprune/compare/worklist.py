@@ -14,9 +14,9 @@ from edgeprune.errors import ConfigError, DataError
 from edgeprune.network import checkpoint as checkpoints
 from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.model_file import ModelOptions
-from edgeprune.protocols import NullProgress
+from edgeprune.protocols import NullProgress, Progress
 from edgeprune.records.frames import Reading
-from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of
+from edgeprune.tasks.data.frames import find_data, fitted, split_seed_of, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOverrides, handling_of, reading_of
 from edgeprune.tasks.identify import settled
 
@@ -41,8 +41,8 @@ class Worklist:
     warnings: tuple[str, ...]
 
 
-def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
-    """Check models and data, and list the work.
+def worklist_of(grid: Grid, out: Path, options: ModelOptions, progress: Progress | None = None) -> Worklist:
+    """Check models and data, note which frames are used, and list the work.
 
     Raises:
         ConfigError: A file is missing, or no data are named for reference networks.
@@ -55,7 +55,7 @@ def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
     overrides = overrides_of(grid.data)
     given = [_source(path, reading_of(None, Reading.length, overrides)) for path in grid.data.path or ()]
     own = {path: given or [_own_source(model, overrides)] for path, model in models.items()}
-    checked, problems = _fitting(models, own, overrides)
+    checked, problems = _fitting(models, own, overrides, progress or NullProgress())
     told = {path: _options_of(model, options) for path, model in models.items()}
     pairs = {
         (SourceFile(model.name, path, model.sha256), data): split_seed_of(model)
@@ -98,7 +98,7 @@ def worklist_of(grid: Grid, out: Path, options: ModelOptions) -> Worklist:
 
 
 def _fitting(
-    models: dict[Path, Checkpoint], own: dict[Path, list[SourceFile]], overrides: ReadOverrides
+    models: dict[Path, Checkpoint], own: dict[Path, list[SourceFile]], overrides: ReadOverrides, progress: Progress
 ) -> tuple[dict[_Fit | None, str | None], dict[_Fit, DataError]]:
     """Hash the split of each model and data set that fit, and say why the others do not fit; each set is read once.
 
@@ -110,12 +110,16 @@ def _fitting(
     checked: dict[_Fit | None, str | None] = {}
     found: dict[_Fit, DataError] = {}
     for data in dict.fromkeys(each for sources in own.values() for each in sources):
+        told = False
         for path in (path for path, sources in own.items() if data in sources):
             model, handling = models[path], handling_of(models[path], overrides)
             frames = frames_of(data, handling.reading, handling.stream)
             try:
                 parts = fitted(model, frames, handling)
                 checked[path, data] = parts["train"].split_sha256
+                if not told:
+                    tell_frames(parts, progress)
+                    told = True
                 models[path] = settled(model, parts["validation"], NullProgress(), strict=True)
             except DataError as error:
                 found[path, data] = error

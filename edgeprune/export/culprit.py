@@ -1,22 +1,17 @@
 """Location of a failed export: the module and the line of the user's code."""
 
 import re
-import sysconfig
 import traceback
 from pathlib import Path
 
 import torch
 from torch import nn
 
-import edgeprune
 from edgeprune.export.network import quietly
+from edgeprune.network.user_code import is_users
 
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 _NODE = re.compile(r"translating node %(\w+)")
-_OTHERS = tuple(
-    str(Path(place).resolve())
-    for place in (sysconfig.get_path("stdlib"), Path(torch.__file__).parent, Path(edgeprune.__file__).parent)
-)
 
 
 def culprit_of(error: BaseException, network: nn.Module, example: torch.Tensor) -> str:
@@ -37,7 +32,7 @@ def culprit_of(error: BaseException, network: nn.Module, example: torch.Tensor) 
     module, code = _of_node(found.group(1), network, example) if found else ("", "")
     frames = [f'File "{frame.filename}", line {frame.lineno}' for frame in _frames(chain)]
     for text in (code, said, "\n".join(frames)):
-        places = [f"{Path(file).name}:{line}" for file, line in _PLACE.findall(text) if _is_users(file)]
+        places = [f"{Path(file).name}:{line}" for file, line in _PLACE.findall(text) if is_users(file)]
         if places:
             return f"{places[-1]}{f', in the module {module}' if module else ''}"
     return f"the module {module}" if module else ""
@@ -45,10 +40,6 @@ def culprit_of(error: BaseException, network: nn.Module, example: torch.Tensor) 
 
 def _frames(chain: list[BaseException]) -> list[traceback.FrameSummary]:
     return [frame for each in chain for frame in traceback.extract_tb(each.__traceback__)]
-
-
-def _is_users(file: str) -> bool:
-    return not file.startswith("<") and not str(Path(file).resolve()).startswith(_OTHERS)
 
 
 def _of_node(name: str, network: nn.Module, example: torch.Tensor) -> tuple[str, str]:

@@ -34,7 +34,7 @@ from edgeprune.tasks import evaluate, plan
 from edgeprune.tasks.data import frames as sources
 from edgeprune.tasks.data.reading import data_ref, handling_of
 from edgeprune.tasks.device.run import check_device
-from edgeprune.tasks.identify import Baseline, is_settled
+from edgeprune.tasks.identify import Baseline, is_settled, require_answers
 from edgeprune.tasks.stages import DryRunEnd, StageCache
 from edgeprune.text.printable import line
 
@@ -171,7 +171,15 @@ class Job:
             self.progress.note(self._continued)
 
     def plan_only(self) -> dict[str, Literal["reuse", "run"]]:
-        """List which stages `run` would reuse and which it would run; writes nothing."""
+        """List which stages `run` would reuse and which it would run; writes nothing.
+
+        Raises:
+            ConfigError: What was asked for is not possible.
+            DataError: The frames cannot be read or do not fit the model.
+            ModelError: The network does not answer any number of frames alike.
+        """
+        sources.tell_frames(self.parts, self.progress)
+        require_answers(self.model)
         self.cache.dry = True
         with contextlib.suppress(DryRunEnd):
             self.run()

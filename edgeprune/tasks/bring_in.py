@@ -11,11 +11,12 @@ from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.network.consent import remember
 from edgeprune.network.model_file import ModelOptions
+from edgeprune.network.user_code import bound_to_batch
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import fitted, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
-from edgeprune.tasks.identify import Baseline, baseline_of, refuse_low, settled
+from edgeprune.tasks.identify import Baseline, baseline_of, refuse_low, settled, warn_low
 
 
 def bring_in(
@@ -71,7 +72,10 @@ def bring_in(
     if options.normalisation is None:
         refuse_low(found, baseline, parts["validation"], progress, compute)
     elif baseline.top1 < baseline.least_top1:
-        progress.note(f"warning: {baseline.top1:.1%} is near chance")
+        warn_low(found.name, found.classes, baseline.top1, progress)
+    if place := bound_to_batch(found.model, (found.input.channels, found.input.length)):
+        what = "takes the number of frames as a plain number, which an exported file may keep"
+        progress.note(f"warning: {place} {what}: then it is for a fixed batch alone")
     described_model = replace(
         found,
         data=data_ref(str(data), parts["train"], handling),

@@ -24,7 +24,7 @@ from edgeprune.records.pruning import InputSpec
 from edgeprune.records.results import Accuracy
 from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
-from edgeprune.tasks.identify import settled
+from edgeprune.tasks.identify import settled, warn_low
 from edgeprune.train.accuracy import accuracy
 from edgeprune.train.evaluate import predict
 
@@ -67,8 +67,12 @@ def evaluate_checkpoint(
     handling = handling_of(model, asked)
     data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
     tell_frames(parts, progress)
+    known = model.input.normalisation != "unknown"
     model = settled(model, parts["validation"], progress, compute)
-    return measured(model, parts[split], split, progress, compute), data_ref(str(data), parts[split], handling)
+    found = measured(model, parts[split], split, progress, compute)
+    if known:
+        warn_low(model.name, model.classes, found.top1, progress)
+    return found, data_ref(str(data), parts[split], handling)
 
 
 def measured(model: Checkpoint, frames: Frames, split: Split, progress: Progress, compute: Compute = CPU) -> Accuracy:
@@ -99,13 +103,16 @@ def evaluate_onnx(
         )
         raw = data if isinstance(data, Frames) else datasets.read_or_keep(data, handling.reading, handling.stays)
         fitted = fit_to(raw, about.classes, InputSpec(channels, length))
-        frames = splits_of(fitted, handling.seed, handling.method)[split]
+        parts = splits_of(fitted, handling.seed, handling.method)
+        tell_frames(parts, progress)
+        frames = parts[split]
         tell_skipped(frames, progress)
         progress.stage(f"{path.name} on {len(frames)} {split} frames of {frames.source}")
         logits = _logits(session, frames, progress)
         if logits.shape[1:] != (len(about.classes),):
             raise ModelError(f"{path} names {len(about.classes)} classes and has outputs of shape {logits.shape[1:]}")
         found = accuracy(logits, frames, split)
+    warn_low(path.name, about.classes, found.top1, progress)
     return found, data_ref(frames.source if isinstance(data, Frames) else str(data), frames, handling)
 
 

@@ -19,7 +19,7 @@ from edgeprune.records.pruning import OnnxModel
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks.data.frames import frames_for, split_of, split_seed_of, spread, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED
-from edgeprune.tasks.identify import settled
+from edgeprune.tasks.identify import looked_at
 from edgeprune.tasks.precision import PrecisionOptions, bound, calibration, train_for_int8
 
 CHECKED_FRAMES = 512
@@ -86,7 +86,7 @@ def export_lowered(
     compute: Compute = CPU,
 ) -> OnnxModel:
     """Export a model on frames that are already split, after training it for int8 if requested."""
-    model = settled(model, parts["validation"], progress, compute)
+    model = looked_at(model, parts["validation"], progress, compute)
     if options.qat_epochs is not None:
         progress.stage(f"quantization-aware training of {model.name}")
         state, place = out.with_name(f"{out.name}.state"), out.with_name(f"{out.stem}-qat.pt")

@@ -16,7 +16,8 @@ from edgeprune.network.checkpoint import Checkpoint
 from edgeprune.network.compute import CPU, Compute
 from edgeprune.network.normalisation import FORMULAS
 from edgeprune.network.outputs import LogitsOf, outputs_of
-from edgeprune.protocols import Progress
+from edgeprune.network.user_code import require_any_batch
+from edgeprune.protocols import NullProgress, Progress
 from edgeprune.records.frames import Frames
 from edgeprune.records.names import NORMALISATIONS, Normalisation, Outputs
 from edgeprune.tasks.data.frames import spread
@@ -24,6 +25,7 @@ from edgeprune.tasks.data.reading import SPLIT_SEED
 from edgeprune.train.evaluate import predict
 
 TRIED_FRAMES = 2048
+_LOOKED_AT = 512
 CHANCES = 3
 """Multiple of chance that the accuracy of the unpruned network must reach."""
 _UNTAUGHT: Normalisation = "rms"
@@ -81,6 +83,16 @@ def is_settled(model: Checkpoint) -> bool:
     return known and model.input.normalisation != "unknown"
 
 
+def require_answers(model: Checkpoint) -> None:
+    """Require that a network of a user's own answers any number of frames alike.
+
+    Raises:
+        ModelError: It does not; the message has the line of its code.
+    """
+    if model.arch.source != "registered":
+        require_any_batch(model.model, (model.input.channels, model.input.length), model.name)
+
+
 def settled(
     model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU, *, strict: bool = False
 ) -> Checkpoint:
@@ -98,8 +110,10 @@ def settled(
 
     Raises:
         ConfigError: The order of its classes differs from that of the labels.
-        ModelError: No normalization gives three times chance, or the number of outputs is not that of the classes.
+        ModelError: No normalization gives three times chance, the number of outputs is not that of the classes, or the
+            network does not answer every number of frames alike.
     """
+    require_answers(model)
     if is_settled(model):
         return model
     known = model.input.normalisation
@@ -118,6 +132,30 @@ def settled(
     elif known == "unknown":
         progress.note(f"normalisation {best.normalisation}, x -> {FORMULAS[best.normalisation]}: {_listed(attempts)}")
     return as_found(model, best.normalisation, outputs, progress)
+
+
+def looked_at(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Checkpoint:
+    """The model `settled`, with a warning where it is near chance.
+
+    Raises:
+        ConfigError: Its classes are in another order than the labels.
+        ModelError: It has another number of outputs than classes, or does not answer any number of frames alike.
+    """
+    found = settled(model, validation, progress, compute)
+    if model.input.normalisation != "unknown":
+        few = spread(validation, _LOOKED_AT, SPLIT_SEED)
+        with compute.lent(found.model):
+            logits = predict(found.model, few.iq, found.input, NullProgress(), "")
+        _require_outputs(found, logits)
+        warn_low(found.name, found.classes, float((logits.argmax(axis=1) == few.labels).mean()), progress)
+    return found
+
+
+def warn_low(name: str, classes: tuple[str, ...], top1: float, progress: Progress) -> None:
+    """Say of a network that is near chance that it is."""
+    if top1 < least_top1(len(classes)):
+        rightly = f"it names {top1:.1%} of the frames rightly, and chance is {1 / len(classes):.1%}"
+        progress.note(f"warning: {name} is near chance: {rightly}")
 
 
 def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Baseline:

@@ -29,7 +29,7 @@ from edgeprune.records.names import CRITERION, Bridge, Split
 from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentation, Similarity
 from edgeprune.tasks.data.frames import batches, frames_for, in_memory, spread, tell_frames
 from edgeprune.tasks.data.reading import SPLIT_SEED
-from edgeprune.tasks.identify import settled
+from edgeprune.tasks.identify import looked_at
 
 PLAN_SCHEMA = "edgeprune-plan/1"
 SIMILARITY_FRAMES = 640
@@ -233,7 +233,7 @@ def write_plan(
     writable(out)
     parts = frames_for(model, data)
     tell_frames(parts, progress)
-    model = settled(model, parts["validation"], progress, compute)
+    model = looked_at(model, parts["validation"], progress, compute)
     planned = decide(model, parts, settings, progress, compute=compute)
     save_plan(out, planned)
     return planned.chain, planned.plan
@@ -287,7 +287,7 @@ def prune(
         return checkpoints.save(out, surgery.apply(model, decided))
     parts = frames_for(model, data)
     tell_frames(parts, progress)
-    model = settled(model, parts["validation"], progress, compute)
+    model = looked_at(model, parts["validation"], progress, compute)
     return checkpoints.save(out, reassemble(model, decided, parts, settings, compute))
 
 

@@ -25,7 +25,7 @@ from edgeprune.records.results import TrainingResult
 from edgeprune.registry import family_of
 from edgeprune.tasks.data.frames import at_most, frames_for, splits_of, stored, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of
-from edgeprune.tasks.identify import settled
+from edgeprune.tasks.identify import looked_at, settled
 from edgeprune.train.feed import Feed, Stored, StreamedData, TrainingData
 from edgeprune.train.finetune import Recipe, train
 
@@ -92,9 +92,10 @@ def finetune_model(
     parts = at_most(frames_for(model, data, handling), most)
     tell_frames(parts, progress)
     tell_skipped(parts["train"], progress)
-    model = settled(model, parts["validation"], progress, compute)
+    look = settled if model.plan or model.widths else looked_at  # it may be near chance until it is fine-tuned
+    model = look(model, parts["validation"], progress, compute)
     if teacher is not None:
-        teacher = settled(teacher, parts["validation"], progress, compute)
+        teacher = looked_at(teacher, parts["validation"], progress, compute)
     require_fitting(model, teacher)
     progress.stage(f"fine-tune {model.name} on {len(parts['train'])} frames of {parts['train'].source}{_how(parts)}")
     key = f"{model.sha256} {_key(parts)} {teacher.sha256 if teacher else None}"

@@ -41,10 +41,12 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line(world, tmp_path, run, co
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_computed_on_is_in_the_first_line(world, run):
+def test_frames_and_what_is_computed_on_are_in_the_first_lines(world, run):
     result = run("eval", world / "model.pt", "--data", world / "frames.npz", "--compute", "cpu")
     assert result.code == 0
-    assert "networks run on" in result.err.splitlines()[0]
+    first, second = result.err.splitlines()[:2]
+    assert first.startswith("  frames of frames.npz: ")
+    assert second.startswith("  networks run on")
 
 
 def test_the_environment_says_the_same(world, run, monkeypatch):

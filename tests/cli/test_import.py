@@ -38,6 +38,24 @@ class Spectrum(Net):
 
 def spectrum():
     return Spectrum("logits")
+
+
+class Squeezed(Net):
+    def forward(self, x):
+        return self.net(x)[:, None].squeeze()
+
+
+def squeezed():
+    return Squeezed("logits")
+
+
+class Counted(Net):
+    def forward(self, x):
+        return self.net(x) + x.reshape(int(x.size(0)), -1).mean(1, keepdim=True)
+
+
+def counted():
+    return Counted("logits")
 """
 CLASSES = "BPSK,CW,QPSK"
 
@@ -76,7 +94,7 @@ def test_a_network_is_brought_in_once_and_needs_no_options_then(world, brought, 
     assert not tried or max(tried, key=tried.get) == "rms"
     assert "passed over in w.pt: epoch, best (numpy" in done.err
     assert "normalisation rms, x -> x / sqrt(mean over n of I[n]² + Q[n]²): none " in done.err
-    assert done.err.splitlines()[1].startswith("  frames of frames.npz: ")
+    assert done.err.startswith("  frames of frames.npz: ")
     monkeypatch.chdir(tmp_path)
     reference = run("eval", world / "model.pt", "--data", world / "frames.npz", "--json").json
     assert run("eval", out, "--json").json["top1"] == reference["top1"]
@@ -152,6 +170,64 @@ class TestWhatIsWrong:
         line = next(number for number, text in enumerate(CODE.splitlines(), 1) if "torch.stft" in text)
         assert f"cannot be exported to ONNX opset 18 (net.py:{line}" in said
         assert "fine-tune" not in done.err
+
+    @pytest.mark.parametrize("command", ["import", "job", "dry run", "plan", "eval"])
+    def test_code_that_breaks_with_one_frame(self, world, brought, run, tmp_path, command):
+        what = (brought / "w.pt", "--factory", f"{brought / 'net.py'}:squeezed", "--data", world / "frames.npz")
+        named = ("--class-names", CLASSES, "--input-shape", "2,32", "--normalisation", "rms")
+        job = ("prune-and-export", *what, *named, "--target", world / "quick-cpu.toml", "--out", tmp_path / "run")
+        said = error_of(
+            run(
+                *{
+                    "import": ("import", *what, "--out", tmp_path / "m.pt"),
+                    "job": job,
+                    "dry run": (*job, "--dry-run"),
+                    "plan": ("plan", *what, *named, "--out", tmp_path / "plan.json"),
+                    "eval": ("eval", *what, *named),
+                }[command]
+            ),
+            3,
+        )
+        line = next(number for number, text in enumerate(CODE.splitlines(), 1) if ".squeeze()" in text)
+        assert f"w answers one frame at a time with (3,) (net.py:{line})" in said
+        assert list(tmp_path.iterdir()) == []
+
+    def test_code_that_takes_the_number_of_frames_for_a_constant(self, world, brought, run, tmp_path):
+        what = (brought / "w.pt", "--factory", f"{brought / 'net.py'}:counted", "--data", world / "frames.npz")
+        line = next(number for number, text in enumerate(CODE.splitlines(), 1) if "int(x.size(0))" in text)
+        place = f"net.py:{line} takes the number of frames as a plain number"
+        done = run("import", *what, "--out", tmp_path / "m.pt")
+        assert done.code == 0, done.err
+        assert f"warning: {place}" in done.err
+        job = ("prune-and-export", tmp_path / "m.pt", *what[3:], "--target", world / "quick-cpu.toml", "--keep", 3)
+        done = run(*job, "--epochs", 1, "--out", tmp_path / "run")
+        assert f"cannot be exported to ONNX opset 18 for any number of frames ({place})" in error_of(done, 3)
+        assert "fine-tune" not in done.err
+
+    @pytest.mark.parametrize("command", ["eval", "plan", "prune", "finetune", "export"])
+    def test_other_commands_say_that_it_is_near_chance_and_go_on(self, world, run, tmp_path, command):
+        model = checkpoints.load(world / "model.pt")
+        *_, last = (module for module in model.model.modules() if isinstance(module, torch.nn.Linear))
+        for value in last.parameters():
+            value.data = value.data.roll(1, 0)
+        checkpoints.save(tmp_path / "rolled.pt", model)
+        what = (command, tmp_path / "rolled.pt", "--data", world / "frames.npz")
+        plan, out = tmp_path / "plan.json", ("--out", tmp_path / "made")
+        if command == "prune":
+            planned = run("plan", *what[1:], "--criterion", "uniform", "--keep", 5, "--out", plan)
+            assert planned.code == 0, planned.err
+        more = {
+            "eval": (),
+            "plan": ("--criterion", "uniform", "--keep", 5, *out),
+            "prune": ("--plan", plan, *out),
+            "finetune": ("--epochs", 1, *out),
+            "export": ("--target", world / "quick-cpu.toml", *out),
+        }
+        done = run(*what, *more[command])
+        assert done.code == 0, done.err
+        assert done.err.count("near chance") == 1
+        assert "warning: rolled is near chance: it names " in done.err
+        assert "% of the frames rightly, and chance is 33.3%" in done.err
 
     def test_all_that_is_missing_is_asked_for_at_once(self, brought, run):
         said = error_of(run("inspect", brought / "w.pt"), 2)

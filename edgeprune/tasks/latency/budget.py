@@ -28,7 +28,7 @@ from edgeprune.records.pruning import LayerChain, PrunePlan, Scores, Segmentatio
 from edgeprune.targets import Precision, Target
 from edgeprune.tasks import plan as planning
 from edgeprune.tasks.data.frames import frames_for, tell_frames
-from edgeprune.tasks.identify import settled
+from edgeprune.tasks.identify import looked_at
 from edgeprune.tasks.latency.timing import Stopwatch
 from edgeprune.tasks.latency.unit_costs import Kept, fitted, kinds_of, probed, work_of
 from edgeprune.tasks.plan import Planned, PlanSettings
@@ -123,7 +123,7 @@ def write_plan_within(
     writable(out)
     parts, folder = frames_for(model, data), out.with_suffix(".latency")
     tell_frames(parts, progress)
-    model = settled(model, parts["validation"], progress, compute)
+    model = looked_at(model, parts["validation"], progress, compute)
     planned, chosen = decide_within(model, parts, settings, budget, folder, progress, compute)
     planning.save_plan(out, planned, chosen)
     return planned.chain, planned.plan
