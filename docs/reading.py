@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = "edgeprune"
 WAYS = {
-    "score of a criterion": ("edgeprune.criteria.block_influence:criterion", 9),
+    "score of a criterion": ("edgeprune.criteria.block_influence:criterion", 11),
     "verdict of check": ("edgeprune.gate.check:check", 15),
     "plan under a latency budget": ("edgeprune.tasks.latency.budget:choose_within", 50),
     "prune-and-export": ("edgeprune.cli.prune_and_export:command", 185),

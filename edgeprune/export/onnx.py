@@ -24,11 +24,10 @@ from edgeprune.errors import ModelError
 from edgeprune.export import graph
 from edgeprune.export.attention import decomposed_attention
 from edgeprune.export.check import compare, onnx_logits
-from edgeprune.export.culprit import culprit_of
 from edgeprune.export.network import RawSampleNetwork, first_cause, on_raw_samples, quietly, torch_logits
 from edgeprune.files.whole import blame_disk
 from edgeprune.network.running import copies_traced
-from edgeprune.network.user_code import bound_to_batch
+from edgeprune.network.user_code import bound_to_batch, place_of_export
 from edgeprune.records.pruning import InputSpec
 
 _OLDEST_OF_TORCH_EXPORT = 18
@@ -131,7 +130,7 @@ def export_onnx(
     (cause, first), *others = failures
     also = "".join(f"; {text}" for _, text in others)
     bound = bound_to_batch(model, frame) if batch_size is None else ""
-    places = (culprit_of(error, network, traced) for error, _ in failures)
+    places = (place_of_export(error, network, traced) for error, _ in failures)
     where = f"{bound} takes the number of frames as a plain number" if bound else next(filter(None, places), "")
     how = " for any number of frames" if batch_size is None and _fixed(network, wanted, path) else ""
     raise ModelError(

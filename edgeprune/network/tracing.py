@@ -68,7 +68,7 @@ class Code:
         return found
 
     def bound_to_batch(self) -> BatchBoundError | None:
-        """What of the network's code needs the number of frames as a plain value, or None."""
+        """Find code of the network that needs the number of frames as a plain value; None if there is none."""
         try:
             _traced(self.model, ExampleTracer(_KeepsWidths().is_leaf_module, self._given_to("")))
         except BatchBoundError as error:

@@ -1,6 +1,7 @@
-"""What in a user's code stands in the way: its line, and whether it answers any number of frames alike."""
+"""Problems in a user's code, with its line: code that breaks with another number of frames or cannot be exported."""
 
 import functools
+import re
 import sys
 import sysconfig
 import traceback
@@ -18,6 +19,8 @@ from edgeprune.network.compute import beside
 from edgeprune.network.running import evaluating, probe, quiet_torch
 from edgeprune.network.tracing import Code
 
+_PLACE = re.compile(r'File "([^"]+)", line (\d+)')
+_NODE = re.compile(r"translating node %(\w+)")
 _COUNTS = (3, 2, 1)
 _PACKAGES = ("torch", "numpy", "onnx", "onnxruntime", "onnxscript", "onnx_ir")
 _STANDARD = Path(sysconfig.get_path("stdlib")).resolve()
@@ -78,6 +81,49 @@ def bound_to_batch(model: nn.Module, shape: tuple[int, int]) -> str:
     return "" if error is None else place_of(error)
 
 
+def place_of_export(error: BaseException, network: nn.Module, example: torch.Tensor) -> str:
+    """Describe the location of the code that cannot be exported; empty if it is unknown.
+
+    Args:
+        error: The exporter's error.
+        network: The exported network; its only child is the user's.
+        example: Frames (N, C, L) for the network.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    said = "\n".join(str(each) for each in chain)
+    found = _NODE.search(said)
+    module, code = _of_node(found.group(1), network, example) if found else ("", "")
+    frames = [f'File "{frame.filename}", line {frame.lineno}' for frame in _frames(chain)]
+    for text in (code, said, "\n".join(frames)):
+        places = [f"{Path(file).name}:{line}" for file, line in _PLACE.findall(text) if is_users(file)]
+        if places:
+            return f"{places[-1]}{f', in the module {module}' if module else ''}"
+    return f"the module {module}" if module else ""
+
+
+def _frames(chain: list[BaseException]) -> list[traceback.FrameSummary]:
+    return [frame for each in chain for frame in traceback.extract_tb(each.__traceback__)]
+
+
+def _of_node(name: str, network: nn.Module, example: torch.Tensor) -> tuple[str, str]:
+    """Find the module that an operation of the exported graph belongs to, and the stack of code that made it."""
+    try:
+        with quiet_torch():
+            graph = torch.export.export(network, (example,), strict=False).graph
+    except Exception:  # it is looked at for a message only
+        return "", ""
+    node = next((node for node in graph.nodes if node.name == name), None)
+    if node is None:
+        return "", ""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    path = str(stack[-1][0]) if stack else ""
+    return path.partition(".")[2], str(node.meta.get("stack_trace") or "")
+
+
 def _at(place: str) -> str:
     return f" ({place})" if place else ""
 
@@ -89,8 +135,8 @@ class _Run(TorchFunctionMode):
         count: Number of frames.
         steps: Name, number of axes and place in the user's code of each step.
         shape: Shape of the answers, or None where they are not one tensor.
-        problem: What went wrong, or None.
-        place: Where that is.
+        problem: Message of the error, or None.
+        place: Place of the error.
     """
 
     def __init__(self, model: nn.Module, frames: Tensor) -> None:
@@ -111,7 +157,7 @@ class _Run(TorchFunctionMode):
             self.shape = tuple(answers.shape)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a torch function and note what it made."""
+        """Call a torch function and note the tensor that it made."""
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor):
             self.steps.append((str(getattr(func, "__name__", func)), result.dim(), self._place()))

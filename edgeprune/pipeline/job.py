@@ -174,7 +174,7 @@ class Job:
         """List which stages `run` would reuse and which it would run; writes nothing.
 
         Raises:
-            ConfigError: What was asked for is not possible.
+            ConfigError: The settings are not possible.
             DataError: The frames cannot be read or do not fit the model.
             ModelError: The network does not answer any number of frames alike.
         """
