@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from edgeprune.cli import app
+from edgeprune.cli._help import EVERY_OPTION
 from edgeprune.cli.check import Dispatching
 from edgeprune.errors import EdgepruneError
 from edgeprune.gate import budget
@@ -94,6 +95,7 @@ def cli_page() -> str:
 
 
 def _help(command: click.Command, context: click.Context) -> str:
+    context.meta[EVERY_OPTION] = True
     lines = (line.rstrip() for line in command.get_help(context).splitlines())
     return "```text\n" + "\n".join(lines) + "\n```\n"
 

@@ -109,6 +109,7 @@ def prune_and_export(
     width_method: str = "l1",
     epochs: int = 20,
     learning_rate: float = 0.1,
+    batch_size: int = 256,
     distill: bool = True,
     mix: float = 0.0,
     frames: int | None = None,
@@ -145,8 +146,9 @@ def prune_and_export(
         bridge: Start of layers rebuilt for another width, as for `prune`.
         then_width: After the layers, remove channels until this share of their MACs is left.
         width_method: Method that chooses those channels.
-        epochs: Epochs of fine-tuning; this and the next four are as for `finetune`.
+        epochs: Epochs of fine-tuning; this and the next five are as for `finetune`.
         learning_rate: Peak of the schedule.
+        batch_size: Frames a step.
         distill: Learn from the unpruned network too.
         mix: Fraction of each batch mixed with a second signal.
         frames: Maximum number of frames to train on.
@@ -174,14 +176,13 @@ def prune_and_export(
         >>> report.report.latency.speedup_ci95
     """
     planning.require_one({"keep": keep, "keep_ratio": keep_ratio, "latency_budget": latency_budget})
-    goal = target_of(target)
-    record, (_, source) = embedding(model), parts_of(model, data)
+    goal, record, (_, source) = target_of(target), embedding(model), parts_of(model, data)
     folder = Path("runs", f"{record.name}-{goal.name}") if out is None else Path(out)
     settings = Settings.of(
         goal,
         source,
         PlanSettings(keep, keep_ratio, segments, metric, criterion, bridge=bridge, seed=seed),
-        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=seed),
+        recipe=Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mix=mix, seed=seed),
         distill=distill,
         precision=precision,
         calibration={"method": calib_method, "calibration": None if calib_data is None else Path(calib_data)},

@@ -5,43 +5,35 @@ A command imports what it calls when it is called, so that `--help` needs only c
 """
 
 import contextlib
+import itertools
 import keyword
 import os
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 from edgeprune import __version__
+from edgeprune.cli._help import CommandGroup, Sections
 from edgeprune.errors import EdgepruneError
 from edgeprune.text.printable import line
 
-_ORDER = (
-    "prune-and-export",
-    "import",
-    "inspect",
-    "plan",
-    "prune",
-    "train",
-    "finetune",
-    "eval",
-    "export",
-    "build",
-    "bench",
-    "device",
-    "check",
-    "compare",
-    "report",
-    "targets",
-    "data",
-    "doctor",
-)
+_SECTIONS = {
+    "The whole job": ("prune-and-export", "import", "compare"),
+    "Step by step": ("inspect", "plan", "prune", "finetune", "eval", "export", "build", "bench"),
+    "Before and beside it": ("train", "data", "targets", "device", "doctor"),
+    "Reports and CI": ("report", "check"),
+}
+_ORDER = tuple(itertools.chain.from_iterable(_SECTIONS.values()))
 _INTERRUPTED = 130
 _BUG = 70
 
 
-class _Commands(click.Group):
+class _Commands(CommandGroup):
     """Finds commands by file name and imports only the one that is run."""
+
+    command_sections: ClassVar[Sections] = _SECTIONS
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         found = {file.stem.rstrip("_").replace("_", "-") for file in Path(__file__).parent.glob("[a-z]*.py")}
@@ -132,7 +124,7 @@ def _report_usage(error: click.ClickException) -> None:
         if context is not None:
             hint = f"Try '{context.command_path} {context.help_option_names[0]}' for help."
             click.echo(f"{context.get_usage()}\n{hint}\n", err=True)
-        click.echo(line(f"Error: {error.format_message()}"), err=True)
+        click.echo(line(f"error: {error.format_message()}"), err=True)
 
 
 def _report(message: str, hint: str) -> None:

@@ -67,6 +67,11 @@ def calibrate(
     Give reports of one model that was measured several times, or give --model with --target to measure it in turns with
     the unpruned one. Noise also varies from day to day: repeat the calibration on other days with --add. `edgeprune
     check` then refuses a max_regression below the noise floor.
+
+    Examples:
+        edgeprune check calibrate --model pruned.onnx --target host-cpu
+        edgeprune check calibrate --model pruned.onnx --target host-cpu --repeat 5 --add
+        edgeprune check calibrate monday/report.json tuesday/report.json
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError

@@ -71,7 +71,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
             "--trust-pickle", is_flag=True, help="Load a pickled network or exported program; loading it can run code."
         ),
         click.option("--class-names", help="Class names a,b,c in the order of the network's outputs."),
-        click.option("--input-shape", help="Input shape C,L: channels and samples, for example 2,128."),
+        click.option("--input-shape", help="Input shape C,L or CxL: channels and samples, for example 2,128."),
         click.option(
             "--normalisation",
             "--normalization",
@@ -140,7 +140,7 @@ def _shape(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     try:
-        channels, length = (int(part) for part in text.split(","))
+        channels, length = (int(part) for part in text.replace("x", ",").split(","))
     except ValueError as error:
         hint = "Give channels and samples, for example 2,128"
         raise ConfigError(f"--input-shape {text!r} is not two whole numbers", hint) from error

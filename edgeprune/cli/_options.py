@@ -1,16 +1,19 @@
 """Options that several commands share, and the console that every command is handed."""
 
+import inspect
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial, update_wrapper, wraps
 from pathlib import Path
+from textwrap import dedent
 from typing import Any, TypeVar
 
 import click
 
 from edgeprune.cli._completion import target_names
 from edgeprune.cli._console import Verbosity
+from edgeprune.cli._help import SectionedCommand, Sections, help_all_option
 from edgeprune.errors import EdgepruneError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -99,10 +102,17 @@ def _as_option(known: dict[str, click.Parameter], match: "re.Match[str]") -> str
     return option if value is None or parameter.is_flag else f"{option} {value.strip(_QUOTES)}"
 
 
-def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Make a command of a function that takes a console first."""
+def subcommand(name: str, sections: Sections | None = None) -> Callable[[Callable[..., None]], SectionedCommand]:
+    """Make a command of a function that takes a console first.
 
-    def decorate(function: Callable[..., None]) -> click.Command:
+    The docstring of the function is the help; what follows "Examples:" in it is printed as it is.
+
+    Args:
+        name: Name of the command.
+        sections: Sections of its help that no other command has, with the names of their options.
+    """
+
+    def decorate(function: Callable[..., None]) -> SectionedCommand:
         @click.pass_context
         def invoke(ctx: click.Context, /, *args: Any, **kwargs: Any) -> None:
             from edgeprune.cli._console import Console
@@ -110,7 +120,9 @@ def subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
             with told_in_options(ctx.command):
                 function(Console(ctx.ensure_object(Verbosity)), *args, **kwargs)
 
-        return global_options(click.command(name)(update_wrapper(invoke, function)))
+        text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nExamples:\n")
+        make = click.command(name, SectionedCommand, help=text, own_sections=sections, examples=dedent(examples))
+        return help_all_option(global_options(make(update_wrapper(invoke, function))))
 
     return decorate
 
@@ -119,6 +131,10 @@ training_frames_option = click.option(
     "--frames",
     type=click.IntRange(2),
     help="Train on at most this many frames, spread over the whole train split.  [default: all]",
+)
+
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(2), default=256, show_default=True, help="Frames per training step."
 )
 
 mix_option = click.option(

@@ -23,6 +23,15 @@ bridge_option = click.option(
 )
 
 
+_ALSO = {"cka": "cka-unbiased"}
+"""Other names of plug-ins."""
+
+
+def _plugin_name(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    name = value.replace("_", "-")
+    return _ALSO.get(name, name)
+
+
 _OPTIONS = (
     click.option("--keep", type=int, help="Number of units to keep, including those that cannot be dropped."),
     click.option(
@@ -48,10 +57,11 @@ _OPTIONS = (
         type=click.Choice(["rows", "column-sums"]),
         default="rows",
         show_default=True,
-        help="Part of the similarity matrix that is segmented: its rows, or its column sums (as in the paper).",
+        help="What is segmented: the rows of the similarity matrix, or their sums by column (as in the paper).",
     ),
     click.option(
         "--metric",
+        callback=_plugin_name,
         shell_complete=plugin_names("similarity"),
         default="cka-unbiased",
         show_default=True,
@@ -59,6 +69,7 @@ _OPTIONS = (
     ),
     click.option(
         "--criterion",
+        callback=_plugin_name,
         shell_complete=plugin_names("criteria"),
         default=CRITERION,
         show_default=True,

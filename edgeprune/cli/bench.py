@@ -57,6 +57,11 @@ def command(
 
     A target that is a device needs --device HOST. Its files must have the batch size that is measured, and be typed for
     the precision, as `edgeprune export` writes them.
+
+    Examples:
+        edgeprune bench baseline.onnx pruned.onnx --target host-cpu
+        edgeprune bench old.onnx new.onnx --target jetson-orin --device orin --precision fp16
+        edgeprune bench pruned.onnx --target host-cpu --threads 1 --rounds 128
     """
     from edgeprune import targets
     from edgeprune.errors import ConfigError

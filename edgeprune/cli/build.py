@@ -38,6 +38,11 @@ def command(
 ) -> None:
     """Build an engine from the exported MODEL: with TensorRT on this machine, ahead of time with TensorRT-RTX, or on a
     device with its own trtexec.
+
+    Examples:
+        edgeprune build pruned.onnx --target jetson-orin --device orin --out pruned.engine
+        edgeprune build pruned.onnx --target jetson-orin --device replay:orin-nano-jp62 --out pruned.engine
+        edgeprune build pruned.onnx --target TARGET.toml --max-batch 8 --out pruned.engine
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain

@@ -11,6 +11,7 @@ import click
 
 from edgeprune.cli._check_calibrate import calibrate
 from edgeprune.cli._device import device_options
+from edgeprune.cli._help import SectionedCommand
 from edgeprune.cli._options import FILE, FOLDER, subcommand
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from edgeprune.tasks.device.connect import Host
 
 
-class Dispatching(click.Command):
+class Dispatching(SectionedCommand):
     """A command whose first word may name a subcommand.
 
     Args:
@@ -31,8 +32,15 @@ class Dispatching(click.Command):
         others: Subcommands by name.
     """
 
-    def __init__(self, own: click.Command, others: dict[str, click.Command]) -> None:
-        super().__init__(own.name, callback=own.callback, params=own.params, help=own.help, epilog=own.epilog)
+    def __init__(self, own: SectionedCommand, others: dict[str, click.Command]) -> None:
+        super().__init__(
+            own.name,
+            callback=own.callback,
+            params=own.params,
+            help=own.help,
+            own_sections=own.own_sections,
+            examples=own.examples,
+        )
         self.others = others
 
     def make_context(
@@ -53,7 +61,17 @@ _UNUSED = {"OPENBLAS_NUM_THREADS": "1", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 takes a third less."""
 
 
-@subcommand("check")
+@subcommand(
+    "check",
+    sections={
+        "Limits": ("budget", "targets", "noise"),
+        "Compare with": ("older_runs", "baselines", "history", "no_baseline"),
+        "Target and device": ("measured_on",),
+        "Files to write": (
+            *("keep", "trend", "markdown", "junit", "github", "benchmark_json", "gitlab_metrics", "verdict_json"),
+        ),
+    },
+)
 @click.argument("reports", metavar="REPORT.json...", type=FILE, nargs=-1, required=True)
 @click.option(
     "--budget",
@@ -124,6 +142,11 @@ def _judge(
     whether a network became slower, use --against: it measures the network and the older one in one session. To
     compare reports of different sessions, use --baseline, and first measure the noise of the device with `edgeprune
     check calibrate`.
+
+    Examples:
+        edgeprune check runs/new/report.json --budget edgeprune.toml --against runs/old
+        edgeprune check runs/new/report.json --baseline main-report.json --markdown comment.md
+        edgeprune check runs/new/report.json --history reports --keep --trend trend.html
     """
     _hurry()
     from edgeprune.errors import ConfigError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeprune.tasks.data.reading import ReadOverrides
 
 
-@subcommand("compare")
+@subcommand("compare", sections={"Comparison": ("grid", "study", "ratios", "seeds", "ray_address")})
 @click.argument("model", type=MODEL, required=False)
 @click.option("--grid", type=FILE, help="Grid file: what to compare, in TOML.")
 @click.option("--study", help="Study of MODEL: segments, metrics, criteria, scratch, kept or deviations.")
@@ -68,6 +68,11 @@ def command(
     """Compare methods on the same models and data: one table, and one plot of accuracy against measured latency.
 
     Give --grid FILE, or --study NAME with a MODEL. Run again, the command reuses finished cells.
+
+    Examples:
+        edgeprune compare --study criteria model.pt --data frames.pkl
+        edgeprune compare --grid grid.toml --workers 2 --out runs/comparison
+        edgeprune compare --grid grid.toml --epochs 2 --seeds 0 --dry-run
     """
     from edgeprune.compare.run import cell_states, compare
     from edgeprune.compare.workers import Workers

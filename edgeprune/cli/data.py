@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeprune.cli._compute import compute_option
+from edgeprune.cli._help import CommandGroup
 from edgeprune.cli._model import model_options
 from edgeprune.cli._options import FILE, FOLDER, global_options, reading_options, seed_option, subcommand
 
@@ -19,7 +20,7 @@ _LARGEST_SNR = 200
 
 
 @global_options
-@click.group("data")
+@click.group("data", cls=CommandGroup)
 def command() -> None:
     """Describe, convert and generate data sets, and choose calibration frames."""
 
@@ -28,7 +29,13 @@ def command() -> None:
 @click.argument("path", type=ANY_PATH)
 @reading_options
 def _info(console: "Console", path: Path, reading: "Reading") -> None:
-    """Show the classes, SNRs, counts, shape, scale and faults of the data set at PATH."""
+    """Show the classes, SNRs, counts, shape, scale and faults of the data set at PATH.
+
+    Examples:
+        edgeprune data info RML2016.10a_dict.pkl
+        edgeprune data info recordings/ --length 1024
+        edgeprune data info frames.h5 --json
+    """
     from edgeprune.tasks.data.info import describe
 
     about = describe(path, reading, console)
@@ -84,6 +91,11 @@ def _convert(console: "Console", path: Path, out: Path, drop_duplicates: bool, r
     """Write the data set IN to OUT.h5, and record where it came from.
 
     OUT.h5 is read from disk as fast as from memory.
+
+    Examples:
+        edgeprune data convert RML2016.10a_dict.pkl frames.h5
+        edgeprune data convert recordings/ frames.h5 --length 1024 --sample-rate-hz 200e3
+        edgeprune data convert frames.npz frames.h5 --drop-duplicates
     """
     from edgeprune.tasks.data.convert import convert
 
@@ -149,6 +161,11 @@ def _synth(
     """Generate frames like those of a published data set, from bits and a speech-like signal.
 
     The same seed gives the same file.
+
+    Examples:
+        edgeprune data synth --recipe 2016 --out frames.h5
+        edgeprune data synth --recipe 2016 --snr 0,10 --frames-per 100 --out frames.npz
+        edgeprune data synth --recipe sig2019 --seed 1 --out frames.h5
     """
     from edgeprune.tasks.data.synth import Order, synthesise
 
@@ -201,7 +218,13 @@ def _calib(
     reading: "Reading",
     options: "ModelOptions",
 ) -> None:
-    """Choose calibration frames for int8 from the train split of DATA, and write them with a manifest."""
+    """Choose calibration frames for int8 from the train split of DATA, and write them with a manifest.
+
+    Examples:
+        edgeprune data calib frames.pkl --size 512 --out calibration
+        edgeprune data calib frames.pkl --strategy entropy --model model.pt --size 512 --out calibration
+        edgeprune data calib frames.pkl --strategy high-snr --size 512 --out calibration
+    """
     from edgeprune.tasks.data.calibrate import CalibrationChoice, store
 
     wanted = CalibrationChoice(size, strategy, seed, split, split_seed, model, options)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli._device import ssh_config_option
+from edgeprune.cli._help import CommandGroup
 from edgeprune.cli._options import FILE, FOLDER, global_options, subcommand
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @global_options
-@click.group("device")
+@click.group("device", cls=CommandGroup)
 def command() -> None:
     """Show a device, and measure on one that this machine cannot reach."""
 
@@ -24,7 +25,13 @@ def command() -> None:
 @ssh_config_option
 @click.option("--target", help="Also check that the device meets this target's requirements.")
 def _probe(console: "Console", host: str, ssh_config: Path | None, target: str | None) -> None:
-    """Show the hardware and software of the device HOST; installs and changes nothing on it."""
+    """Show the hardware and software of the device HOST; installs and changes nothing on it.
+
+    Examples:
+        edgeprune device probe orin --target jetson-orin
+        edgeprune device probe replay:orin-nano-jp62
+        edgeprune device probe pi@192.168.1.20 --json
+    """
     from edgeprune import targets
     from edgeprune.device.probe import needs_of, probe, refuse
     from edgeprune.files.store import to_plain
@@ -56,7 +63,11 @@ def _shown(value: object) -> str:
 @subcommand("list")
 @ssh_config_option
 def _list(console: "Console", ssh_config: Path | None) -> None:
-    """List the hosts of your SSH configuration and the recorded boards."""
+    """List the hosts of your SSH configuration and the recorded boards.
+
+    Examples:
+        edgeprune device list
+    """
     from edgeprune.device.replay import transport as replay
     from edgeprune.device.ssh.config import hosts
 
@@ -73,7 +84,11 @@ def _list(console: "Console", ssh_config: Path | None) -> None:
 @click.argument("run", type=FOLDER)
 @click.option("--out", type=FILE, help="Tar file to write.  [default: the one in RUN]")
 def _bundle(console: "Console", run: Path, out: Path | None) -> None:
-    """Write the bundle of the run folder RUN, a measurement to be copied to a device by hand."""
+    """Write the bundle of the run folder RUN, a measurement to be copied to a device by hand.
+
+    Examples:
+        edgeprune device bundle runs/model-jetson-orin --out bundle.tar
+    """
     from edgeprune.files.whole import replacing
     from edgeprune.tasks.device.run import BUNDLE, own_bundle
 
@@ -95,7 +110,11 @@ def _bundle(console: "Console", run: Path, out: Path | None) -> None:
 @click.argument("run", type=FOLDER)
 @click.argument("result", type=FILE)
 def _collect(console: "Console", run: Path, result: Path) -> None:
-    """Add the RESULT of a bundle that was run by hand to the run folder RUN, and write its report again."""
+    """Add the RESULT of a bundle that was run by hand to the run folder RUN, and write its report again.
+
+    Examples:
+        edgeprune device collect runs/model-jetson-orin result.tar
+    """
     from edgeprune.cli._job import finish
     from edgeprune.pipeline import collect_into
 

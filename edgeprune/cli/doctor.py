@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 @subcommand("doctor")
 def command(console: "Console") -> None:
-    """Show what is installed, and test what the main job needs."""
+    """Show what is installed, and test what the main job needs.
+
+    Examples:
+        edgeprune doctor
+        edgeprune doctor --json
+    """
     from edgeprune.tasks.doctor import diagnose
 
     findings = diagnose()

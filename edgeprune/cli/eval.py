@@ -39,7 +39,13 @@ def command(
     asked: "ReadOverrides",
     options: "ModelOptions",
 ) -> None:
-    """Measure the accuracy of MODEL, a .pt or .onnx file: overall, per SNR and per class."""
+    """Measure the accuracy of MODEL, a .pt or .onnx file: overall, per SNR and per class.
+
+    Examples:
+        edgeprune eval model.pt --data frames.pkl
+        edgeprune eval pruned.onnx --data frames.pkl --split validation
+        edgeprune eval model.pt --data frames.pkl --json
+    """
     from edgeprune.files.store import to_plain
     from edgeprune.network.compute import CPU
     from edgeprune.tasks.evaluate import evaluate

@@ -56,6 +56,11 @@ def command(
     """Write MODEL as ONNX for a target, simplified and checked against PyTorch on real frames.
 
     With --qat, the network after quantization-aware training is saved beside it as NAME-qat.pt.
+
+    Examples:
+        edgeprune export pruned.pt --target host-cpu --data frames.pkl --out pruned.onnx
+        edgeprune export pruned.pt --target jetson-orin --precision fp16 --data frames.pkl --out pruned.onnx
+        edgeprune export pruned.pt --target jetson-orin --precision int8 --calib-data calibration --out pruned.onnx
     """
     from edgeprune import targets
     from edgeprune.files.store import to_plain

@@ -10,6 +10,7 @@ from edgeprune.cli._model import MODEL, load_model, model_options, options_of_te
 from edgeprune.cli._options import (
     FILE,
     asked_options,
+    batch_size_option,
     data_option,
     mix_option,
     seed_option,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=FILE, required=True, help="Model file to write.")
 @click.option("--teacher", type=FILE, help="Distill from this model file, usually the unpruned one.")
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Number of epochs.")
-@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True, help="Frames per training step.")
+@batch_size_option
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
@@ -62,6 +63,11 @@ def command(
     """Fine-tune MODEL; the best epoch on the validation split is kept.
 
     If interrupted, the same command continues after the last finished epoch.
+
+    Examples:
+        edgeprune finetune reassembled.pt --data frames.pkl --teacher model.pt --out pruned.pt
+        edgeprune finetune reassembled.pt --data frames.pkl --teacher model.pt --mix 0.5 --epochs 60 --out pruned.pt
+        edgeprune finetune reassembled.pt --data frames.pkl --learning-rate 0.01 --out pruned.pt
     """
     from dataclasses import replace
 

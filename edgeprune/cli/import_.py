@@ -36,6 +36,11 @@ def command(
     Unless they are given, shape and classes come from the data, and the normalization is found on the validation
     split. Other commands on this machine need no such options for the written file; another machine needs --factory
     again, since it runs your code.
+
+    Examples:
+        edgeprune import weights.pt --factory net.py:build --data frames.pkl --out model.pt
+        edgeprune import weights.pt --factory nets.resnet:build --factory-arg width=32 --data frames.h5 --out model.pt
+        edgeprune import whole.pt --trust-pickle --data frames.pkl --class-names BPSK,QPSK,8PSK --out model.pt
     """
     from edgeprune.files.store import to_plain
     from edgeprune.tasks.bring_in import bring_in

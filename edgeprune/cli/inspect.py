@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 @click.argument("model", type=MODEL)
 @model_options
 def command(console: "Console", model: Path, options: "ModelOptions") -> None:
-    """Show the units of MODEL, and how each can be dropped or why it cannot."""
+    """Show the units of MODEL, and how each can be dropped or why it cannot.
+
+    Examples:
+        edgeprune inspect model.pt
+        edgeprune inspect weights.pt --factory net.py:build --input-shape 2,128
+        edgeprune inspect model.pt --json
+    """
     from edgeprune.api.tables import of_units
     from edgeprune.files.store import to_plain
     from edgeprune.prune.units.chain import layers_of

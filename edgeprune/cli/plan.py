@@ -37,7 +37,13 @@ def command(
     planning: "PlanSettings",
     latency_budget: float | None,
 ) -> None:
-    """Decide which units of MODEL to keep, with the reason for each; writes no weights."""
+    """Decide which units of MODEL to keep, with the reason for each; writes no weights.
+
+    Examples:
+        edgeprune plan model.pt --data frames.pkl --keep-ratio 0.33 --out plan.json
+        edgeprune plan model.pt --data frames.pkl --latency-budget 0.2 --target host-cpu --out plan.json
+        edgeprune plan model.pt --data frames.pkl --keep 9 --criterion synflow --out plan.json
+    """
     from edgeprune.api.tables import of_plan
     from edgeprune.files.store import to_plain
     from edgeprune.tasks.data.frames import find_data

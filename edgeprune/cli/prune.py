@@ -34,7 +34,13 @@ def command(
     out: Path,
     options: "ModelOptions",
 ) -> None:
-    """Apply a plan to MODEL: remove the dropped units and keep all other weights."""
+    """Apply a plan to MODEL: remove the dropped units and keep all other weights.
+
+    Examples:
+        edgeprune prune model.pt --plan plan.json --data frames.pkl --out reassembled.pt
+        edgeprune prune model.pt --plan plan.json --data frames.pkl --bridge kaiming --out reassembled.pt
+        edgeprune prune model.pt --plan plan.json --out reassembled.pt --compute cpu
+    """
     from edgeprune.tasks.plan import PlanSettings, prune
 
     loaded = load_model(console, model, options)

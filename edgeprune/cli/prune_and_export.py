@@ -13,6 +13,7 @@ from edgeprune.cli._model import MODEL, load_model, model_options
 from edgeprune.cli._options import (
     FOLDER,
     asked_options,
+    batch_size_option,
     data_option,
     mix_option,
     subcommand,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     "--then-width",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="R",
-    help="After pruning layers, remove channels until this fraction of the remaining MACs is left.",
+    help="After whole layers, prune channels too, until this fraction of the remaining MACs is left: 0.5 halves them.",
 )
 @click.option(
     "--width-method",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 @click.option(
     "--distill/--no-distill", default=True, show_default=True, help="Also learn from the outputs of the unpruned model."
 )
+@batch_size_option
 @mix_option
 @training_frames_option
 @compute_option
@@ -87,7 +89,7 @@ if TYPE_CHECKING:
 @precision_options
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Frames per inference.")
 @click.option("--out", type=FOLDER, help="Run folder.  [default: runs/MODEL-TARGET]")
-@click.option("--fresh", is_flag=True, help="Start over instead of reusing finished stages.")
+@click.option("--fresh", is_flag=True, help="Forget the finished stages in the run folder and start over.")
 @click.option("--dry-run", is_flag=True, help="Only show which stages would be reused and which would run.")
 @device_options
 @model_options
@@ -101,6 +103,7 @@ def command(
     width_method: str,
     epochs: int,
     learning_rate: float,
+    batch_size: int,
     distill: bool,
     mix: float,
     frames: int | None,
@@ -129,6 +132,11 @@ def command(
 
     Run again, the command continues where it stopped. Exit code 1 means that the latency budget or the bound on
     accuracy does not hold.
+
+    Examples:
+        edgeprune prune-and-export model.pt --target host-cpu --data frames.pkl
+        edgeprune prune-and-export model.pt --target jetson-orin --device orin --keep-ratio 0.2
+        edgeprune prune-and-export model.pt --target host-cpu --max-accuracy-drop 0.005
     """
     from edgeprune import targets
     from edgeprune.cli._job import work
@@ -136,13 +144,12 @@ def command(
     from edgeprune.tasks.data.frames import find_data
     from edgeprune.train.finetune import Recipe
 
-    goal = targets.get(target)
-    loaded = load_model(console, model, options)
+    goal, loaded = targets.get(target), load_model(console, model, options)
     settings = Settings.of(
         goal,
         find_data(loaded, data),
         planning,
-        recipe=Recipe(epochs=epochs, learning_rate=learning_rate, mix=mix, seed=planning.seed),
+        recipe=Recipe(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, mix=mix, seed=planning.seed),
         distill=distill,
         precision=precision,
         calibration=calibration,

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 @subcommand("report")
 @click.argument("run", type=FOLDER)
 def command(console: "Console", run: Path) -> None:
-    """Write report.md and report.html of the run folder RUN again, from its report.json and samples."""
+    """Write report.md and report.html of the run folder RUN again, from its report.json and samples.
+
+    Examples:
+        edgeprune report runs/model-host-cpu
+    """
     from edgeprune.files.store import read_json
     from edgeprune.report.folder import rerender
     from edgeprune.report.pages.requirements import sentence

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli._help import CommandGroup
 from edgeprune.cli._options import FILE, global_options, subcommand
 
 if TYPE_CHECKING:
@@ -12,14 +13,18 @@ if TYPE_CHECKING:
 
 
 @global_options
-@click.group("targets")
+@click.group("targets", cls=CommandGroup)
 def command() -> None:
     """Show and check the targets: the kinds of device that a model can be exported for."""
 
 
 @subcommand("list")
 def _list(console: "Console") -> None:
-    """List the shipped targets."""
+    """List the shipped targets.
+
+    Examples:
+        edgeprune targets list
+    """
     from edgeprune import targets
 
     found = [targets.get(name) for name in targets.names()]
@@ -33,7 +38,11 @@ def _list(console: "Console") -> None:
 @subcommand("show")
 @click.argument("name")
 def _show(console: "Console", name: str) -> None:
-    """Show every setting of the target NAME."""
+    """Show every setting of the target NAME.
+
+    Examples:
+        edgeprune targets show jetson-orin
+    """
     from edgeprune import targets
 
     plain = targets.get(name).model_dump(mode="json")
@@ -48,7 +57,11 @@ def _show(console: "Console", name: str) -> None:
 @subcommand("validate")
 @click.argument("file", type=FILE, required=False)
 def _validate(console: "Console", file: Path | None) -> None:
-    """Check a target FILE of your own, or all shipped targets."""
+    """Check a target FILE of your own, or all shipped targets.
+
+    Examples:
+        edgeprune targets validate my-board.toml
+    """
     from edgeprune import targets
 
     checked = [targets.read(file)] if file else [targets.get(name) for name in targets.names()]

@@ -10,6 +10,7 @@ from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import (
     DATA,
     FILE,
+    batch_size_option,
     reading_options,
     seed_option,
     stream_option,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=FILE, required=True, help="Model file to write.")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True, help="Number of epochs.")
-@click.option("--batch-size", type=click.IntRange(2), default=256, show_default=True, help="Frames per training step.")
+@batch_size_option
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
@@ -83,6 +84,11 @@ def command(
 
     If interrupted, the same command continues after the last finished epoch. Data larger than memory are read during
     training, shuffled in blocks.
+
+    Examples:
+        edgeprune train --model resnet56-1d --data frames.pkl --out model.pt
+        edgeprune train --model mcldnn --data frames.h5 --epochs 60 --out model.pt
+        edgeprune train --model resnet56-1d --data recordings/ --length 1024 --sample-rate-hz 200e3 --out model.pt
     """
     from edgeprune.files.store import to_plain
     from edgeprune.tasks.data.reading import ReadOptions

@@ -327,7 +327,9 @@ class TestThenWidth:
         assert run(*job(world, small[0], tmp_path, "--then-width", share)).code == 2
 
     def test_the_command_line_knows_every_method(self, run):
-        listed = next(line for line in run("prune-and-export", "--help").out.splitlines() if "--width-method" in line)
+        listed = next(
+            line for line in run("prune-and-export", "--help-all").out.splitlines() if "--width-method" in line
+        )
         assert listed.split("[")[1].split("]")[0].split("|") == sorted(METHODS)
 
 
