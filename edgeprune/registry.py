@@ -64,7 +64,7 @@ def register(plugin: Any, name: str | None = None) -> str:
         name: The plug-in's name; by default the file's stem, or a runtime's own `name`.
 
     Returns:
-        The name it can be asked for by.
+        The name of the plug-in in the registry.
 
     Raises:
         ConfigError: It is of no kind, its name is missing, not allowed or taken, or there is no such file.

@@ -132,7 +132,7 @@ def speedup(
 def between_builds(before: Values, after: Values, builds: "npt.NDArray[np.int64]") -> Values:
     """Median of `after` minus `before`, for each build of the one (rows) and each of the other (columns).
 
-    Builds take turns: the rounds of two builds are paired in order, so that whatever slows the machine cancels.
+    Builds take turns: the rounds of two builds are paired in order, so that any slow-down of the machine cancels.
 
     Args:
         before: One value a round, (rounds,).

@@ -89,7 +89,7 @@ class MeasuredRounds:
 
 
 Elsewhere: TypeAlias = Callable[[Mapping[Role, Path], Frames, BenchSettings, range], MeasuredRounds]
-"""`measure_rounds` in a process of its own, with the runtime bound."""
+"""`measure_rounds` in a separate process, with the runtime bound."""
 
 
 def measure(

@@ -115,7 +115,7 @@ def round_medians(rounds: Sequence[Values]) -> Values:
 def compare(baseline_ms: "Sequence[float] | Values", pruned_ms: "Sequence[float] | Values") -> Speedup:
     """Estimate how many times faster the pruned model is.
 
-    The ratio is the median of the rounds' own ratios, so that whatever slows both models of a round cancels; it need
+    The ratio is the median of the rounds' own ratios, so that a slow-down of both models in a round cancels; it need
     not equal the quotient of the two overall medians. Medians and quantiles are taken of logarithms, so that swapping
     the models gives the reciprocal. The interval is the bootstrap's expanded percentile interval (Hesterberg 2015, What
     Teachers Should Know About the Bootstrap, The American Statistician 69:4), whose wider quantiles Phi(-sqrt(n / (n -

@@ -123,7 +123,7 @@ class SectionedCommand(click.Command):
                 each.metavar = _METAVARS.get(each.name or "") or _METAVARS.get(each.type.name)
 
     def sections(self, ctx: click.Context) -> Iterator[tuple[str, list[click.Option]]]:
-        """The options in the order of the help; those that no section names are under "Options"."""
+        """List the options in the order of the help; those in no named section are under "Options"."""
         options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
         left = {"help" if "--help" in each.opts else each.name: each for each in options}
         titles = dict.fromkeys((*self.own_sections, *SECTIONS))
@@ -150,7 +150,7 @@ class SectionedCommand(click.Command):
                 _write_words(formatter, [*(f"{name}," for name in unexplained[:-1]), unexplained[-1]])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 (click's)
-        """Write the examples as they are typed."""
+        """Write the examples unchanged."""
         if self.examples:
             with formatter.section("Examples"):
                 for line in self.examples.splitlines():

@@ -40,7 +40,7 @@ def batches(frames: Labelled) -> list[Labelled]:
 
 
 @torch.no_grad()
-def answers(model: nn.Module, frames: Labelled) -> Tensor:
+def logits_of(model: nn.Module, frames: Labelled) -> Tensor:
     """Logits (n, classes) of frames, in evaluation mode; in main memory, as the frames are."""
     with evaluating(model):
         return torch.cat([model(beside(model, batch.iq)).float().cpu() for batch in batches(frames)])

@@ -8,7 +8,7 @@ that it never outweighs one.
 
 import math
 
-from edgeprune.criteria._subject import accuracy, answers, batches, droppable, log_loss, not_finite, spread, without
+from edgeprune.criteria._subject import accuracy, batches, droppable, log_loss, logits_of, not_finite, spread, without
 from edgeprune.network.statistics import reestimate
 from edgeprune.protocols import Subject
 
@@ -28,16 +28,16 @@ class LeaveOneOut:
         units = droppable(subject)
         frames = spread(subject.validation, FRAMES, subject.seed)
         norm_frames = spread(subject.train, NORM_FRAMES, subject.seed)
-        logits = answers(subject.model, frames)
+        logits = logits_of(subject.model, frames)
         best, least = accuracy(logits, frames), log_loss(logits, frames)
         if math.isinf(least):
-            raise not_finite("the network's answers")
+            raise not_finite("the network's outputs")
         scores: dict[int, float] = {}
         with subject.progress.track("leave one out", len(units)) as advance:
             for unit in units:
                 pruned = without(subject, [unit.index])
                 reestimate(pruned, (batch.iq for batch in batches(norm_frames)))
-                logits = answers(pruned, frames)
+                logits = logits_of(pruned, frames)
                 growth = squeezed(log_loss(logits, frames) - least) / (2 * len(frames.labels))
                 scores[unit.index] = best - accuracy(logits, frames) + growth
                 advance(1, unit.path)

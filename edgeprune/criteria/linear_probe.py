@@ -100,8 +100,8 @@ def probe_accuracy(x: Tensor, labels: Tensor, y: Tensor, true: Tensor) -> float:
     targets = one_hot(labels, int(max(labels.max(), true.max())) + 1).double()
     penalty = PENALTY * len(x) * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
     weights = torch.linalg.solve(x.T @ x + penalty, x.T @ (targets - targets.mean(dim=0)))
-    answers = y @ weights + targets.mean(dim=0)
-    return float((answers.argmax(dim=1) == true).double().mean())
+    predicted = y @ weights + targets.mean(dim=0)
+    return float((predicted.argmax(dim=1) == true).double().mean())
 
 
 criterion = LinearProbe()

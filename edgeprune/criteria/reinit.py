@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeprune.criteria._fresh import fresh
-from edgeprune.criteria._subject import accuracy, answers, code_of, droppable, lost_state, spread
+from edgeprune.criteria._subject import accuracy, code_of, droppable, logits_of, lost_state, spread
 from edgeprune.protocols import Subject
 
 FRAMES = 1024
@@ -24,7 +24,7 @@ class Reinit:
         """Score every droppable unit on frames of the validation split."""
         model, units = subject.model, droppable(subject)
         frames = spread(subject.validation, FRAMES, subject.seed)
-        before = accuracy(answers(model, frames), frames)
+        before = accuracy(logits_of(model, frames), frames)
         renewed = [_state(fresh(model, subject.seed + repeat)) for repeat in range(REPEATS)]
         scores: dict[int, float] = {}
         code = code_of(subject)
@@ -32,7 +32,7 @@ class Reinit:
             for unit in units:
                 names = lost_state(code, unit)
                 found = [
-                    accuracy(answers(_Partly(model, {name: state[name] for name in names}), frames), frames)
+                    accuracy(logits_of(_Partly(model, {name: state[name] for name in names}), frames), frames)
                     for state in renewed
                 ]
                 scores[unit.index] = before - sum(found) / REPEATS

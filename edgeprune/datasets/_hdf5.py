@@ -60,7 +60,7 @@ def refuse_unbounded(path: Path, _inode: int, size: int, _changed_ns: int) -> No
 
 
 def tried(path: Path, allowed: int) -> subprocess.CompletedProcess[str]:
-    """Try to read a file in a process of its own, which may take `allowed` bytes more than it starts with."""
+    """Try to read a file in a separate process, which may take `allowed` bytes more than it starts with."""
     return subprocess.run(  # noqa: S603 - this Python, our own program and one path, no shell
         [sys.executable, "-I", _hdf5_trial.__file__, str(path.absolute()), str(allowed)],
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Frames that are read on demand, whatever file they are in."""
+"""Frames that are read on demand from any kind of file."""
 
 import hashlib
 from abc import ABC, abstractmethod

@@ -23,7 +23,7 @@ def run_to_end(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a program in a session of its own, which Ctrl-C here does not reach; returns its exit code.
+    """Run a program in a separate session, which Ctrl-C here does not reach; returns its exit code.
 
     Args:
         words: The program and its arguments; no shell reads them.

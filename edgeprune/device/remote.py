@@ -79,7 +79,7 @@ class RunState:
 class RemoteRun:
     """A bundle on a device.
 
-    `clock` gives seconds since some moment, `sleep` waits so many.
+    `clock` returns seconds since a fixed moment, `sleep` waits for a number of seconds.
     """
 
     transport: Transport
@@ -147,7 +147,7 @@ class RemoteRun:
         return said.strip() == "whole"
 
     def begin(self) -> None:
-        """Start it there, free of the link."""
+        """Start the run on the device, independent of the link."""
         settings = f"LEASE_S={self.patience.lease_s} LOCK_WAIT_S={self.patience.lock_s}"
         self.script(
             f"touch {quote(self.work)}; cd {quote(self.folder)} || exit\n"

@@ -133,7 +133,7 @@ def _workbench(path: Path) -> Iterator[Path]:
     """Folder beside `path` for unfinished files, removed afterwards.
 
     Raises:
-        ConfigError: It cannot be created or written, whatever error a library raises for that.
+        ConfigError: It cannot be created or written, for any error that a library raises.
     """
     with begun_folder(path.parent) as folder:
         try:

@@ -98,13 +98,13 @@ def check_gains(reference: Callable[[Floats], Floats], path: Path, iq: Floats) -
         expected = reference(scaled(frames, gain))
         if not np.isfinite(expected).all():
             continue
-        answers = onnx_logits(path, scaled(frames, gain))
+        outputs = onnx_logits(path, scaled(frames, gain))
         if _alike(usual, expected):
             try:
-                compare(expected, answers)
+                compare(expected, outputs)
             except ModelError as error:
                 raise ModelError(f"at {gain:g} times the gain {error.message}", error.hint) from error
-        found.append(GainCheck(gain, _share(expected, answers)))
+        found.append(GainCheck(gain, _share(expected, outputs)))
     return tuple(found)
 
 
@@ -127,9 +127,9 @@ def check_lower(source: Path, target: Path, iq: Floats, precision: str) -> tuple
     least = _share(usual, onnx_logits(target, frames)) - max(_MOST_LOST, 1.5 / len(frames))
     found = []
     for gain in GAINS:
-        expected, answers = (onnx_logits(path, scaled(frames, gain)) for path in (source, target))
-        same = _share(expected, answers)
-        if _alike(usual, expected) and (same < least or not np.isfinite(answers).all()):
+        expected, outputs = (onnx_logits(path, scaled(frames, gain)) for path in (source, target))
+        same = _share(expected, outputs)
+        if _alike(usual, expected) and (same < least or not np.isfinite(outputs).all()):
             raise ModelError(
                 f"in {precision} the network gives {same:.1%} of the frames the class of float32 at {gain:g} times "
                 f"their gain, at their own {least:.1%} or more",
@@ -143,8 +143,8 @@ def _some(iq: Floats) -> Floats:
     return iq[:: -(-len(iq) // FRAMES)]
 
 
-def _share(expected: Floats, answers: Floats) -> float:
-    return float((expected.argmax(axis=1) == answers.argmax(axis=1)).mean())
+def _share(expected: Floats, outputs: Floats) -> float:
+    return float((expected.argmax(axis=1) == outputs.argmax(axis=1)).mean())
 
 
 def _alike(first: Floats, second: Floats) -> bool:

@@ -72,7 +72,7 @@ def torch_logits(network: RawSampleNetwork, iq: npt.NDArray[np.float32]) -> npt.
                 raise ModelError(f"the network cannot read frames {shape}: {first_cause(error)}") from error
             if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(batch):
                 found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-                raise ModelError(f"the network answers {len(batch)} frames with {found}, not ({len(batch)}, classes)")
+                raise ModelError(f"the network returns {found} for {len(batch)} frames, not ({len(batch)}, classes)")
             parts.append(logits.float().numpy())
     return np.concatenate(parts)
 

@@ -83,16 +83,16 @@ def lower(
         quantisation, drop = _int8(source, target, iq, lowering)
         halved = len(quantisation.kept) if quantisation.kept_in == "fp16" else 0
         in_float32 = graph.operators(onnx.load(source)) - quantisation.quantised - halved
-    expected, answers = onnx_logits(source, iq), onnx_logits(target, iq)
-    if not np.isfinite(answers).all():
-        raise ModelError(f"in {lowering.precision} the network answers NaN or infinity", "Use `precision='fp32'`")
+    expected, outputs = onnx_logits(source, iq), onnx_logits(target, iq)
+    if not np.isfinite(outputs).all():
+        raise ModelError(f"in {lowering.precision} the network outputs NaN or infinity", "Use `precision='fp32'`")
     return replace(
         record,
         nodes=graph.operators(onnx.load(target)),
         precision=lowering.precision,
         float32_operators=in_float32,
-        max_abs_logit_difference=float(np.abs(answers - expected).max()),
-        same_top1=float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        max_abs_logit_difference=float(np.abs(outputs - expected).max()),
+        same_top1=float((outputs.argmax(axis=1) == expected.argmax(axis=1)).mean()),
         validation_drop=drop,
         quantisation=quantisation,
         gains=check_lower(source, target, iq, lowering.precision),

@@ -1,6 +1,6 @@
 """Simplification of an ONNX graph: constants folded, batch norms merged into convolutions, shapes resolved.
 
-Simplifiers are native code that has been known to crash, to hang and to be wrong. Each runs in a process of its own
+Simplifiers are native code that has been known to crash, to hang and to be wrong. Each runs in a separate process
 under a time limit, and its result is accepted only if it is the same network.
 """
 

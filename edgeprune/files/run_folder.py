@@ -123,7 +123,7 @@ def working_in(folder: Path, *, known: tuple[str, ...] = ()) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Lock a folder for this process; the lock is released when the process ends, in whatever way.
+    """Lock a folder for this process; the lock is released when the process ends for any reason.
 
     Where the file system or the operating system has no such locks, nothing is locked.
 

@@ -182,7 +182,7 @@ def shift_between(
 def shift_within(session: TimedSession, alpha: float) -> Shift:
     """Slow-down of the second model of one measurement relative to the first, over all pairs of builds.
 
-    The rounds of two builds are paired in order, so that whatever slows the machine cancels.
+    The rounds of two builds are paired in order, so that any slow-down of the machine cancels.
     """
     level = level_of(session)
     before, after = np.log(_values(session.baseline, level)), np.log(_values(session.pruned, level))

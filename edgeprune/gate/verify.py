@@ -215,7 +215,7 @@ def _numbers(value: Any) -> list[float | None]:
 
 
 def _number(value: Any) -> float | None:
-    """Convert a value of a record to a number; NaN, which equals nothing, if it is none."""
+    """Convert a value of a record to a number; NaN, which equals nothing, if it is not a number."""
     if value is None or isinstance(value, float):
         return value
     if isinstance(value, bool) or not isinstance(value, int):

@@ -123,7 +123,7 @@ def _cut(edited: nn.Module, path: str, cuts: list[Edit], code: Code) -> nn.Modul
 
 
 def result_of(graph: fx.Graph) -> fx.Node | None:
-    """The step whose result goes on: the first of those that are returned that is computed from the input."""
+    """Find the step whose result is used: the first returned one that is computed from the input."""
     output = next(node for node in graph.nodes if node.op == "output")
     return next((leaf for leaf in _returned(output) if _from_input(leaf) and leaf.op != "placeholder"), None)
 
@@ -133,7 +133,7 @@ def _returned(output: fx.Node) -> list[fx.Node]:
 
 
 def _forget(graph: fx.Graph, gone: set[fx.Node]) -> None:
-    """Return nothing in the place of what code returns besides, and makes of steps that were left out."""
+    """Replace returned values that depend on dropped steps with None, except the result itself."""
     output = next(node for node in graph.nodes if node.op == "output")
     first, *others = _returned(output)
     needed = _ancestors(result_of(graph) or first)

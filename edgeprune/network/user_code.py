@@ -33,7 +33,7 @@ _HINT = "Name the axis, as in x.flatten(1) or x.squeeze(-1), and let the number 
 
 @functools.cache
 def is_users(file: str) -> bool:
-    """Whether a file of Python is neither edgeprune's nor of what it works with, nor of the standard library."""
+    """Return whether a Python file belongs neither to edgeprune or its dependencies nor to the standard library."""
     path = Path(file).resolve()
     standard = path.is_relative_to(_STANDARD) and "site-packages" not in path.parts
     return not file.startswith("<") and not standard and not any(map(path.is_relative_to, _OTHERS))
@@ -46,12 +46,12 @@ def place_of(error: BaseException) -> str:
 
 
 def require_any_batch(model: nn.Module, shape: tuple[int, int], name: str) -> None:
-    """Require that a network answers three frames, two and one alike.
+    """Require that a network computes the same for three frames at a time as for two and one.
 
     Args:
         model: The network.
         shape: (channels, length) of its frames.
-        name: Names it in messages.
+        name: Name of the network in messages.
 
     Raises:
         ModelError: It does not. The message has the line of the user's code and the module.
@@ -134,7 +134,7 @@ class _Run(TorchFunctionMode):
     Attributes:
         count: Number of frames.
         steps: Name, number of axes and place in the user's code of each step.
-        shape: Shape of the answers, or None where they are not one tensor.
+        shape: Shape of the output, or None if it is not one tensor.
         problem: Message of the error, or None.
         place: Place of the error.
     """

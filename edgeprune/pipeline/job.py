@@ -176,7 +176,7 @@ class Job:
         Raises:
             ConfigError: The settings are not possible.
             DataError: The frames cannot be read or do not fit the model.
-            ModelError: The network does not answer any number of frames alike.
+            ModelError: The outputs of the network depend on the number of frames at a time.
         """
         sources.tell_frames(self.parts, self.progress)
         require_answers(self.model)

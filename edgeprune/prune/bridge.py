@@ -151,10 +151,10 @@ def _fit(pruned: nn.Module, path: str, parts: Sequence[Tensor], old: Sequence[Te
         inputs, made = _passing(pruned, [path], part)[path]
         if wanted.dim() != made.dim() or (isinstance(layer, nn.Linear) and wanted.shape != made.shape):
             return
-        rows, answers = _rows(layer, inputs), _answers(layer, wanted, made.shape[2:])
+        rows, targets = _rows(layer, inputs), _targets(layer, wanted, made.shape[2:])
         rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1).double()  # few digits are left once it is solved
         gram += rows.T @ rows
-        cross += rows.T @ answers.double()
+        cross += rows.T @ targets.double()
     ridge = _RIDGE * gram.diagonal().mean()
     solved = torch.linalg.solve(gram + ridge * torch.eye(features, dtype=torch.float64, device=gram.device), cross)
     weight = _weight(layer)
@@ -204,7 +204,7 @@ def _padding(layer: nn.Conv1d | nn.Conv2d) -> list[int]:
     return [added for pair in reversed(pairs) for added in pair]
 
 
-def _answers(layer: nn.Module, wanted: Tensor, size: torch.Size) -> Tensor:
+def _targets(layer: nn.Module, wanted: Tensor, size: torch.Size) -> Tensor:
     """Arrange the outputs as rows (positions, channels), on a map of the given size."""
     if isinstance(layer, nn.Linear):
         return wanted.reshape(-1, wanted.shape[-1])

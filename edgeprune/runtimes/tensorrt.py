@@ -260,10 +260,10 @@ class TensorRt:
 
 
 def parse_if_installed(model: Path) -> str | None:
-    """Read a model with one of NVIDIA's parsers, if one is installed that works without a GPU where there is none.
+    """Read a model with one of NVIDIA's parsers, if one that works on this machine is installed.
 
     Returns:
-        Name and version of the parser, or None where there is none.
+        Name and version of the parser, or None if there is none.
 
     Raises:
         ModelError: The parser cannot read the model; the message names the node.

@@ -216,7 +216,7 @@ def _apart(work: Assignment, known: dict[tuple[Role, int], npt.NDArray[np.float3
         first = known[role, 1]
         furthest = max(float(np.abs(known[role, build] - first).max()) for build in range(1, work.builds + 1))
         if furthest > _APART * float(np.abs(first).max()):
-            doubts.append(f"{role}: builds of one model answer differently, by up to {furthest:.2g}")
+            doubts.append(f"{role}: outputs of builds of one model differ by up to {furthest:.2g}")
     return doubts
 
 

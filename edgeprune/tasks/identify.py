@@ -84,7 +84,7 @@ def is_settled(model: Checkpoint) -> bool:
 
 
 def require_answers(model: Checkpoint) -> None:
-    """Require that a network of a user's own answers any number of frames alike.
+    """Require that a network of a user's own computes the same for any number of frames at a time.
 
     Raises:
         ModelError: It does not; the message has the line of its code.
@@ -111,7 +111,7 @@ def settled(
     Raises:
         ConfigError: The order of its classes differs from that of the labels.
         ModelError: No normalization gives three times chance, the number of outputs is not that of the classes, or the
-            network does not answer every number of frames alike.
+            outputs depend on the number of frames at a time.
     """
     require_answers(model)
     if is_settled(model):
@@ -135,11 +135,11 @@ def settled(
 
 
 def looked_at(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Checkpoint:
-    """The model `settled`, with a warning where it is near chance.
+    """Identify a model as `settled` does, and warn if its accuracy is near chance.
 
     Raises:
-        ConfigError: Its classes are in another order than the labels.
-        ModelError: It has another number of outputs than classes, or does not answer any number of frames alike.
+        ConfigError: The order of its classes differs from that of the labels.
+        ModelError: It has another number of outputs than classes, or its outputs depend on the number of frames.
     """
     found = settled(model, validation, progress, compute)
     if model.input.normalisation != "unknown":

@@ -19,7 +19,7 @@ INFERENCE_BATCH = 1024
 BLOCK_BYTES = 1 << 18
 WINDOW_BYTES = 1 << 26
 _LARGEST_SHARE = 0.5
-"""Share of a GPU's free memory that frames may take; the rest is for activations and a teacher's answers."""
+"""Share of a GPU's free memory that frames may take; the rest is for activations and a teacher's outputs."""
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Indices (n,) int64 among the training frames, the normalized frames (n, C, L), and their labels (n,)."""

@@ -262,7 +262,7 @@ class _Loop:
     feed: Feed
     recipe: Recipe
     processes: Processes
-    answers: Tensor | None = None
+    teacher_logits: Tensor | None = None
     """Outputs of a teacher, (rotations, N, classes), where they are computed once."""
 
     @property
@@ -275,7 +275,7 @@ class _Loop:
     def ask_teacher(self, teacher: nn.Module, progress: Progress) -> None:
         """Compute teacher outputs once for frames on the device, in every rotation; for all others, during training."""
         if self.feed.resident is not None and not self.recipe.mix:
-            self.answers = table_of(
+            self.teacher_logits = table_of(
                 teacher, self.feed.resident, QUARTERS if self.recipe.rotate else 1, progress, self.learner.teacher_mixed
             )
 
@@ -331,7 +331,7 @@ class _Loop:
         if lesson.other is not None and lesson.level is not None:
             frames = mix(frames[: lesson.own], frames[lesson.other], lesson.level)
         labels = labels[: lesson.own]
-        return (frames, labels) if self.answers is None else (frames, labels, self.answers[turns, places])
+        return (frames, labels) if self.teacher_logits is None else (frames, labels, self.teacher_logits[turns, places])
 
 
 def _seed_of(seed: int, epoch: int, rank: int) -> int:

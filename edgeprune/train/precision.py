@@ -87,9 +87,9 @@ def _try(model: nn.Module, frames: Tensor, way: Way, learns: bool) -> None:
         model.train(learns)
         with laid_out({model: way}), seeded(0, frames.device), torch.set_grad_enabled(learns):
             with autocast(frames.device, way.mixed):
-                answers = model(frames)
+                outputs = model(frames)
             if learns:
-                answers.float().square().sum().backward()
+                outputs.float().square().sum().backward()
     finally:
         model.zero_grad(set_to_none=True)
         for module, training in modes:

@@ -20,7 +20,7 @@ from edgeprune.network.running import drawn_by_python, seeded
 from edgeprune.train import precision
 from edgeprune.train.parallel import ALONE, Processes
 from edgeprune.train.precision import Mixed
-from edgeprune.train.teacher import answers_to, distillation
+from edgeprune.train.teacher import distillation, teacher_outputs
 
 _LARGEST_GRADIENT = 1.0
 _WARM_UPS = 3
@@ -67,8 +67,8 @@ class Learner:
             logits = self.model(frames).float()
         loss = functional.cross_entropy(logits, labels)
         if self.teacher is not None:
-            answers = inputs[2] if len(inputs) > 2 else answers_to(self.teacher, frames, self.teacher_mixed)
-            taught = distillation(logits, answers, self.temperature)
+            teacher_logits = inputs[2] if len(inputs) > 2 else teacher_outputs(self.teacher, frames, self.teacher_mixed)
+            taught = distillation(logits, teacher_logits, self.temperature)
             loss = (1 - self.weight) * loss + self.weight * taught
         if share != 1:
             loss = share * loss

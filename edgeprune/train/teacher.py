@@ -12,11 +12,11 @@ from edgeprune.train.precision import Mixed
 
 
 @torch.no_grad()
-def answers_to(teacher: nn.Module, frames: Tensor, mixed: Mixed | None = None) -> Tensor:
+def teacher_outputs(teacher: nn.Module, frames: Tensor, mixed: Mixed | None = None) -> Tensor:
     """Compute a teacher's logits (N, classes) float32 for frames (N, C, L), in a mixed precision."""
     with precision.autocast(frames.device, mixed):
-        answers: Tensor = teacher(frames).float()
-    return answers
+        outputs: Tensor = teacher(frames).float()
+    return outputs
 
 
 def table_of(teacher: nn.Module, iq: Tensor, turns: int, progress: Progress, mixed: Mixed | None = None) -> Tensor:
@@ -35,17 +35,17 @@ def table_of(teacher: nn.Module, iq: Tensor, turns: int, progress: Progress, mix
             parts = []
             for batch in torch.split(iq, INFERENCE_BATCH):
                 quarters = torch.full((len(batch),), turn, dtype=torch.int64, device=iq.device)
-                parts.append(answers_to(teacher, rotate(batch, quarters), mixed))
+                parts.append(teacher_outputs(teacher, rotate(batch, quarters), mixed))
                 advance(len(batch), "")
             rows.append(torch.cat(parts))
     return torch.stack(rows)
 
 
-def distillation(logits: Tensor, answers: Tensor, temperature: float) -> Tensor:
+def distillation(logits: Tensor, outputs: Tensor, temperature: float) -> Tensor:
     """KL divergence from the teacher's softened outputs, (N, classes) each, times T² (Hinton et al. 2015)."""
     return temperature**2 * functional.kl_div(
         functional.log_softmax(logits / temperature, dim=1),
-        functional.log_softmax(answers / temperature, dim=1),
+        functional.log_softmax(outputs / temperature, dim=1),
         reduction="batchmean",
         log_target=True,
     )

@@ -103,7 +103,7 @@ def test_a_network_that_is_random_in_evaluation_mode_is_refused(tmp_path, brough
 
     sys.modules["brought_networks"].random = Random
     done = run("inspect", brought, "--factory", "brought_networks:random", *DESCRIBED)
-    assert one_error(done, 3, "gives other answers to the same frames each time, in evaluation mode")
+    assert one_error(done, 3, "outputs for the same frames differ each time, in evaluation mode")
 
 
 @pytest.mark.parametrize(

@@ -105,5 +105,5 @@ def test_dropout_is_off_while_batch_norm_is_told(monkeypatch):
 def test_answers_that_are_not_finite_before_any_unit_goes():
     model = Sums(1.0)
     nn.init.constant_(model.units[0].bias, float("nan"))
-    with pytest.raises(ModelError, match="the network's answers are not finite"):
+    with pytest.raises(ModelError, match="the network's outputs are not finite"):
         criterion.scores(subject_of(model, chain(1)))

@@ -240,7 +240,7 @@ def test_exporter_that_writes_another_network_is_not_believed(model, spec, tmp_p
 
 
 def test_network_must_answer_with_logits_alone(spec, tmp_path):
-    with pytest.raises(ModelError, match=r"answers 2 frames with tuple, not \(2, classes\)"):
+    with pytest.raises(ModelError, match=r"returns tuple for 2 frames, not \(2, classes\)"):
         export_onnx(Distracted(), spec, tmp_path / "net.onnx", opset=17, batch_size=None, metadata={})
 
 

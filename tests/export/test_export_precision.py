@@ -146,5 +146,5 @@ def test_a_network_that_answers_nan_in_half_is_refused(spec, iq, target, tmp_pat
     from edgeprune.export import precision
 
     monkeypatch.setattr(precision, "onnx_logits", lambda path, frames: np.full((len(frames), 11), np.nan, np.float32))
-    with pytest.raises(ModelError, match="fp16 the network answers NaN"):
+    with pytest.raises(ModelError, match="fp16 the network outputs NaN"):
         export(model, spec, iq, target(13), tmp_path / "h.onnx", {}, precision="fp16")

@@ -207,7 +207,7 @@ class CellWork:
         with self.compute.lent(final.model):
             logits = predict(final.model, frames.iq, final.input, self.progress, "test frames")
         if not np.isfinite(logits).all():
-            raise ModelError("the network answers NaN or infinity to frames of the test split")
+            raise ModelError("the network outputs NaN or infinity for frames of the test split")
         tested = Tested(accuracy(logits, frames, "test"), cost_of(final.model, final.input))
         return tested, logits.argmax(axis=1) == frames.labels
 

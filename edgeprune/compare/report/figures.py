@@ -15,7 +15,7 @@ from edgeprune.train.accuracy import paired
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SHOWN = re.compile(r"p\d\d is not claimed|no speed-up was shown|the pruned model is slower")
-Answers = npt.NDArray[np.bool_]
+Correct = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def figures(measured: MeasuredCell, unpruned: CellJob | None) -> CellFigures:
         by_snr={snr: rate.top1 for snr, rate in finished.tested.accuracy.by_snr.items()},
         curve=trained.epochs if trained else (),
         best_epoch=trained.best_epoch if trained and trained.epochs else None,
-        loss=None if unpruned is None else Loss(*paired(answers(unpruned), answers(measured.job))),
+        loss=None if unpruned is None else Loss(*paired(correct(unpruned), correct(measured.job))),
         units=len(chosen.plan.decisions) if chosen else None,
         kept=chosen.plan.kept if chosen else None,
         fixed=chosen.fixed if chosen else None,
@@ -75,9 +75,9 @@ def _kind(job: CellJob) -> Kind:
     return "network" if job.cell.method is None else job.cell.method.kind
 
 
-def answers(job: CellJob) -> Answers:
+def correct(job: CellJob) -> Correct:
     """Load which test frames a finished cell classified correctly, bool (N,)."""
-    right: Answers = np.load(job.folder / RIGHT)
+    right: Correct = np.load(job.folder / RIGHT)
     return right
 
 

@@ -159,7 +159,7 @@ def answer(options: argparse.Namespace) -> None:
         for frames in options.files[finished:]:
             logits = np.ascontiguousarray(session.run(read_frames(frames, options.shape)), "<f4")
             if logits.nbytes != chunk_bytes:
-                raise SystemExit(f"{options.model[0]} answers {logits.shape}; {options.classes} classes were expected")
+                raise SystemExit(f"{options.model[0]} returns {logits.shape}; {options.classes} classes were expected")
             file.write(logits.tobytes())
             file.flush()
     part.replace(options.out)
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--round-ms", type=float)
     parser.add_argument("--warmup-ms", type=float)
     parser.add_argument("--classes", type=int)
-    parser.add_argument("files", nargs="*", help="files of frames to answer")
+    parser.add_argument("files", nargs="*", help="files of frames to compute logits for")
     options = parser.parse_intermixed_args(arguments)
     (measure if options.work == "measure" else answer)(options)
 

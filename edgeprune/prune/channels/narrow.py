@@ -132,7 +132,7 @@ def _choice(
     found = groups_of(network, shape, protect)
     if not found:
         raise ModelError(
-            "nothing to narrow: no channels can be removed without changing what the network takes or answers, "
+            "nothing to narrow: no channels can be removed without changing the inputs or outputs of the network, "
             "and hidden states keep their width",
             "Prune layers alone",
         )

@@ -99,7 +99,7 @@ def _require_deterministic(model: nn.Module, shape: InputSpec) -> None:
         return
     if isinstance(first, torch.Tensor) and not torch.equal(first.nan_to_num(), second.nan_to_num()):
         raise ModelError(
-            "the network gives other answers to the same frames each time, in evaluation mode",
+            "the network's outputs for the same frames differ each time, in evaluation mode",
             "Take what is random in it out of its forward pass, or bind it to self.training",
         )
 

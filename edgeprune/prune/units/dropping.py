@@ -1,4 +1,4 @@
-"""Ways to drop each unit of a network, and the reason where there is none.
+"""Ways to drop each unit of a network, and the reason if a unit cannot be dropped.
 
 What the data flow does not prove is verified on a copy: a unit is droppable if the network runs without it and still
 gives outputs of the same shape.
@@ -35,7 +35,7 @@ class DropVerdict:
 
 @dataclass(frozen=True)
 class _Proposal:
-    """Ways to drop a unit, the best first, each with its reason in words; or why there is none.
+    """Ways to drop a unit, the best first, each with its reason in words, or the reason why it cannot be dropped.
 
     Attributes:
         ways: Possible edits.
@@ -56,7 +56,7 @@ class Dropper:
         self.places = Places(code)
         self.returns: dict[str, str] = {}
         with _noting_bundles(self.model, self.returns):
-            self.answers = self._run(self.model)
+            self.outputs = self._run(self.model)
 
     def verdicts(self, cores: Sequence[Core]) -> list[DropVerdict]:
         """Decide how each unit can be dropped.
@@ -137,7 +137,7 @@ class Dropper:
             first, second = (self._run(self._edited([edit])) for edit in (one, other))
         except ModelError:
             return False
-        return torch.equal(first, second) and first.shape == self.answers.shape
+        return torch.equal(first, second) and first.shape == self.outputs.shape
 
     def _without(self, core: Core) -> _Proposal:
         """Propose the removal of a unit with the same shape in and out."""
@@ -204,13 +204,13 @@ class Dropper:
             if all(edit.drop == "identity" and edit.span is None for edit in edits):
                 paths = [path for edit in edits for path in edit.path.split("+")]
                 with _left_out(self.model, {path: self.returns.get(path, "") for path in paths}):
-                    answers = self._run(self.model)
+                    outputs = self._run(self.model)
             else:
-                answers = self._run(self._edited(edits))
+                outputs = self._run(self._edited(edits))
         except ModelError as error:
             return error.message
-        if answers.shape != self.answers.shape:
-            return f"without it the network answers {tuple(answers.shape)}, not {tuple(self.answers.shape)}"
+        if outputs.shape != self.outputs.shape:
+            return f"without it the network returns {tuple(outputs.shape)}, not {tuple(self.outputs.shape)}"
         return None
 
     def _edited(self, edits: list[Edit]) -> nn.Module:
@@ -221,12 +221,12 @@ class Dropper:
         frames = probe(*self.shape)
         try:
             with quiet_torch():
-                answers = model(frames)
+                outputs = model(frames)
         except Exception as error:  # the network's own code
             raise ModelError(f"the network cannot run without it: {reason_of(error)}") from error
-        if not isinstance(answers, torch.Tensor):
-            raise ModelError(f"the network answers with a {type(answers).__name__}, not a tensor")
-        return answers
+        if not isinstance(outputs, torch.Tensor):
+            raise ModelError(f"the network returns a {type(outputs).__name__}, not a tensor")
+        return outputs
 
 
 @contextlib.contextmanager

@@ -83,11 +83,11 @@ def pieces_of(model: nn.Module, channels: int, length: int) -> tuple[Piece, ...]
         raise ModelError(
             f"the network has {len(program.graph_signature.user_inputs)} inputs and {len(outputs)} outputs, "
             "and a chain of layers needs one of each",
-            "Name a `factory` whose network calls yours with one input and returns the one output that is the answer",
+            "Name a `factory` whose network calls yours with one input and returns the one output to use",
         )
     nodes = {node.name: node for node in program.graph_module.graph.nodes}
     if outputs[0] not in nodes:
-        raise ModelError(f"the network answers {outputs[0]!r} to every frame, not a tensor")
+        raise ModelError(f"the network returns {outputs[0]!r} for every frame, not a tensor")
     source, sink = nodes[program.graph_signature.user_inputs[0]], nodes[outputs[0]]
     flow = nx.DiGraph((user, node) for node in nodes.values() for user in node.all_input_nodes)
     if source not in flow or sink not in nx.descendants(flow, source):

@@ -40,10 +40,10 @@ def watched_pieces(model: nn.Module, channels: int, length: int) -> tuple[Piece,
     frames = probe(channels, length)
     watcher = _Watcher(model, frames)
     with torch.no_grad(), countable(), watcher.counter, _told(model, watcher), watcher:
-        answers = model(frames)
-    if not isinstance(answers, Tensor):
-        raise ModelError("the network's answer is not one tensor, and a chain of layers needs one input and one output")
-    sink = watcher.made.get(id(answers))
+        output = model(frames)
+    if not isinstance(output, Tensor):
+        raise ModelError("the network's output is not one tensor, and a chain of layers needs one input and one output")
+    sink = watcher.made.get(id(output))
     if sink is None or sink == _INPUT:
         return ()
     return cut_into_pieces(watcher.flow, _INPUT, sink, watcher.nodes, lambda name: name not in watcher.bundles)

@@ -1,4 +1,4 @@
-"""Reads what trtexec exports: the time of each inference, and the answers of the last."""
+"""Reads what trtexec exports: the time of each inference, and the outputs of the last."""
 
 import json
 import math

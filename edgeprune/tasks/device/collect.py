@@ -47,7 +47,7 @@ def host_outputs(path: Path, roles: Sequence[Role]) -> HostOutputs:
     Raises:
         DataError: The file is missing or damaged.
     """
-    with claimed(path, "what the host answered", DataError, "Make the bundle again"):
+    with claimed(path, "the host's outputs", DataError, "Make the bundle again"):
         arrays = read_archive(path)
         labels, classes = arrays["labels"], tuple(str(name) for name in arrays["classes"])
         snrs = arrays.get("snrs")
@@ -158,12 +158,12 @@ def _check_known_outputs(
         DeviceError: The outputs differ.
     """
     if found.shape != expected.shape:
-        raise DeviceError(f"the {role} engine answers {found.shape} logits to the known frames, not {expected.shape}")
+        raise DeviceError(f"the {role} engine gives {found.shape} logits for the known frames, not {expected.shape}")
     scale = float(np.abs(expected).max()) or 1.0
     off = float(np.abs(found - expected).max()) / scale
     if not off <= _TOLERANCE[precision]:
         raise DeviceError(
-            f"the {role} engine that was timed computes something else: its logits for frames of known answer are off "
+            f"the {role} engine that was timed computes something else: its logits for the known frames are off "
             f"by {off:.0%} of the largest, {_TOLERANCE[precision]:.0%} is allowed in {precision}",
             "Look at its build log for a warning about precision or an unsupported operator",
         )

@@ -1,4 +1,4 @@
-"""A packed measurement brought to a device and run there, or run there by hand: one way to the same outcome."""
+"""Run of a packed measurement on a device, over SSH or by hand, with the same outcome."""
 
 import contextlib
 import shutil

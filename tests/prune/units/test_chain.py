@@ -332,13 +332,13 @@ class TestRefused:
 
     def test_a_network_that_is_random_in_evaluation_mode(self):
         message = refused(Doing(lambda self, x: self.a(x) + torch.rand(1), a=conv(2, 2)))
-        assert message.startswith("the network gives other answers to the same frames each time, in evaluation mode")
+        assert message.startswith("the network's outputs for the same frames differ each time, in evaluation mode")
         dropping = Doing(lambda self, x: nn.functional.dropout(self.a(x), 0.5, self.training), a=conv(2, 2))
         assert len(chain_of(dropping).units) == 1
 
     def test_two_outputs_of_a_network_that_looks_at_its_data(self):
         message = refused(Doing(lambda self, x: (self.a(x), x) if x.sum() > -1 else x, a=conv(2, 2)))
-        assert message.startswith("the network's answer is not one tensor")
+        assert message.startswith("the network's output is not one tensor")
 
     def test_a_network_that_fails(self):
         assert "cannot be traced: division by zero" in refused(Doing(lambda self, x: 1 / 0))
@@ -349,7 +349,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("answer", [None, 3])
     def test_a_network_that_answers_no_tensor(self, answer):
-        assert f"answers {answer} to every frame" in refused(Doing(lambda self, x: answer))
+        assert f"returns {answer} for every frame" in refused(Doing(lambda self, x: answer))
 
     def test_a_network_that_ignores_its_input(self):
         model = Doing(lambda self, x: self.a.weight.sum((1, 2)), a=conv(2, 2))

@@ -156,7 +156,7 @@ class TestAdapters:
 
         units = layers_of(Counting().eval(), InputSpec(2, LENGTH), "").units
         assert units[1].drop is None
-        assert "without it the network answers (5, 4), not (5, 6)" in units[1].reason
+        assert "without it the network returns (5, 4), not (5, 6)" in units[1].reason
 
     def test_the_first_and_the_last_take_the_signal_in_and_give_the_answer(self):
         units = layers_of(

@@ -158,7 +158,7 @@ class TestWatching:
         assert not hooks._global_forward_pre_hooks
 
     def test_several_outputs_are_refused(self):
-        with pytest.raises(ModelError, match="the network's answer is not one tensor, and a chain of layers needs one"):
+        with pytest.raises(ModelError, match="the network's output is not one tensor, and a chain of layers needs one"):
             watched_pieces(Pair(), 2, LENGTH)
 
     @pytest.mark.parametrize("network", [nn.Identity(), nn.Sequential(nn.Identity())])

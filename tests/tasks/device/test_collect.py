@@ -156,7 +156,7 @@ def test_accuracy_is_counted_from_the_answers_and_held_against_the_host(world):
     [
         (ANSWERS[:1] * 0.9, "off by 10% of the largest, 5% is allowed in fp16"),
         (np.full((1, 3), np.nan, np.float32), "computes something else"),
-        (ANSWERS[:2], r"answers \(2, 3\) logits"),
+        (ANSWERS[:2], r"gives \(2, 3\) logits"),
     ],
 )
 def test_an_engine_that_computes_something_else_is_refused(world, known, words):
@@ -172,7 +172,7 @@ def test_a_replay_says_so(world):
 
 def test_without_what_the_host_answered_nothing_is_proved(world):
     (world.folder / HOST).write_bytes(b"no archive")
-    with pytest.raises(DataError, match="not what the host answered"):
+    with pytest.raises(DataError, match="not the host's outputs"):
         world()
 
 
