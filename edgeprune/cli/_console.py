@@ -35,7 +35,7 @@ _ASKING_FOR_RICH = ("FORCE_COLOR", "TTY_COMPATIBLE")  # with one of these set, r
 class Paper(Protocol):
     """Destination of the lines: a terminal, or a file or pipe."""
 
-    def stage(self, title: str, reused: bool) -> None:
+    def stage(self, title: str, reused: bool, place: str = "") -> None:
         """Print the line of a stage."""
         ...
 
@@ -70,12 +70,12 @@ class Console:
         """All stages and notes so far, one on each line."""
         return "".join(f"{line}\n" for line in self._log)
 
-    def stage(self, title: str, reused: bool = False) -> None:
-        """Name the stage that begins; a reused one is marked."""
+    def stage(self, title: str, reused: bool = False, place: str = "") -> None:
+        """Name the stage that begins; a reused one is marked. `place` says where it is in the job."""
         self._say_waiting()
         self._log.append(line(f"{title}: reused" if reused else title))
         if not self.quiet:
-            self._err.stage(title, reused)
+            self._err.stage(title, reused, place)
 
     def note(self, text: str) -> None:
         """Print an indented line under the stage."""
@@ -128,8 +128,8 @@ class _Plain:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def stage(self, title: str, reused: bool) -> None:
-        self.line(f"reused  {title}" if reused else f"> {title}")
+    def stage(self, title: str, reused: bool, place: str = "") -> None:
+        self.line((f"reused  {title}" if reused else f"> {title}") + (f" ({place})" if place else ""))
 
     def line(self, text: str, bold: bool = False) -> None:  # noqa: ARG002 (there is no bold here)
         self._stream.write(f"{line(text)}\n")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Task as ProgressTask
 from rich.table import Table
+from rich.text import Text
 
 from edgeprune.text.printable import line as printed_line
 
@@ -19,6 +21,14 @@ if TYPE_CHECKING:
 _WIDE = 10_000
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """Time left, or nothing as long as it is not known."""
+
+    def render(self, task: ProgressTask) -> Text:
+        """Draw the time left of a task."""
+        return Text() if task.time_remaining is None else super().render(task)
+
+
 class Terminal:
     """A `Paper` on a terminal."""
 
@@ -26,10 +36,11 @@ class Terminal:
         watched = stream.isatty()  # a file that is colored all the same must not be wrapped
         self._console = Console(file=stream, highlight=False, soft_wrap=not watched, width=None if watched else _WIDE)
 
-    def stage(self, title: str, reused: bool) -> None:
+    def stage(self, title: str, reused: bool, place: str = "") -> None:
         """Print the line of a stage."""
         mark = "[dim]reused[/dim]  " if reused else "[bold cyan]▸[/bold cyan] "
-        self._console.print(f"{mark}{escape(printed_line(title))}")
+        where = f" [dim]({escape(place)})[/dim]" if place else ""
+        self._console.print(f"{mark}{escape(printed_line(title))}{where}")
 
     def line(self, text: str, bold: bool = False) -> None:
         """Any other line."""
@@ -54,7 +65,7 @@ class Terminal:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             TextColumn("{task.fields[text]}"),
             console=self._console,
             transient=True,
