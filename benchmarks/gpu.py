@@ -202,7 +202,7 @@ PARTS: dict[str, Callable[[Compute, Sizes], object]] = {"training": training, "i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", action="append", choices=PARTS, help="Which of them; all without it.")
+    parser.add_argument("--part", action="append", choices=PARTS, help="Part to run; can be repeated.  [default: all]")
     parser.add_argument("--tiny", action="store_true", help="Little of everything, to see that it runs.")
     parser.add_argument("--cpu", action="store_true", help="All on the CPU, to see that it runs.")
     parser.add_argument("--out", type=Path)

@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--target", default="nvidia-gpu", help="One that runs every precision.")
-    parser.add_argument("--frames", type=int, default=11_000, help="Of the test split.")
+    parser.add_argument("--frames", type=int, default=11_000, help="Number of frames of the test split.")
     parser.add_argument("--strategies", nargs="*", choices=STRATEGIES, default=STRATEGIES, metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path("docs/results/precision"))
     arguments = parser.parse_args()

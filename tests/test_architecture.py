@@ -129,13 +129,14 @@ def test_no_file_is_named_for_nothing():
 def test_docstrings_and_fields_begin_with_a_verb_or_a_noun(file):
     neither = "Of|What|How|Which|Where|Told" if file.is_relative_to(ROOT / "edgeprune") else "Of"
     begins_with_neither = re.compile(rf"(?:\A|^ *(?:[\w*, ]+(?: \([^)]*\))?: ))(?:{neither})\b", re.MULTILINE)
+    source = file.read_text(encoding="utf-8")
     docstrings = (
         node.value.value.strip()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     )
     assert [found[0] for text in docstrings for found in begins_with_neither.finditer(text)] == []
-    assert re.findall(r'description="(?:Of|What|How|Which|Where)\b[^"]*', file.read_text(encoding="utf-8")) == []
+    assert re.findall(r'(?:description|help)="(?:Of|What|How|Which|Where)\b[^"]*', source) == []
 
 
 def test_no_page_and_no_module_speaks_a_private_dialect():

@@ -77,7 +77,7 @@ def model_options(function: Callable[..., None]) -> Callable[..., None]:
             "--normalization",
             "normalisation",
             type=click.Choice(NORMALISATIONS),
-            help="How each frame x was normalized in training, for a file with only weights: none; rms, "
+            help="Normalization of each frame x in training, for a file with only weights: none; rms, "
             "x / sqrt(mean of I² + Q²); rms-rows, each row x_c / sqrt(mean of x_c²); peak, x / max of sqrt(I² + Q²).  "
             "[default: found on the validation split]",
         ),

@@ -57,7 +57,7 @@ _OPTIONS = (
         type=click.Choice(["rows", "column-sums"]),
         default="rows",
         show_default=True,
-        help="What is segmented: the rows of the similarity matrix, or their sums by column (as in the paper).",
+        help="Profile to segment: the rows of the similarity matrix, or their sums by column (as in the paper).",
     ),
     click.option(
         "--metric",

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--accept-baseline",
     is_flag=True,
-    help="Go on with a MODEL that names less than three times chance of the validation frames rightly, unpruned.",
+    help="Continue with a MODEL whose unpruned accuracy on the validation split is below three times chance.",
 )
 @click.option(
     "--precision",

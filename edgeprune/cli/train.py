@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     metavar="METHOD",
     default="auto",
     show_default=True,
-    help="How to split the data; saved in the model file, so that later commands use the same split.",
+    help="Method of the data split; saved in the model file, so that later commands use the same split.",
 )
 @stream_option
 @training_frames_option
