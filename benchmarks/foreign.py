@@ -352,7 +352,7 @@ def whole_job(name: str, folder: Path, frames: Path, options: list[str]) -> dict
     command = [
         sys.executable, "-m", "edgeprune", "-q", "prune-and-export", str(weights), *source, "--class-names", NAMES,
         "--input-shape", f"2,{LENGTH}", "--data", str(frames), "--target", str(folder / "few-rounds.toml"),
-        "--epochs", "1", "--out", str(folder / name), *options,
+        "--epochs", "1", "--accept-baseline", "--out", str(folder / name), *options,
     ]  # fmt: skip
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     began = time.perf_counter()

@@ -7,6 +7,8 @@ so none of their layers can be dropped. Unfolded, they compute the same with the
 import json
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,7 +19,29 @@ from edgeprune.errors import ModelError
 from edgeprune.network.compute import copied
 
 
-class Skipped(nn.Identity):
+class _StandIn(nn.Module):
+    """Module in the place of a dropped one, with the plain attributes and methods of that one but no weights."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            shell = self.__dict__.get("shell")
+            if shell is None or name.startswith("__"):
+                raise
+            return getattr(shell, name)
+
+
+def _shell(module: nn.Module) -> nn.Module:
+    """Copy a module without its parameters, buffers, modules and hooks."""
+    shell: nn.Module = type(module).__new__(type(module))
+    nn.Module.__init__(shell)
+    shell.__dict__.update({name: value for name, value in vars(module).items() if not name.startswith("_")})
+    shell._parameters = {name: None for name, value in module._parameters.items() if value is None}
+    return shell
+
+
+class Skipped(_StandIn, nn.Identity):
     """Stand-in for a dropped module: returns its first input and ignores the others."""
 
     def forward(self, input: Tensor, *_: object, **__: object) -> Tensor:  # noqa: A002 (the name in nn.Identity)
@@ -25,7 +49,7 @@ class Skipped(nn.Identity):
         return input
 
 
-class SkippedPair(nn.Module):
+class SkippedPair(_StandIn):
     """Stand-in for a module that returns a tensor and something else, as recurrent and attention layers do."""
 
     def forward(self, input: Tensor, *_: object, **__: object) -> tuple[Tensor, None]:  # noqa: A002
@@ -33,7 +57,7 @@ class SkippedPair(nn.Module):
         return input, None
 
 
-class SkippedBundle(nn.Module):
+class SkippedBundle(_StandIn):
     """Stand-in for a module that returns a list, tuple, dict or named tuple: the same structure with its input in it.
 
     Args:
@@ -56,12 +80,19 @@ class SkippedBundle(nn.Module):
                 return given[content]
             if kind == "dict":
                 return {name: made(value) for name, value in content.items()}
+            if kind == "object":
+                return SimpleNamespace(**{name: made(value) for name, value in content.items()})
             items = [made(value) for value in content]
             if kind == "named":
                 return namedtuple("Skipped", what["fields"])(*items)
             return items if kind == "list" else tuple(items)
 
         return made(json.loads(self.returns))
+
+
+def _fields(value: Any) -> Any:
+    """Fields of an object of a dataclass by name; anything else as it is."""
+    return vars(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, frames: int) -> str:
@@ -82,7 +113,7 @@ def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, f
         return ""
     given = tree_leaves((args, dict(kwargs)))
     main = next((place for place, leaf in enumerate(given) if isinstance(leaf, Tensor)), None)
-    made = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    made = [leaf for leaf in tree_leaves(_fields(output)) if isinstance(leaf, Tensor)]
     if main is None or not made:
         return ""
     alike = [leaf for leaf in made if leaf.shape == given[main].shape and leaf.dtype == given[main].dtype] or made[:1]
@@ -95,8 +126,10 @@ def returned_by(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any, f
         if isinstance(value, Tensor):
             place = place_of(value)
             return None if place is None else {"input": place}
-        if isinstance(value, dict):
-            return {"dict": {str(name): described(each) for name, each in value.items()}}
+        items = _fields(value)
+        if isinstance(items, dict):
+            kind = "dict" if items is value else "object"
+            return {kind: {str(name): described(each) for name, each in items.items()}}
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             return {"named": [described(each) for each in value], "fields": list(value._fields)}
         if isinstance(value, list | tuple):
@@ -116,9 +149,9 @@ def stand_in(module: nn.Module, returns: str = "") -> nn.Module:
         module: Module to replace.
         returns: Description of its result, from `returned_by`; '' for a single tensor.
     """
-    if isinstance(module, PAIRS):
-        return SkippedPair()
-    return SkippedBundle(returns) if returns else Skipped()
+    made = SkippedPair() if isinstance(module, PAIRS) else SkippedBundle(returns) if returns else Skipped()
+    made.__dict__["shell"] = _shell(module)  # as a plain attribute, not as a module
+    return made
 
 
 class FinalStates:

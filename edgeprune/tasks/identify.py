@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import binom
 
 from edgeprune.errors import ConfigError, ModelError
 from edgeprune.network.checkpoint import Checkpoint
@@ -30,8 +31,8 @@ CHANCES = 3
 """Multiple of chance that the accuracy of the unpruned network must reach."""
 _UNTAUGHT: Normalisation = "rms"
 _HALF = 0.5  # enough if there are so few classes that three times chance is more
-_CLEARLY = 0.05  # gain in top-1 from which another order of the classes counts as the right one,
-_ERRORS = 3  # and the gain in standard errors of a share of one half
+_BY_CHANCE = 0.005  # probability, at most, that an order of the classes seems better by chance
+_OWN = 2 / 3  # share of the classes with another output, at least, for which that is the most frequent answer
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class Attempt:
         top1: Share of the frames that are classified correctly.
         reordered_top1: The same share with the classes in the order that fits the outputs best.
         order: Names of the classes in that order.
+        misordered: Whether that is the order of the outputs rather than the one that is given.
     """
 
     normalisation: Normalisation
     top1: float
     reordered_top1: float
     order: tuple[str, ...]
+    misordered: bool
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def settled(
     attempts, outputs = _attempts(model, validation, progress, compute, None if known == "unknown" else known)
     best = max(attempts, key=lambda attempt: attempt.top1)
     if model.arch.outputs is None and model.plan is None:
-        _refuse_order(model, attempts, len(validation))
+        _refuse_order(model, attempts)
     if known == "unknown" and best.top1 < least_top1(len(model.classes)):
         if strict:
             raise too_low(model, best.top1, attempts)
@@ -180,7 +183,7 @@ def refuse_low(
     if baseline.top1 >= baseline.least_top1:
         return
     attempts, _ = _attempts(model, validation, progress, compute, None)
-    _refuse_order(model, attempts, len(validation))
+    _refuse_order(model, attempts)
     raise too_low(model, baseline.top1, attempts)
 
 
@@ -222,12 +225,35 @@ def _attempts(
 def _attempt(how: Normalisation, answers: npt.NDArray[np.float32], frames: Frames) -> Attempt:
     called, classes = answers.argmax(axis=1), len(frames.classes)
     counts = np.bincount(frames.labels * classes + called, minlength=classes**2).reshape(classes, classes)
-    labels, outputs = linear_sum_assignment(counts, maximize=True)
-    order = [""] * classes
-    for label, output in zip(labels, outputs, strict=True):
-        order[output] = frames.classes[label]
-    total = len(frames)
-    return Attempt(how, float(np.trace(counts) / total), float(counts[labels, outputs].sum() / total), tuple(order))
+    outputs, misordered = best_order(counts)
+    order = tuple(frames.classes[label] for label in np.argsort(outputs))
+    top1, reordered = (float(counts[np.arange(classes), own].sum() / len(frames)) for own in (range(classes), outputs))
+    return Attempt(how, top1, reordered, order, misordered)
+
+
+def best_order(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bool]:
+    """Find the order of the classes that fits a network's answers best, and whether it is the right one.
+
+    It is, if two things hold. Of the frames that the two orders judge differently, it is right for so many more that
+    chance does not explain it (sign test). And most classes that it gives another output are answered with that output
+    more often than with any other; in an untrained network, a few outputs are the answer to all classes.
+
+    Args:
+        counts: Number of frames of each class (rows) that are answered with each output (columns).
+
+    Returns:
+        The output of each class, and whether the classes are in another order than their outputs.
+    """
+    classes, outputs = linear_sum_assignment(counts, maximize=True)
+    moved = outputs != classes
+    if not moved.any():
+        return outputs, False
+    right, given = counts[classes, outputs], counts.diagonal()
+    better, worse = int(right[moved].sum()), int(given[moved].sum())
+    by_chance = binom.sf(better - 1, better + worse, 0.5)
+    own = float((right >= counts.max(axis=1))[moved].mean())
+    enough = right.sum() >= least_top1(len(counts)) * counts.sum()
+    return outputs, bool(by_chance < _BY_CHANCE and own >= _OWN and enough)
 
 
 def _require_outputs(model: Checkpoint, answers: npt.NDArray[np.float32]) -> None:
@@ -251,12 +277,11 @@ def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> Mo
     )
 
 
-def _refuse_order(model: Checkpoint, attempts: tuple[Attempt, ...], frames: int) -> None:
+def _refuse_order(model: Checkpoint, attempts: tuple[Attempt, ...]) -> None:
     """Refuse an order of the classes if another one fits the labels clearly better."""
     best = max(attempts, key=lambda attempt: attempt.reordered_top1)
     as_given = max(attempt.top1 for attempt in attempts)
-    clearly = max(_CLEARLY, _ERRORS * (0.25 / min(frames, TRIED_FRAMES)) ** 0.5)
-    if best.reordered_top1 < max(as_given + clearly, least_top1(len(model.classes))):
+    if not best.misordered:
         return
     raise ConfigError(
         f"{model.name} names {as_given:.1%} of the validation frames rightly with its classes in the order "

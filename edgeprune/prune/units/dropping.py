@@ -120,7 +120,9 @@ class Dropper:
             holder, span = self.places.of(core)
             passes_on = skip_is_begin(self.code, holder, span)
         except ModelError as error:
-            return _Proposal((), f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}")
+            problem = f"{core.holders[0] or 'the network'} adds it in its own code: {error.message}"
+            modules = core.covered and core.in_shape == core.out_shape
+            return self._without(core) if modules else _Proposal((), problem)
         where = f"its body is cut out of the code of {holder or 'the network'}"
         if passes_on and core.in_shape == core.out_shape:
             return _Proposal(((Edit(holder, "identity", None, span), f"identity shortcut; {where}"),))

@@ -1,6 +1,7 @@
 """How each unit can be dropped: what was tried, and the reason in words."""
 
 from collections import namedtuple
+from dataclasses import dataclass
 
 import pytest
 import synthetic
@@ -17,6 +18,13 @@ from edgeprune.records.pruning import Edit, InputSpec
 
 LENGTH = 16
 Both = namedtuple("Both", "mean result")
+
+
+@dataclass
+class Made:
+    hidden: torch.Tensor | None = None
+    mean: torch.Tensor | None = None
+    layer: str = ""
 
 
 class Network(nn.Module):
@@ -92,8 +100,9 @@ class TestModules:
             (lambda x, other: {"hidden": x, "weights": other.mean(), "length": 16}, lambda given: given["hidden"]),
             (lambda x, other: Both(other.mean(1), x), lambda given: given.result),
             (lambda x, other: (None, {"layers": [x]}), lambda given: given[1]["layers"][0]),
+            (lambda x, other: Made(x, other.mean()), lambda given: given.hidden),
         ],
-        ids=["tuple", "list", "dict", "named tuple", "nested"],
+        ids=["tuple", "list", "dict", "named tuple", "nested", "dataclass"],
     )
     @pytest.mark.parametrize("residual", [True, False])
     def test_a_module_that_returns_several_things_of_which_one_is_used(self, bundle, taken, residual):
@@ -106,6 +115,52 @@ class TestModules:
         model = Network(lambda self, x: taken(self.block(x)), block=Doing(inside, conv=conv()))
         edited, x = apply_edits(model, [unit.edit], (2, LENGTH)), synthetic.signals(3, LENGTH)
         torch.testing.assert_close(edited(x), model.fc(functional.relu(model.stem(x)).flatten(1)))
+
+    @pytest.mark.parametrize("weight", [False, True])
+    def test_a_body_and_its_addition_in_modules_whose_methods_and_results_are_used(self, weight):
+        """As transformers are written that let one choose how a branch is added."""
+
+        class Adding(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.gate = nn.Parameter(torch.ones(4, 1)) if weight else None
+                self.scale = 1.0
+
+            def prepare(self, x):
+                if self.gate is not None:
+                    assert self.gate.requires_grad
+                return x, x
+
+            def forward(self, made, kept, every=()):
+                return made * (self.scale if self.gate is None else self.gate) + kept
+
+        def code(self, x):
+            every = []
+            for block, adding in zip(self.blocks, self.adding, strict=True):
+                x, kept = adding.prepare(x)
+                every.append(x)
+                made, beside = block(x)
+                beside.layer = "conv"
+                x = adding(made, kept, every=every)
+            return x
+
+        def body(self, x):
+            made = functional.relu(self.conv(x))
+            return made, Made(mean=made.mean())
+
+        parts = {
+            "blocks": nn.ModuleList(Doing(body, conv=conv()) for _ in range(3)),
+            "adding": nn.ModuleList(Adding() for _ in range(3)),
+        }
+        units = middle(code, **parts)
+        assert [unit.drop for unit in units] == [None if weight else "identity"] * 3
+        if weight:
+            assert "the network cannot run without it" in units[0].reason
+            return
+        model = Network(code, **parts)
+        edited, x = apply_edits(model, [units[1].edit], (2, LENGTH)), synthetic.signals(3, LENGTH)
+        del model.blocks[1], model.adding[1]
+        torch.testing.assert_close(edited(x), model(x))
 
     def test_a_module_that_is_called_by_name(self):
         (unit,) = middle(
