@@ -64,7 +64,9 @@ class FirstStages:
         validation, compute = self.parts()["validation"], self.settings.compute
         try:
             strict = not self.settings.accept_baseline
-            model = identify.settled(self.model, validation, self.progress, compute, strict=strict)
+            model = identify.settled(
+                self.model, validation, self.progress, compute, strict=strict, any_order=not strict
+            )
             baseline = identify.baseline_of(model, validation, self.progress, compute)
             if strict:
                 identify.refuse_low(model, baseline, validation, self.progress, compute)

@@ -33,6 +33,7 @@ _UNTAUGHT: Normalisation = "rms"
 _HALF = 0.5  # enough if there are so few classes that three times chance is more
 _BY_CHANCE = 0.005  # probability, at most, that an order of the classes seems better by chance
 _OWN = 2 / 3  # share of the classes with another output, at least, for which that is the most frequent answer
+_RIGHT = 0.5  # share of the frames of these classes that must be right then
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,13 @@ def require_answers(model: Checkpoint) -> None:
 
 
 def settled(
-    model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU, *, strict: bool = False
+    model: Checkpoint,
+    validation: Frames,
+    progress: Progress,
+    compute: Compute = CPU,
+    *,
+    strict: bool = False,
+    any_order: bool = False,
 ) -> Checkpoint:
     """Identify a model's normalization and the kind of its outputs; a model that records both is returned unchanged.
 
@@ -110,6 +117,7 @@ def settled(
         progress: Reporter of what was found.
         compute: Device on which networks run.
         strict: Refuse a network that is near chance.
+        any_order: Accept classes in another order than that of the labels.
 
     Raises:
         ConfigError: The order of its classes differs from that of the labels.
@@ -122,7 +130,7 @@ def settled(
     known = model.input.normalisation
     attempts, outputs = _attempts(model, validation, progress, compute, None if known == "unknown" else known)
     best = max(attempts, key=lambda attempt: attempt.top1)
-    if model.arch.outputs is None and model.plan is None:
+    if model.arch.outputs is None and model.plan is None and not any_order:
         _refuse_order(model, attempts)
     if known == "unknown" and best.top1 < least_top1(len(model.classes)):
         if strict:
@@ -235,8 +243,9 @@ def best_order(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bo
     """Find the order of the classes that fits a network's answers best, and whether it is the right one.
 
     It is, if two things hold. Of the frames that the two orders judge differently, it is right for so many more that
-    chance does not explain it (sign test). And most classes that it gives another output are answered with that output
-    more often than with any other; in an untrained network, a few outputs are the answer to all classes.
+    chance does not explain it (sign test). And of the classes that it gives another output, half of the frames are
+    answered with that output, and most classes with no other one more often: in an untrained network, a few outputs are
+    the answer to all classes.
 
     Args:
         counts: Number of frames of each class (rows) that are answered with each output (columns).
@@ -252,7 +261,7 @@ def best_order(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bo
     better, worse = int(right[moved].sum()), int(given[moved].sum())
     by_chance = binom.sf(better - 1, better + worse, 0.5)
     own = float((right >= counts.max(axis=1))[moved].mean())
-    enough = right.sum() >= least_top1(len(counts)) * counts.sum()
+    enough = better >= _RIGHT * counts[moved].sum()
     return outputs, bool(by_chance < _BY_CHANCE and own >= _OWN and enough)
 
 
