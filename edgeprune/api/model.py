@@ -154,7 +154,11 @@ class Model:
 
     def _table(self) -> Table:
         channels, length = self.input_shape
-        told = {"rms": "each divided by its root mean square", "none": "raw", "unknown": "in a scale that nobody named"}
+        told = {
+            "rms": "each divided by its root mean square",
+            "none": "raw",
+            "unknown": "with an unknown normalization",
+        }
         scaled = told.get(self.normalisation) or f"each x scaled as {FORMULAS[self.normalisation]}"
         plan = self.pruned_by
         rows = [

@@ -210,7 +210,7 @@ class RemoteRun:
                 lost = True
                 if self.clock() - began > self.patience.link_s:
                     raise LinkLost(
-                        error.message, "What was begun there goes on for a while: run the same command again to join"
+                        error.message, "The run on the device continues for a while: run the same command again to join"
                     ) from error
                 self.sleep(pause)
                 pause = min(2 * pause, 30.0)

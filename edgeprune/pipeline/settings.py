@@ -30,7 +30,7 @@ TITLES = {
     "03-segments": "cut the chain into segments",
     "04-scores": "score the layers",
     "05-latency": "choose units within the latency budget",
-    "05-plan": "choose the layers that stay",
+    "05-plan": "choose the layers to keep",
     "06-prune": "drop the others",
     "06-width": "remove channels",
     "07-finetune": "fine-tune",
@@ -129,12 +129,12 @@ class Settings:
             )
         if self.target.on_device and self.host is None:
             raise ConfigError(
-                f"`precision='auto'` measures on the device, and none is at hand for {self.target.name}",
+                f"`precision='auto'` measures on the device, and no device is given for {self.target.name}",
                 f"Give `device`, or {instead}",
             )
         if self.builds_here and not cards():
             raise ConfigError(
-                f"`precision='auto'` measures, and no GPU for {self.target.name} is at hand", f"Give {instead}"
+                f"`precision='auto'` measures, and this machine has no GPU for {self.target.name}", f"Give {instead}"
             )
 
     @classmethod

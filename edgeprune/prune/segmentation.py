@@ -116,7 +116,7 @@ def segment(
     first, last = chain.droppable[0], chain.droppable[-1]
     units = last - first + 1
     if segments != "auto" and not 1 <= segments <= units:
-        raise ConfigError(f"{segments} segments asked for, this network allows 1 to {units}", "Choose fewer, or auto")
+        raise ConfigError(f"{segments} segments requested, this network allows 1 to {units}", "Choose fewer, or auto")
     most = max(1, min(limit, units)) if segments == "auto" else segments
     matrix = np.array(similarity.matrix)[first : last + 1, first : last + 1]
     points = matrix if profile == "rows" else matrix.sum(axis=0)[:, None]

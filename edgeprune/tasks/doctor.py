@@ -80,7 +80,7 @@ def _taken(name: str, card: "Card") -> str:
     if version == "not installed":
         return f"{name} is not installed"
     reason = runtime.refusal(card)
-    return f"{name} {version} takes it" if reason is None else f"{name} {version} refuses it"
+    return f"{name} {version} supports it" if reason is None else f"{name} {version} does not support it"
 
 
 def _runtime(name: str) -> str:

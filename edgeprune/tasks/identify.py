@@ -163,10 +163,10 @@ def looked_at(model: Checkpoint, validation: Frames, progress: Progress, compute
 
 
 def warn_low(name: str, classes: tuple[str, ...], top1: float, progress: Progress) -> None:
-    """Say of a network that is near chance that it is."""
+    """Warn if the accuracy of a network is near chance."""
     if top1 < least_top1(len(classes)):
-        rightly = f"it names {top1:.1%} of the frames rightly, and chance is {1 / len(classes):.1%}"
-        progress.note(f"warning: {name} is near chance: {rightly}")
+        accuracy = f"it classifies {top1:.1%} of the frames correctly, and chance is {1 / len(classes):.1%}"
+        progress.note(f"warning: {name} is near chance: {accuracy}")
 
 
 def baseline_of(model: Checkpoint, validation: Frames, progress: Progress, compute: Compute = CPU) -> Baseline:
@@ -278,8 +278,9 @@ def too_low(model: Checkpoint, top1: float, attempts: tuple[Attempt, ...]) -> Mo
     classes = len(model.classes)
     best = max(attempts, key=lambda attempt: attempt.reordered_top1)
     return ModelError(
-        f"unpruned, {model.name} names {top1:.1%} of the validation frames rightly; chance is {1 / classes:.1%}, and "
-        f"at least {least_top1(classes):.1%} is asked for. Tried: {_listed(attempts)}; with the classes in the order "
+        f"unpruned, {model.name} classifies {top1:.1%} of the validation frames correctly; chance is "
+        f"{1 / classes:.1%}, and at least {least_top1(classes):.1%} is required. "
+        f"Tried: {_listed(attempts)}; with the classes in the order "
         f"that suits best, {best.reordered_top1:.1%}",
         "Look at the weights, the class names and the data; where its frames were scaled otherwise, do that in the "
         "network's forward and give `normalisation=none`",
@@ -293,7 +294,7 @@ def _refuse_order(model: Checkpoint, attempts: tuple[Attempt, ...]) -> None:
     if not best.misordered:
         return
     raise ConfigError(
-        f"{model.name} names {as_given:.1%} of the validation frames rightly with its classes in the order "
+        f"{model.name} classifies {as_given:.1%} of the validation frames correctly with its classes in the order "
         f"{','.join(model.classes)}, and {best.reordered_top1:.1%} ({best.normalisation}) in another",
         f"If that is the order of its outputs, give `classes={','.join(best.order)}`",
     )

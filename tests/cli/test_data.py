@@ -305,7 +305,7 @@ class TestCalib:
 
     def test_more_than_there_are(self, tmp_path, frames_npz, run):
         result = run("data", "calib", frames_npz, "--size", 500, "--out", tmp_path / "c", "-q")
-        one_line(result, 2, "has 108 train frames for 'stratified', 500 are asked for")
+        one_line(result, 2, "has 108 train frames for 'stratified', 500 are requested")
 
     def test_an_unknown_split(self, tmp_path, frames_npz, run):
         result = run("data", "calib", frames_npz, "--size", 4, "--split", "itu", "--out", tmp_path / "c", "-q")

@@ -145,7 +145,7 @@ class TestWhatIsWrong:
         torch.save(state, tmp_path / "zeros.pt")
         what = (tmp_path / "zeros.pt", *described(world, brought, "--out", tmp_path / "m.pt")[1:])
         said = error_of(run("import", *what), 3)
-        assert "chance is 33.3%, and at least 50.0% is asked for. Tried: none 33.3%, rms 33.3%, rms-rows 33.3%" in said
+        assert "chance is 33.3%, and at least 50.0% is required. Tried: none 33.3%, rms 33.3%, rms-rows 33.3%" in said
         assert not (tmp_path / "m.pt").exists()
 
     def test_the_job_stops_there_before_anything_is_written(self, world, brought, run, tmp_path):
@@ -226,8 +226,8 @@ class TestWhatIsWrong:
         done = run(*what, *more[command])
         assert done.code == 0, done.err
         assert done.err.count("near chance") == 1
-        assert "warning: rolled is near chance: it names " in done.err
-        assert "% of the frames rightly, and chance is 33.3%" in done.err
+        assert "warning: rolled is near chance: it classifies " in done.err
+        assert "% of the frames correctly, and chance is 33.3%" in done.err
 
     def test_all_that_is_missing_is_asked_for_at_once(self, brought, run):
         said = error_of(run("inspect", brought / "w.pt"), 2)

@@ -163,7 +163,7 @@ def test_segments_are_consecutive_and_cover_the_chain(length, random):
 @pytest.mark.parametrize("segments", [0, -1, 4])
 def test_an_impossible_number_of_segments(segments):
     chain = chain_of("-ddd--")
-    with pytest.raises(ConfigError, match=f"{segments} segments asked for, this network allows 1 to 3"):
+    with pytest.raises(ConfigError, match=f"{segments} segments requested, this network allows 1 to 3"):
         segment(similarity_with(np.eye(6), chain), chain, segments, "rows", 7)
 
 

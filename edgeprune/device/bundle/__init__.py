@@ -189,7 +189,7 @@ Copy {name} to the device and run it there, best in tmux or with nohup, so that 
     sh run.sh
 
 It needs {manifest.needs.tool} and {manifest.need_bytes >> 20} MiB of disk, and installs nothing. {power}
-Whatever stops it, `sh run.sh` goes on where it was; `sh run.sh again` begins anew. Nothing else should run meanwhile.
+If it is interrupted, `sh run.sh` continues; `sh run.sh again` starts over. Run nothing else on the device meanwhile.
 
 It leaves {manifest.result} beside the folder. Bring that back, and on the machine where the bundle was made:
 

@@ -36,7 +36,7 @@ FAULTS = {
     "wrong-clock": "its clock is 30 days behind",
     "no-graph": "engines cannot be CUDA graphs",
     "nan-times": "a time is not a number",
-    "wrong-answers": "engines answer wrongly",
+    "wrong-answers": "engines give wrong outputs",
     "foreign-engine": "engines come out for another GPU",
 }
 """Faults that a replayed board can have."""

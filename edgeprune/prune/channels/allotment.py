@@ -201,6 +201,6 @@ def _staying(network: nn.Module, groups: Sequence[Group]) -> str:
     staying = [path for path in layers if path not in free]
     more = f" and {len(staying) - _NAMED} more" if len(staying) > _NAMED else ""
     return (
-        f"Channels stay in {', '.join(staying[:_NAMED])}{more}: they are the answer, protected, hidden states, or "
+        f"Channels stay in {', '.join(staying[:_NAMED])}{more}: they are outputs, protected, hidden states, or "
         "mixed with others in code"
     )

@@ -142,7 +142,9 @@ def _choice(
         if (scores := _scores(network, group, method, (seed, place))) is not None
     ]
     if found and not scored:
-        raise ModelError(f"{method} says nothing of this network", "It reads batch normalization, and there is none")
+        raise ModelError(
+            f"{method} cannot score this network", "It needs batch normalization, and the network has none"
+        )
     groups = [group for group, _ in scored]
     wanted = Wanted(METHODS[method].scope, keep_macs, round_to)
     counts = allot(network, shape, groups, [scores for _, scores in scored], wanted)

@@ -99,7 +99,7 @@ def refuse_gaps(table: FrameTable, chosen: Indices, size: int, strategy: str) ->
     """
     if len(chosen) < size:
         raise ConfigError(
-            f"{table.source} has {len(chosen)} train frames for {strategy!r}, {size} are asked for", "Lower `size`"
+            f"{table.source} has {len(chosen)} train frames for {strategy!r}, {size} are requested", "Lower `size`"
         )
     lacking = [name for label, name in enumerate(table.classes) if not (table.labels[chosen] == label).any()]
     if lacking:

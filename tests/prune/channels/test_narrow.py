@@ -271,7 +271,7 @@ class TestRefused:
             narrow(model, spec, "l1", 0.9, round_to=4)
 
     def test_slimming_without_batch_norm(self):
-        with pytest.raises(ModelError, match="bnp says nothing of this network"):
+        with pytest.raises(ModelError, match="bnp cannot score this network"):
             narrow(synthetic.network("cnn1d", 64, 3), InputSpec(2, 64), "bnp", 0.5)
 
 

@@ -79,5 +79,5 @@ def test_a_choice_without_a_class_is_refused():
 
 
 def test_a_choice_that_is_too_small_is_refused():
-    with pytest.raises(ConfigError, match=r"set.h5 has 240 train frames for 'random', 500 are asked for"):
+    with pytest.raises(ConfigError, match=r"set.h5 has 240 train frames for 'random', 500 are requested"):
         choice.refuse_gaps(TABLE, TRAIN, 500, "random")
