@@ -38,8 +38,7 @@ $(INSTALLED): pyproject.toml constraints.txt edgeprune/__init__.py
 	@touch $@
 
 demo: $(INSTALLED) ## Prune, fine-tune, export and measure the shipped network; leaves a report in demo-run/.
-	@$(BIN)/edgeprune prune-and-export examples/resnet56-1d-gr2016a.pt --target host-cpu --epochs 60 --out $(DEMO)
-	@echo "Open $(DEMO)/report.html in a browser."
+	@$(BIN)/edgeprune demo --out $(DEMO)
 
 test: $(INSTALLED) ## Run the tests; ARGS="tests/bench -x" picks some.
 	@$(PYTEST) $(ARGS)

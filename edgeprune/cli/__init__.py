@@ -20,7 +20,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.text.printable import line
 
 _SECTIONS = {
-    "The whole job": ("prune-and-export", "import", "compare"),
+    "The whole job": ("demo", "prune-and-export", "import", "compare"),
     "Step by step": ("inspect", "plan", "prune", "finetune", "eval", "export", "build", "bench"),
     "Before and beside it": ("train", "data", "targets", "device", "doctor"),
     "Reports and CI": ("report", "check"),

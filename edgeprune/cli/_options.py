@@ -31,8 +31,8 @@ DATA = click.Path(path_type=Path)
 data_option = click.option(
     "--data",
     type=DATA,
-    help="Labeled frames: a file or folder that `edgeprune data info` can read.  [default: the data named in the model "
-    "file]",
+    help="Labeled frames: a file or folder that `edgeprune data info` can read, or 'shipped' for the shipped frames.  "
+    "[default: the data named in the model file]",
 )
 target_option = click.option(
     "--target",

@@ -6,7 +6,7 @@ from edgeprune.errors import EdgepruneError
 
 
 def shipped(folder: str) -> Path:
-    """Path of the shipped folder of that name ('targets', 'calib_data').
+    """Path of the shipped folder of that name ('targets', 'calib_data', 'examples').
 
     Raises:
         EdgepruneError: The installation does not contain it.

@@ -32,9 +32,13 @@ from edgeprune.tasks.data.reading import SPLIT_SEED, ReadOptions, handling_of
 def find_data(model: Checkpoint, given: Path | None) -> Path:
     """Find the frames to use: the given file or folder, the data of the training, or shipped frames of them.
 
+    "shipped" names the shipped frames, unless there is a file of that name.
+
     Raises:
         ConfigError: None of them exists.
     """
+    if given == Path("shipped") and not given.exists():
+        return _shipped_for(model)
     if given is not None:
         return given
     if model.data is not None and _unchanged(Path(model.data.source), model.data):
