@@ -4,7 +4,7 @@ from edgeprune.errors import EdgepruneError
 from edgeprune.files import shipped
 
 
-@pytest.mark.parametrize("folder", ["targets", "calib_data"])
+@pytest.mark.parametrize("folder", ["targets", "calib_data", "examples"])
 def test_shipped_folders_are_there(folder):
     assert shipped.shipped(folder).is_dir()
     assert shipped.shipped(folder).name == folder
