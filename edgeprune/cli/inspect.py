@@ -24,11 +24,13 @@ def command(console: "Console", model: Path, options: "ModelOptions") -> None:
         edgeprune inspect weights.pt --factory net.py:build --input-shape 2,128
         edgeprune inspect model.pt --json
     """
+    from dataclasses import replace
+
     from edgeprune.api.tables import of_units
     from edgeprune.files.store import to_plain
     from edgeprune.prune.units.chain import layers_of
 
-    loaded = load_model(console, model, options)
+    loaded = load_model(console, model, replace(options, nameless=True))
     chain = layers_of(loaded.model, loaded.input, loaded.sha256)
     if console.as_json:
         units = [{**to_plain(unit), "droppable": unit.droppable, "drop": unit.drop} for unit in chain.units]

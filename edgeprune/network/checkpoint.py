@@ -321,6 +321,7 @@ def _trusted(path: Path, arch: Arch, options: ModelOptions, bare: bool) -> Arch:
         factory=options.factory if arch.source == "factory" else None,
         trust_pickle=options.trust_pickle,
         embedded_sha256=options.embedded_sha256,
+        nameless=options.nameless,
         arguments=options.arguments if arch.source == "factory" else (),
     )
     if options != allowed:

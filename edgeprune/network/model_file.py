@@ -32,6 +32,7 @@ class ModelOptions:
         trust_pickle: Whether a pickle or exported program may be run.
         embedded_sha256: Hash of the only one that may be run; None for any in the named file.
         outputs: Kind of the network's outputs, if it was found before.
+        nameless: Whether the network is only looked at, which takes no names of its classes.
         shared: Options given for several models; a model file that describes itself ignores them.
     """
 
@@ -45,6 +46,7 @@ class ModelOptions:
     arguments: tuple[tuple[str, Any], ...] = ()
     weights_key: str | None = None
     shared: bool = False
+    nameless: bool = False
     outputs: Outputs | None = None
 
 
@@ -148,10 +150,9 @@ def described(content: dict[str, Any], path: Path, options: ModelOptions) -> dic
             f"A model file says format {FORMAT!r}, and a state dict holds tensors only",
         )
     _require_description(path, options, weights_only=source is None)
-    assert options.class_names is not None
     assert options.input_shape is not None
     channels, length = options.input_shape
-    classes = tuple(options.class_names)
+    classes = tuple(options.class_names or ())
     if len(set(classes)) != len(classes):
         raise ConfigError(f"`classes` names a class twice: {', '.join(classes)}")
     arch: dict[str, Any] = {"name": options.factory, "source": "factory", "arguments": dict(options.arguments)}
@@ -184,7 +185,8 @@ def _require_description(path: Path, options: ModelOptions, weights_only: bool) 
     missing = []
     if weights_only and options.arch is None and options.factory is None:
         missing.append("`factory=FILE.py:FUNCTION` (or `arch=NAME`)")
-    missing += ["`classes=a,b,c`"] if options.class_names is None else []
+    named = options.class_names is not None or (options.nameless and options.arch is None)
+    missing += [] if named else ["`classes=a,b,c`"]
     missing += ["`input_shape=C,L`"] if options.input_shape is None else []
     if missing:
         raise ConfigError(

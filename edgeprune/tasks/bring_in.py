@@ -15,7 +15,7 @@ from edgeprune.network.user_code import bound_to_batch
 from edgeprune.protocols import Progress
 from edgeprune.records.frames import Reading
 from edgeprune.tasks.data.frames import fitted, tell_frames, tell_skipped
-from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
+from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, reading_of
 from edgeprune.tasks.identify import Baseline, baseline_of, refuse_low, settled, warn_low
 
 
@@ -84,5 +84,4 @@ def bring_in(
     saved = checkpoints.save(out, described_model)
     if found.arch.source == "factory" and not remember(found.arch.name, found.arch.arguments):
         progress.note(f"other commands take {out.name} with `factory={found.arch.name}`")
-    assert handling_of(saved).method == handling.method
     return saved, baseline

@@ -69,8 +69,18 @@ def test_a_whole_module_is_read_with_trust_alone(tmp_path, run):
     file = tmp_path / "whole.pt"
     torch.save(Brought(), file)
     assert one_error(run("inspect", file, *DESCRIBED), 3, "could run code; nothing was run", "--trust-pickle")
-    assert one_error(run("inspect", file, "--trust-pickle"), 2, "--class-names")
+    assert one_error(run("inspect", file, "--trust-pickle"), 2, "Add --input-shape C,L; or")
+    assert one_error(run("eval", file, "--trust-pickle"), 2, "Add --class-names a,b,c, --input-shape C,L; or")
     assert len(run("inspect", file, "--trust-pickle", *DESCRIBED, "--json").json["units"]) == 6
+
+
+def test_to_look_at_a_network_takes_neither_class_names_nor_data(tmp_path, brought, run):
+    shape, file = ("--input-shape", f"2,{synthetic.LENGTH}", "--json"), tmp_path / "whole.pt"
+    torch.save(Brought(), file)
+    described = run("inspect", brought, *FACTORY, *DESCRIBED, "--json").json
+    assert run("inspect", brought, *FACTORY, *shape).json == described
+    assert run("inspect", file, "--trust-pickle", *shape).json == described
+    assert one_error(run("inspect", brought, "--arch", "gru2", *shape), 2, "Add --class-names a,b,c; or")
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,17 @@ def test_a_network_is_brought_in_once_and_needs_no_options_then(world, brought, 
     assert len(run("inspect", out, "--json").json["units"]) > 5
 
 
+@pytest.mark.parametrize("method", ["contiguous", "stratified"])
+def test_frames_are_split_in_every_command_as_when_it_was_brought_in(world, brought, run, tmp_path, method):
+    out = tmp_path / "model.pt"
+    done = run("import", *described(world, brought, "--split-method", method, "--out", out, "--json"))
+    assert done.code == 0, done.err
+    assert done.json["data"]["split"] == method
+    assert run("eval", out, "--json").json["data"]["split_sha256"] == (
+        run("eval", out, "--split-method", method, "--json").json["data"]["split_sha256"]
+    )
+
+
 def test_what_was_brought_in_elsewhere_is_not_run_unasked(world, brought, run, tmp_path, monkeypatch):
     out = tmp_path / "model.pt"
     assert run("import", *described(world, brought, "--out", out)).code == 0
@@ -230,7 +241,7 @@ class TestWhatIsWrong:
         assert "% of the frames correctly, and chance is 33.3%" in done.err
 
     def test_all_that_is_missing_is_asked_for_at_once(self, brought, run):
-        said = error_of(run("inspect", brought / "w.pt"), 2)
+        said = error_of(run("eval", brought / "w.pt"), 2)
         assert "Add --factory FILE.py:FUNCTION (or --arch NAME), --class-names a,b,c, --input-shape C,L; or" in said
 
 
