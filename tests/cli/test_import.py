@@ -107,8 +107,9 @@ def test_frames_are_split_in_every_command_as_when_it_was_brought_in(world, brou
     done = run("import", *described(world, brought, "--split-method", method, "--out", out, "--json"))
     assert done.code == 0, done.err
     assert done.json["data"]["split"] == method
-    assert run("eval", out, "--json").json["data"]["split_sha256"] == (
-        run("eval", out, "--split-method", method, "--json").json["data"]["split_sha256"]
+    assert (
+        run("eval", out, "--json").json["data"]["split_sha256"]
+        == (run("eval", out, "--split-method", method, "--json").json["data"]["split_sha256"])
     )
 
 
