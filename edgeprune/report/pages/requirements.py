@@ -184,11 +184,13 @@ def _accuracy_claim(accuracy: AccuracySection) -> str:
     McNemar's exact test decides the wording. The interval is not its inverse, and the two may disagree at the edge.
     """
     low, high = accuracy.drop_ci95
-    significance = "significant" if accuracy.mcnemar_p < SIGNIFICANCE else "not significant"
-    test = f"{significance}, McNemar {p_value(accuracy.mcnemar_p)}"
-    size = points(abs(accuracy.drop))
+    test, size = f"McNemar {p_value(accuracy.mcnemar_p)}", points(abs(accuracy.drop))
+    loss = f"95 % interval of the loss {points_interval((low, high))}"
+    if accuracy.mcnemar_p >= SIGNIFICANCE:
+        seen = "" if size == "0.0" else f"{size} percentage points {'lost' if accuracy.drop > 0 else 'gained'}, "
+        return f"shows no measurable change in accuracy ({seen}{loss}; {test})"
     if size == "0.0":
-        interval = f"95 % interval of the loss {points_interval((low, high))}"
-        return f"changes accuracy by less than 0.1 percentage points ({interval}; {test})"
+        return f"changes accuracy by less than 0.1 percentage points ({loss}; significant, {test})"
     verb, (low, high) = ("loses", (low, high)) if accuracy.drop > 0 else ("gains", (-high, -low))
-    return f"{verb} {size} percentage points of accuracy (95 % interval {points_interval((low, high))}; {test})"
+    interval = f"95 % interval {points_interval((low, high))}"
+    return f"{verb} {size} percentage points of accuracy ({interval}; significant, {test})"

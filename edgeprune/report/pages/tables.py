@@ -98,6 +98,9 @@ def _latency_rows(report: Report) -> list[Row]:
     if latency.speedup is not None and latency.speedup_ci95 is not None:
         ratio, low, high = n.ratios((latency.speedup, *latency.speedup_ci95))
         rows.append(Row("Speed-up", "1×", f"{ratio}×", f"95 % interval {low} to {high}"))
+    if after is not None:
+        was, now = (1000 * latency.batch / each.median_ms for each in (before, after))
+        rows.append(Row("Frames a second", n.count(round(was)), n.count(round(now)), n.relative(was, now)))
     return rows
 
 
