@@ -74,11 +74,17 @@ class OnnxRequest:
         )
 
 
-def routes(opset: int) -> tuple[Route, ...]:
-    """Routes to a file of `opset`, the best first; their order depends on nothing else, so networks are comparable."""
+def routes(opset: int, network: nn.Module) -> tuple[Route, ...]:
+    """List the routes to a file of `opset`, the best first.
+
+    They depend on the opset alone, so that networks are comparable, except for recurrent layers: torch.export follows
+    these sample by sample, which takes minutes, and comes to the same operators.
+    """
     by_export = Route("torch.export", max(opset, _OLDEST_OF_TORCH_EXPORT))
     by_script = Route("TorchScript", min(opset, _NEWEST_OF_TORCHSCRIPT))
-    return (by_script, by_export) if opset < _OLDEST_OF_TORCH_EXPORT else (by_export, by_script)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    scripted = opset < _OLDEST_OF_TORCH_EXPORT or (recurrent and opset <= _NEWEST_OF_TORCHSCRIPT)
+    return (by_script, by_export) if scripted else (by_export, by_script)
 
 
 def export_onnx(
@@ -114,7 +120,7 @@ def export_onnx(
     classes = torch_logits(network, traced.numpy()).shape[1]
     wanted = OnnxRequest(opset, batch_size, frame, classes)
     failures = []
-    for route in routes(opset):
+    for route in routes(opset, network):
         try:
             _export(network, traced, path, route, dynamic=batch_size is None)
             made = _finish(onnx.load(path), wanted)
@@ -141,7 +147,7 @@ def export_onnx(
 
 def _fixed(network: RawSampleNetwork, wanted: OnnxRequest, path: Path) -> bool:
     """Whether the network could be exported for one frame at a time, where it cannot be for any number."""
-    for route in routes(wanted.opset):
+    for route in routes(wanted.opset, network):
         with contextlib.suppress(Exception):  # it is tried for a message only
             _export(network, torch.zeros(1, *wanted.frame), path, route, dynamic=False)
             _finish(onnx.load(path), replace(wanted, batch_size=1))

@@ -7,6 +7,7 @@ so none of their layers can be dropped. Unfolded, they compute the same with the
 import json
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -32,13 +33,18 @@ class _StandIn(nn.Module):
             return getattr(shell, name)
 
 
-def _shell(module: nn.Module) -> nn.Module:
-    """Copy a module without its parameters, buffers, modules and hooks."""
+def _shell(module: nn.Module) -> nn.Module | None:
+    """Copy a user's module without its parameters, buffers, modules and hooks; None where it cannot be without."""
+    if type(module).__module__.partition(".")[0] == "torch":
+        return None
     shell: nn.Module = type(module).__new__(type(module))
     nn.Module.__init__(shell)
     shell.__dict__.update({name: value for name, value in vars(module).items() if not name.startswith("_")})
     shell._parameters = {name: None for name, value in module._parameters.items() if value is None}
-    return shell
+    try:
+        return deepcopy(shell)  # every copy of the network copies it again
+    except Exception:  # its class has a way of its own to be copied
+        return None
 
 
 class Skipped(_StandIn, nn.Identity):

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm
 
+from edgeprune.network.compute import copied
 from edgeprune.network.unfold import (
     EncoderLayer,
     EncoderStack,
@@ -16,6 +17,11 @@ from edgeprune.network.unfold import (
 )
 
 KINDS = (nn.LSTM, nn.GRU, nn.RNN)
+
+
+class OwnLSTM(nn.LSTM): ...
+
+
 STATES = {
     "the last layer's": lambda h: h[-1],
     "the first layer's": lambda h: h[0],
@@ -233,8 +239,6 @@ class TestUnfolded:
             def forward(self, src, **_):
                 return src * 2
 
-        class OwnLSTM(nn.LSTM): ...
-
         normed = parametrizations.weight_norm(nn.GRU(2, 2, 2), "weight_hh_l0")
         hooked = nn.GRU(2, 2, 2)
         spectral_norm(hooked, "weight_hh_l1")
@@ -248,11 +252,14 @@ class TestUnfolded:
             (nn.MultiheadAttention(2, 1), SkippedPair),
             (RecurrentStack(nn.GRU(2, 2, 2)), SkippedPair),
             (nn.Conv1d(2, 2, 1), Skipped),
+            (OwnLSTM(2, 2), SkippedPair),
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_what_stands_in_for_a_module_returns_as_much(self, module, kind):
-        stands = stand_in(module)
+    @pytest.mark.parametrize("duplicate", [False, True])
+    def test_what_stands_in_for_a_module_returns_as_much(self, module, kind, duplicate):
+        stands = copied(stand_in(module)) if duplicate else stand_in(module)
+        assert not stands.state_dict()
         x = torch.randn(3, 2)
         assert type(stands) is kind
         answer = stands(x, "whatever", more=1)
