@@ -118,7 +118,8 @@ def convnext() -> nn.Module:
     """timm: ConvNeXt over the frame as an image of 16 by 16 with one channel."""
     from timm.models.convnext import ConvNeXt
 
-    network = ConvNeXt(1, CLASSES, depths=(2, 2, 2, 1), dims=(16, 32, 48, 64), patch_size=1, stem_type="patch")
+    sizes = {"depths": (2, 2, 2, 1), "dims": (16, 32, 48, 64), "patch_size": 1}
+    network = ConvNeXt(1, CLASSES, **sizes, stem_type="patch", ls_init_value=1.0)  # with 1e-6, untrained outputs tie
     return Around(nn.Sequential(nn.Flatten(), nn.Unflatten(1, (1, 16, 16))), network, nn.Identity())
 
 
