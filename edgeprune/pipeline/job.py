@@ -329,6 +329,7 @@ class Job:
             engines=None if engines is None else (engines.baseline, engines.pruned),
             warnings=tuple(filter(None, (self._continued, measured.unmeasured))),
             compute=self.settings.compute.facts,
+            input=self.model.input,
         )
 
     def _data_ref(self) -> DataRef:

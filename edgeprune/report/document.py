@@ -8,7 +8,7 @@ from edgeprune.records.constraints import AccuracyBound, LatencyPlan, Narrowing
 from edgeprune.records.device_outcome import DeviceOutcome
 from edgeprune.records.device_run import BuiltEngine
 from edgeprune.records.frames import DataRef
-from edgeprune.records.pruning import LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
+from edgeprune.records.pruning import InputSpec, LayerChain, OnnxModel, PrunePlan, Segmentation, Similarity
 from edgeprune.records.results import AccuracyComparison, BenchReport, PrecisionChoice, TrainingResult
 from edgeprune.report import sections
 from edgeprune.report.pages.requirements import unmet
@@ -43,6 +43,7 @@ class Origin:
         engines: Engines of both networks, if they are built on this machine.
         warnings: Warnings for the reader; those of the measurement are added.
         compute: Facts of the device on which the networks ran.
+        input: Shape of a frame.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Origin:
     engines: tuple[BuiltEngine, BuiltEngine] | None = None
     warnings: tuple[str, ...] = ()
     compute: dict[str, str | int] | None = None
+    input: InputSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def build(evidence: RunRecords, origin: Origin) -> dict[str, Any]:
         "seed": origin.seed,
         "data": to_plain(origin.data) if origin.data else None,
         "classes": list(origin.classes),
+        "input": {"channels": origin.input.channels, "length": origin.input.length} if origin.input else None,
         "baseline": {"name": origin.model, "sha256": origin.baseline_sha256, **sections.totals(evidence.before)},
         "pruned": {"sha256": origin.pruned_sha256, **sections.totals(evidence.after), "units": len(evidence.plan.kept)},
         "plan": sections.plan(evidence.plan, evidence.similarity, evidence.segmentation, evidence.before),

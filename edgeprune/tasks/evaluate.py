@@ -22,7 +22,7 @@ from edgeprune.records.frames import DataRef, Frames, Reading
 from edgeprune.records.names import Split
 from edgeprune.records.pruning import InputSpec
 from edgeprune.records.results import Accuracy
-from edgeprune.tasks.data.frames import frames_for, own_frames, splits_of, tell_frames, tell_skipped
+from edgeprune.tasks.data.frames import find_data, frames_for, own_frames, splits_of, tell_frames, tell_skipped
 from edgeprune.tasks.data.reading import ReadOptions, ReadOverrides, data_ref, handling_of, reading_of
 from edgeprune.tasks.identify import settled, warn_low
 from edgeprune.train.accuracy import accuracy
@@ -65,7 +65,11 @@ def evaluate_checkpoint(
 ) -> tuple[Accuracy, DataRef]:
     """Evaluate a loaded model on one part of the data, by default of its own; returns its accuracy and the data."""
     handling = handling_of(model, asked)
-    data, parts = own_frames(model, handling) if data is None else (data, frames_for(model, data, handling))
+    if data is None:
+        data, parts = own_frames(model, handling)
+    else:
+        data = find_data(model, data)
+        parts = frames_for(model, data, handling)
     tell_frames(parts, progress)
     known = model.input.normalisation != "unknown"
     model = settled(model, parts["validation"], progress, compute)

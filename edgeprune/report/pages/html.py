@@ -9,6 +9,7 @@ from urllib.parse import quote
 from jinja2 import Environment
 
 from edgeprune.report.pages import requirements, tables
+from edgeprune.report.pages.deploy import deployment
 from edgeprune.report.pages.page import environment
 from edgeprune.report.pages.tables import exports
 from edgeprune.report.plots import drawings
@@ -88,6 +89,7 @@ def _context(report: Report, samples: Samples | None) -> dict[str, Any]:
         "device": tables.device_facts(report),
         "energy": tables.energy_facts(report),
         "exports": exports(report),
+        "deployment": deployment(report),
         "files": tables.files(report),
         "origin": tables.origin(report),
         "decisions": sorted(report.plan.decisions, key=lambda decision: decision.index),

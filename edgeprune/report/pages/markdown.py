@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from edgeprune.report.pages import requirements, tables
+from edgeprune.report.pages.deploy import deployment
 from edgeprune.report.pages.tables import exports
 from edgeprune.report.schema.schema import Report, UnitDecision
 from edgeprune.text import numerals as n
@@ -22,6 +23,7 @@ def render(report: Report) -> str:
         *map(_asked, tables.slowest_layers(report)),
         _measurement(report),
         _section("ONNX", _table(("", "before", "after", "change"), _row_cells(exports(report)))),
+        _deploy(report),
         _files(report),
         _again(report),
     ]
@@ -83,6 +85,13 @@ def _comparison(report: Report) -> str:
             f"McNemar's test of the difference: {n.p_value(accuracy.mcnemar_p)}. {tables.intervals(accuracy)}"
         )
     return _section("Before and after", *parts)
+
+
+def _deploy(report: Report) -> str:
+    found = deployment(report)
+    if found is None:
+        return ""
+    return _section("Deploy", escape(found.text), f"```python\n{found.script}```" if found.script else "")
 
 
 def _warnings(report: Report) -> str:

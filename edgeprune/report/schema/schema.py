@@ -158,6 +158,13 @@ class ComputeSection(Part):
     precision: str = Field(description="Precision of the training.")
 
 
+class InputSection(Part):
+    """One frame as both networks take it."""
+
+    channels: Annotated[int, Field(ge=1)] = Field(description="Rows of a frame: 2 for I and Q.")
+    length: Annotated[int, Field(ge=1)] = Field(description="Samples of a frame.")
+
+
 class Report(Part):
     """Content of report.json."""
 
@@ -170,6 +177,7 @@ class Report(Part):
     seed: int
     data: DataSection | None = None
     classes: tuple[str, ...]
+    input: InputSection | None = None
     baseline: NetworkFacts
     pruned: NetworkFacts
     plan: PlanSection
