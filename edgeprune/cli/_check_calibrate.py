@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._completion import target_names
 from edgeprune.cli._device import device_options
-from edgeprune.cli._options import FILE, subcommand
+from edgeprune.cli._options import FILE, subcommand, target_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable

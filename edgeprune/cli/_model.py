@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._completion import model_names
-from edgeprune.cli._options import with_options
+from edgeprune.cli._options import model_names, with_options
 from edgeprune.records.names import NORMALISATIONS, Normalisation
 
 if TYPE_CHECKING:

@@ -7,14 +7,19 @@ from contextlib import contextmanager
 from functools import partial, update_wrapper, wraps
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgeprune.cli._completion import target_names
 from edgeprune.cli._console import Verbosity
 from edgeprune.cli._help import SectionedCommand, Sections, help_all_option
 from edgeprune.errors import EdgepruneError
+
+if TYPE_CHECKING:
+    from edgeprune.cli._console import Console
+    from edgeprune.export import Method
+    from edgeprune.network.compute import Compute
+    from edgeprune.registry import Kind
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,6 +32,32 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
 DATA = click.Path(path_type=Path)
+
+
+def plugin_names(kind: "Kind") -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Complete with the names of plug-ins."""
+
+    def complete(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+        from edgeprune import registry
+
+        return [name for name in registry.names(kind) if name.startswith(typed)]
+
+    return complete
+
+
+def model_names(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    """Complete with the names of networks."""
+    from edgeprune import registry
+
+    return [name for name in registry.model_names() if name.startswith(typed)]
+
+
+def target_names(_ctx: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
+    """Complete with the names of targets."""
+    from edgeprune import targets
+
+    return [name for name in targets.names() if name.startswith(typed)]
+
 
 data_option = click.option(
     "--data",
@@ -237,3 +268,56 @@ def asked_options(*split_flags: str) -> Callable[[Callable[..., None]], Callable
         return with_options(call, (split_option, stream_option, *_reading_flags(length=None)))
 
     return add
+
+
+compute_option = click.option(
+    "--compute",
+    metavar="WHERE",
+    default="auto",
+    show_default=True,
+    envvar="EDGEPRUNE_COMPUTE",
+    show_envvar=True,
+    help="Device on which networks run: auto, cpu, cuda or cuda:N. auto uses the GPU if there is one.",
+)
+
+
+def chosen(console: "Console", wanted: str) -> "Compute":
+    """Choose the device of the option, and note it on the terminal after the frames.
+
+    Raises:
+        ConfigError: The value is not allowed, or there is no such GPU.
+        DeviceError: There is a GPU, but its driver or PyTorch does not support it.
+    """
+    from edgeprune.network.cards import choose
+
+    compute = choose(wanted)
+    console.later(compute.sentence)
+    return compute
+
+
+_PRECISION_OPTIONS = (
+    click.option(
+        "--calib-method",
+        type=click.Choice(["minmax", "percentile", "entropy"]),
+        default="percentile",
+        show_default=True,
+        help="Method that finds the range of each activation for int8.",
+    ),
+    click.option(
+        "--calib-data",
+        type=DATA,
+        help="Calibration frames for int8, as written by `edgeprune data calib`.  [default: frames of the train split, "
+        "equally many of each class and SNR]",
+    ),
+    click.option("--qat", type=click.IntRange(1), metavar="EPOCHS", help="Epochs of quantization-aware training."),
+)
+
+
+def precision_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add how int8 is reached; the function takes `calibration` for PrecisionOptions, and `qat` in epochs or None."""
+
+    @wraps(function)
+    def call(*args: Any, calib_method: "Method", calib_data: Path | None, **kwargs: Any) -> None:
+        function(*args, calibration={"method": calib_method, "calibration": calib_data}, **kwargs)
+
+    return with_options(call, _PRECISION_OPTIONS)

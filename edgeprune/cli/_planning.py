@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edgeprune.cli._completion import plugin_names
-from edgeprune.cli._options import seed_option, with_options
+from edgeprune.cli._options import plugin_names, seed_option, with_options
 from edgeprune.records.names import BRIDGES, CRITERION
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._compute import compute_option
 from edgeprune.cli._model import MODEL, model_options
-from edgeprune.cli._options import DATA, FILE, FOLDER, asked_options, subcommand
+from edgeprune.cli._options import DATA, FILE, FOLDER, asked_options, compute_option, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console

@@ -5,10 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._compute import compute_option
 from edgeprune.cli._help import CommandGroup
 from edgeprune.cli._model import model_options
-from edgeprune.cli._options import FILE, FOLDER, global_options, reading_options, seed_option, subcommand
+from edgeprune.cli._options import (
+    FILE,
+    FOLDER,
+    compute_option,
+    global_options,
+    reading_options,
+    seed_option,
+    subcommand,
+)
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, model_options
-from edgeprune.cli._options import asked_options, data_option, subcommand
+from edgeprune.cli._options import asked_options, chosen, compute_option, data_option, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console

@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, load_model, model_options
-from edgeprune.cli._options import FILE, data_option, subcommand, target_option
-from edgeprune.cli._precision import precision_options
+from edgeprune.cli._options import (
+    FILE,
+    chosen,
+    compute_option,
+    data_option,
+    precision_options,
+    subcommand,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, load_model, model_options, options_of_teacher
 from edgeprune.cli._options import (
     FILE,
     asked_options,
     batch_size_option,
+    chosen,
+    compute_option,
     data_option,
     mix_option,
     seed_option,

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, model_options
-from edgeprune.cli._options import DATA, FILE, asked_options, subcommand
+from edgeprune.cli._options import DATA, FILE, asked_options, chosen, compute_option, subcommand
 
 if TYPE_CHECKING:
     from edgeprune.cli._console import Console

@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._completion import target_names
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, load_model, model_options
-from edgeprune.cli._options import FILE, data_option, subcommand
+from edgeprune.cli._options import FILE, chosen, compute_option, data_option, subcommand, target_names
 from edgeprune.cli._planning import plan_options
 
 if TYPE_CHECKING:

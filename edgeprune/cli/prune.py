@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._model import MODEL, load_model, model_options
-from edgeprune.cli._options import FILE, subcommand
+from edgeprune.cli._options import FILE, chosen, compute_option, subcommand
 from edgeprune.cli._planning import bridge_option
 
 if TYPE_CHECKING:

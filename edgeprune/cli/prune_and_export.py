@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._device import device_options
 from edgeprune.cli._model import MODEL, load_model, model_options
 from edgeprune.cli._options import (
     FOLDER,
     asked_options,
     batch_size_option,
+    chosen,
+    compute_option,
     data_option,
     mix_option,
+    precision_options,
     subcommand,
     target_option,
     training_frames_option,
 )
 from edgeprune.cli._planning import plan_options
-from edgeprune.cli._precision import precision_options
 from edgeprune.records.names import CHANNEL_METHODS
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgeprune.cli._completion import model_names
-from edgeprune.cli._compute import chosen, compute_option
 from edgeprune.cli._options import (
     DATA,
     FILE,
     batch_size_option,
+    chosen,
+    compute_option,
+    model_names,
     reading_options,
     seed_option,
     stream_option,

@@ -99,7 +99,7 @@ class TestInfo:
         ("name", "known", "fault"),
         [
             ("RML2016.10a_dict.pkl", "RadioML 2016.10A", "AM-SSB holds only noise"),
-            ("RML2016.10b.dat", "RadioML 2016.10B", "labelled SNRs are not dB"),
+            ("RML2016.10b.dat", "RadioML 2016.10B", "labeled SNRs are not dB"),
             ("2016.04C.multisnr.pkl", "RadioML 2016.04C", "overlap by half"),
         ],
     )

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from edgeprune.errors import ModelError
-from edgeprune.network.tracing import Code, traced_code
+from edgeprune.network.tracing import Code
 from edgeprune.prune.units.spans import Places
 
 
@@ -109,7 +109,7 @@ class TestFound:
 
     def test_in_a_graph_that_was_cut_before_the_names_are_the_same(self):
         model = Written(lambda self, x: self.c(torch.relu(self.b(self.a(x)))))
-        traced = traced_code(model, "")
+        traced = Code(model, (4, 8)).of("")
         assert span_of(traced, "", frozenset(B), 1) == span_of(model, "", frozenset(B), 1) == ("a", "relu")
 
 
