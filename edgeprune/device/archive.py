@@ -93,7 +93,7 @@ def _extract(archive: Path, fresh: Path) -> None:
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise DeviceError(f"{archive.name} is no result: {reason_of(error)}", _HINT) from error
     except FileNotFoundError as error:
-        raise DeviceError(f"no such file: {archive}") from error
+        raise ConfigError(f"no such file: {archive}") from error
     except RecursionError as error:  # tarfile goes into itself for every extended header
         raise DeviceError(f"{archive.name} is no result: it is nested too deeply", _HINT) from error
 

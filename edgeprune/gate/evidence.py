@@ -78,8 +78,11 @@ def unverified(path: Path) -> Evidence:
     """Read a report without verification: every field is checked, but nothing is compared with the files beside it.
 
     Raises:
-        DataError: Missing, truncated, or of a newer schema.
+        ConfigError: No such file.
+        DataError: Truncated, or of a newer schema.
     """
+    if not path.exists():
+        raise ConfigError(f"no such file: {path}", "Give the report.json of a run folder")
     try:
         return Evidence(load(path), str(path))
     except ConfigError as error:
@@ -99,7 +102,8 @@ def read(path: Path) -> Evidence:
     """Read a report and verify it: figures against figures, samples, records and files beside it.
 
     Raises:
-        DataError: Missing, truncated, of a newer schema, or inconsistent with itself or with files beside it.
+        ConfigError: No such file.
+        DataError: Truncated, of a newer schema, or inconsistent with itself or with files beside it.
     """
     report = unverified(path).report
     folder = path.parent

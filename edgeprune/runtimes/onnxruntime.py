@@ -145,13 +145,13 @@ class OnnxRuntime:
             threads: Threads that share one operator; operators run one after the other.
 
         Raises:
-            ConfigError: `threads` is below 1.
-            ModelError: No such file, not ONNX, or a graph this ONNX Runtime cannot run.
+            ConfigError: `threads` is below 1, or no such file.
+            ModelError: Not ONNX, or a graph this ONNX Runtime cannot run.
         """
         if threads < 1:
             raise ConfigError(f"threads is {threads}; allowed is 1 or more")
         if not model.is_file():
-            raise ModelError(f"no such file: {model}")
+            raise ConfigError(f"no such file: {model}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

@@ -245,7 +245,7 @@ class TensorRt:
     def _parsed(self, library: Any, builder: Any, model: Path, log: Any) -> tuple[Any, Any]:
         """Parse the network; returned with the parser, which owns its weights."""
         if not model.is_file():
-            raise ModelError(f"no such file: {model}")
+            raise ConfigError(f"no such file: {model}")
         typed = self.name == "tensorrt" and int(str(library.__version__).split(".")[0]) < _ALWAYS_TYPED_FROM
         flags = 1 << int(library.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if typed else 0
         network = builder.create_network(flags)

@@ -5,7 +5,7 @@ import tarfile
 import pytest
 
 from edgeprune.device import archive
-from edgeprune.errors import DeviceError
+from edgeprune.errors import ConfigError, DeviceError
 
 ID = "ab" * 32
 GOOD = {
@@ -104,7 +104,8 @@ def test_a_truncated_result_is_refused(tmp_path, share):
 def test_what_is_no_tar_is_refused(tmp_path):
     (tmp_path / "r.tar").write_bytes(b"PK\3\4 a zip file" * 100)
     assert "r.tar is no result" in refused(tmp_path / "r.tar", tmp_path)
-    assert "no such file" in refused(tmp_path / "none.tar", tmp_path)
+    with pytest.raises(ConfigError, match="no such file"):
+        archive.unpack(tmp_path / "none.tar", tmp_path / "out", "a" * 64)
 
 
 def test_a_changed_file_is_refused(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeprune.bench import stats
-from edgeprune.errors import DataError
+from edgeprune.errors import ConfigError, DataError
 from edgeprune.files.store import file_sha256
 from edgeprune.gate import evidence
 
@@ -98,7 +98,7 @@ def test_a_report_of_a_newer_schema_is_refused(copy):
 
 
 def test_a_missing_report_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         evidence.read(tmp_path / "report.json")
 
 

@@ -62,23 +62,22 @@ def test_threads_and_order_of_operators_are_as_asked(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "no such file"),
         (b"", "No graph was found"),
         (b"not onnx at all", "Protobuf parsing failed"),
     ],
 )
 def test_a_file_that_is_not_onnx_is_said(tmp_path, content, words):
     path = tmp_path / "m.onnx"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(ModelError, match=words) as caught, runtime.open(path, 1):
         pytest.fail("opened")
     assert "\n" not in caught.value.message
     assert "ONNXRuntimeError" not in caught.value.message
 
 
-def test_a_folder_is_not_a_model(tmp_path):
-    with pytest.raises(ModelError, match="no such file"), runtime.open(tmp_path, 1):
+@pytest.mark.parametrize("name", ["", "gone.onnx"])
+def test_a_folder_is_not_a_model_nor_is_nothing(tmp_path, name):
+    with pytest.raises(ConfigError, match="no such file"), runtime.open(tmp_path / name, 1):
         pytest.fail("opened")
 
 

@@ -151,7 +151,7 @@ def test_a_file_that_is_no_model_is_said(tmp_path):
     (tmp_path / "m.onnx").write_text("not onnx")
     with pytest.raises(ModelError, match="Failed to parse the ONNX model"):
         runtime.parse(tmp_path / "m.onnx")
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(ConfigError, match="no such file"):
         runtime.parse(tmp_path / "gone.onnx")
 
 
