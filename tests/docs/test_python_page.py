@@ -1,6 +1,7 @@
 """The page on Python is what it says: its code runs from top to bottom, in one namespace, beside small files."""
 
 import logging
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,3 +59,47 @@ def test_the_page_runs_from_top_to_bottom(beside, capsys, monkeypatch):
     assert report.report.pruned.params == space["small"].parameters
     assert {path.name for path in beside.iterdir()} >= {"plan.png", "weights.pt", "run"}
     assert logging.getLogger("edgeprune").level == logging.NOTSET
+
+
+STAND_IN = '''
+"""As much of Lightning as the example uses."""
+import torch
+
+class LightningModule(torch.nn.Module):
+    logged = {}
+    def log(self, name, value, **_):
+        self.logged.setdefault(name, []).append(float(value))
+
+class Trainer:
+    def __init__(self, max_epochs, logger, enable_checkpointing):
+        self.max_epochs = max_epochs
+    def fit(self, module, train, validation):
+        module.trainer = self
+        self.estimated_stepping_batches = self.max_epochs * len(train)
+        made = module.configure_optimizers()
+        optimiser, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+        for _ in range(self.max_epochs):
+            module.train()
+            for number, batch in enumerate(train):
+                optimiser.zero_grad()
+                module.training_step(batch, number).backward()
+                optimiser.step()
+                schedule.step()
+            module.eval()
+            with torch.no_grad():
+                for number, batch in enumerate(validation):
+                    module.validation_step(batch, number)
+'''
+
+
+@pytest.mark.parametrize("name", ["finetune_torch.py", "finetune_lightning.py"])
+def test_an_example_trains_a_pruned_network(beside, name):
+    """Lightning is played by a stand-in with the few methods that the example uses."""
+    (beside / "lightning.py").write_text(STAND_IN)
+    words = [sys.executable, str(ROOT / "examples" / name), "model.pt", "frames.npz", "out.pt", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(beside)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    before, after = ep.load(beside / "model.pt"), ep.load(beside / "out.pt")
+    assert after.parameters < before.parameters
+    assert after.pruned_by is not None
+    assert f"{ep.evaluate(after, 'frames.npz').top1:.2%}" in done.stdout
