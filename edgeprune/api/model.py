@@ -1,10 +1,10 @@
 """A network ready for use: from a model file, or around a module in memory."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -175,6 +175,8 @@ def load(
     *,
     arch: str | None = None,
     factory: str | None = None,
+    factory_arg: Mapping[str, Any] | None = None,
+    weights_key: str | None = None,
     classes: Sequence[str] | None = None,
     input_shape: tuple[int, int] | None = None,
     normalisation: Normalisation | None = None,
@@ -188,7 +190,9 @@ def load(
     Args:
         path: Model file: `.pt`, or `.pt2` for an exported program.
         arch: Name of the registered network that the weights belong to.
-        factory: 'package.module:callable' that builds the network; it is called.
+        factory: 'file.py:callable' or 'package.module:callable' that builds the network; it is called.
+        factory_arg: Arguments of the factory, by name.
+        weights_key: Key of the weights in a checkpoint that holds several dicts of tensors.
         classes: Names of the classes, in the order of the outputs.
         input_shape: Channels and samples of a frame.
         normalisation: Scaling of each frame in training: 'none', 'rms', 'rms-rows' or 'peak'.
@@ -202,9 +206,9 @@ def load(
         >>> model = ep.load("model.pt")
     """
     names = None if classes is None else tuple(classes)
-    record = checkpoints.load(
-        Path(path), ModelOptions(arch, names, input_shape, normalisation, factory, trust_pickle=trust_pickle)
-    )
+    options = ModelOptions(arch, names, input_shape, normalisation, factory, trust_pickle)
+    given = tuple((factory_arg or {}).items())
+    record = checkpoints.load(Path(path), replace(options, arguments=given, weights_key=weights_key))
     return Model(record, weights=weights_sha256(record.model))
 
 
