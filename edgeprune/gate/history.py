@@ -57,8 +57,7 @@ class Verified:
 
 def key_of(files: Iterable[Path], folder: Path) -> str:
     """Key of a set of files: a hash of their names and content."""
-    begins = len(f"{folder}/")
-    return canonical_sha256([[str(file)[begins:], file_sha256(file)] for file in files])
+    return canonical_sha256([[str(file.relative_to(folder)), file_sha256(file)] for file in files])
 
 
 def _read(path: Path) -> set[str]:
