@@ -19,8 +19,7 @@ if frames.shape[1:] != ({channels}, {length}):
     sys.exit(f"frames are {{frames.shape[1:]}} each, not ({channels}, {length})")
 
 for frame in frames:
-    iq = np.repeat(frame[None], {batch}, axis=0)
-    (logits,) = session.run(["logits"], {{"iq": iq}})
+    (logits,) = session.run(["logits"], {{"iq": {iq}}})
     print(classes[int(logits[0].argmax())])
 '''
 
@@ -31,7 +30,7 @@ class Deployment:
 
     Attributes:
         text: The file to copy, its input and its output, in sentences.
-        script: Python program for ONNX Runtime; '' for targets that run something else.
+        script: Python program for ONNX Runtime; '' for targets that run something else, and before a measurement.
     """
 
     text: str
@@ -52,11 +51,13 @@ def deployment(report: Report) -> Deployment | None:
         f"is float32 of shape {given}, one number for each class, in this order: {', '.join(report.classes)}. "
         "The file's metadata holds the names too."
     )
-    if report.latency is not None and report.latency.runtime == "onnxruntime":
-        script = _CLASSIFY.format(path=file, channels=channels, length=length, batch=batch)
+    if report.latency is None:
+        return Deployment(text, "")
+    if report.latency.runtime == "onnxruntime":
+        iq = "frame[None]" if batch == 1 else f"np.repeat(frame[None], {batch}, axis=0)"
+        script = _CLASSIFY.format(path=file, channels=channels, length=length, iq=iq)
         return Deployment(f"{text} With ONNX Runtime and NumPy on the device, this program classifies frames:", script)
-    return Deployment(
-        f"{text} TensorRT engines belong to one version and one GPU: build the engine on the device, with edgeprune "
-        f"build {file} --target {report.target} --device HOST.",
-        "",
-    )
+    command = f"edgeprune build {file} --target {report.target} --out pruned.engine"
+    if report.latency.runtime == "trtexec":
+        command = f"edgeprune build {file} --target {report.target} --device HOST --out pruned.engine"
+    return Deployment(f"{text} A TensorRT engine fits one version and one kind of GPU: build it with {command}.", "")
