@@ -15,14 +15,14 @@ from typing import ClassVar
 import click
 
 from edgeprune import __version__
-from edgeprune.cli._help import CommandGroup, Sections
+from edgeprune.cli._help import HELP_NAMES, CommandGroup, Sections
 from edgeprune.errors import EdgepruneError
 from edgeprune.text.printable import line
 
 _SECTIONS = {
     "The whole job": ("demo", "prune-and-export", "import", "compare"),
     "Step by step": ("inspect", "plan", "prune", "finetune", "eval", "export", "build", "bench"),
-    "Before and beside it": ("train", "data", "targets", "device", "doctor"),
+    "Training, data and devices": ("train", "data", "targets", "device", "doctor"),
     "Reports and CI": ("report", "check"),
 }
 _ORDER = tuple(itertools.chain.from_iterable(_SECTIONS.values()))
@@ -64,7 +64,7 @@ def _global_options(command: click.Group) -> click.Group:
 
 
 @_global_options
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Commands, context_settings={**HELP_NAMES, "max_content_width": 110})
 @click.version_option(__version__, prog_name="edgeprune")
 def app() -> None:
     """Prune the layers of a trained radio-signal classifier, export it for an edge device, and measure its accuracy

@@ -1,8 +1,8 @@
 """Clock of a job on the terminal: the number of the stage, the time so far, and the time left."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
     from edgeprune.protocols import Advance
 
 _USUAL_S = {
-    "measure the unpruned network on the validation split": 3.0,
-    "export the unpruned network": 6.0,
-    "find the fewest units that are accurate enough": 300.0,
-    "compare the layers": 3.0,
-    "score the layers": 3.0,
-    "choose units within the latency budget": 60.0,
-    "drop the others": 3.0,
-    "measure accuracy on the test split": 4.0,
-    "choose the precision": 60.0,
-    "export to ONNX": 6.0,
-    "measure latency": 20.0,
-    "build engines": 60.0,
-    "pack a measurement for the device": 10.0,
-    "measure on the device": 60.0,
-    "write the report": 5.0,
+    "00-baseline": 3.0,
+    "00-export": 6.0,
+    "02-similarity": 3.0,
+    "02-trials": 300.0,
+    "04-scores": 3.0,
+    "05-latency": 60.0,
+    "06-prune": 3.0,
+    "08-accuracy": 4.0,
+    "09-precision": 60.0,
+    "09-export": 6.0,
+    "10-engine": 60.0,
+    "10-bench": 20.0,
+    "10-bundle": 10.0,
+    "11-device": 60.0,
+    "12-report": 5.0,
 }
 """Seconds that stages take on two cores: their shares in the whole; the clock learns how fast this machine is."""
-_TRAINING, _EPOCH_S = ("fine-tune", "fine-tune for int8"), 5.0
+_TRAINING, _EPOCH_S = ("07-finetune", "09-qat"), 5.0
 _OTHERWISE_S = 0.5
 
 
@@ -36,14 +36,14 @@ class StageClock:
 
     Args:
         console: Console that prints everything.
-        titles: Titles of the stages, in their order.
+        stages: Name and title of each stage, in their order.
         epochs: Epochs of fine-tuning.
     """
 
-    def __init__(self, console: "Console", titles: Sequence[str], epochs: int) -> None:
-        self._console, self._titles = console, titles
-        self._usual = {title: _USUAL_S.get(title, _OTHERWISE_S) for title in titles}
-        self._usual |= {title: epochs * _EPOCH_S for title in _TRAINING if title in titles}
+    def __init__(self, console: "Console", stages: Sequence[tuple[str, str]], epochs: int) -> None:
+        self._console, self._titles = console, [title for _, title in stages]
+        usual = {**_USUAL_S, **dict.fromkeys(_TRAINING, epochs * _EPOCH_S)}
+        self._usual = {title: usual.get(name, _OTHERWISE_S) for name, title in stages}
         self._began = self._stage_began = time.monotonic()
         self._at: str | None = None
         self._took: dict[str, float] = {}
@@ -64,11 +64,9 @@ class StageClock:
         """Print a remark."""
         self._console.note(text)
 
-    @contextmanager
-    def track(self, label: str, total: int) -> "Iterator[Advance]":
+    def track(self, label: str, total: int) -> "AbstractContextManager[Advance]":
         """Show a bar on a terminal, or lines elsewhere."""
-        with self._console.track(label, total) as advance:
-            yield advance
+        return self._console.track(label, total)
 
     def close(self) -> list[tuple[str, float]]:
         """Stop the clock; returns the stages that were run with the seconds that each took, in their order."""

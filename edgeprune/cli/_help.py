@@ -77,6 +77,9 @@ EVERY_OPTION = "edgeprune.every_option"
 """Key of a context's `meta`, set where every option is to be explained."""
 
 
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+
 def _explain_all(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         ctx.meta[EVERY_OPTION] = True
@@ -117,6 +120,7 @@ class SectionedCommand(click.Command):
 
     def __init__(self, *args: Any, own_sections: Sections | None = None, examples: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.context_settings = {**self.context_settings, **HELP_NAMES}  # click keeps the first option it makes of them
         self.own_sections, self.examples = dict(own_sections or {}), examples
         for each in self.params:
             if each.metavar is None and isinstance(each, click.Option):
@@ -136,10 +140,10 @@ class SectionedCommand(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections, and the names of options that are not explained."""
-        options = [each for each in self.get_params(ctx) if isinstance(each, click.Option)]
-        everything = EVERY_OPTION in ctx.meta or len(options) <= _MOST
+        sections = list(self.sections(ctx))
+        everything = EVERY_OPTION in ctx.meta or sum(len(found) for _, found in sections) <= _MOST
         unexplained = []
-        for title, found in self.sections(ctx):
+        for title, found in sections:
             shown = [each for each in found if everything or each.required or each.name not in _RARE]
             unexplained += [max(each.opts, key=len) for each in found if each not in shown]
             if records := [record for each in shown if (record := each.get_help_record(ctx))]:

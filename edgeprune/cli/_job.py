@@ -28,7 +28,7 @@ def _show_plan(console: "Console", model: "Checkpoint", settings: "Settings", fo
     refuse_foreign(folder)
     outcome = Job(model, settings, RunFolder(folder), console).plan_only()
     if outcome["00-export"] == "run":
-        console.note("whether the network can be exported is not tried here: the job finds it out before it trains")
+        console.note("a dry run does not try the export to ONNX; the job tries it before it trains")
     if console.as_json:
         console.json({"out": str(folder), "stages": outcome})
     else:
@@ -44,7 +44,7 @@ def work(
     if dry_run:
         _show_plan(console, model, settings, folder)
         return
-    clock = StageClock(console, [title for _, title in settings.stages], settings.recipe.epochs)
+    clock = StageClock(console, settings.stages, settings.recipe.epochs)
     document = run_in(folder, model, settings, fresh, clock, lambda: console.log)
     times = clock.close()
     finish(console, document, folder, times)

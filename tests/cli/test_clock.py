@@ -5,7 +5,12 @@ import pytest
 from edgeprune.cli import _clock
 from edgeprune.cli._clock import StageClock, duration
 
-TITLES = ("find the layers", "export to ONNX", "fine-tune", "write the report")  # 0.5, 6, 2 x 5 and 5 s as a rule
+STAGES = [  # 0.5, 6, 2 x 5 and 5 s as a rule
+    ("01-layers", "find the layers"),
+    ("09-export", "export to ONNX"),
+    ("07-finetune", "fine-tune"),
+    ("12-report", "write the report"),
+]
 
 
 class Told:
@@ -31,7 +36,7 @@ def clock(told, monkeypatch):
     """A clock of 2 epochs, and what sets the time that it reads."""
     now = [100.0]
     monkeypatch.setattr(_clock.time, "monotonic", lambda: now[0])
-    made = StageClock(told, TITLES, epochs=2)
+    made = StageClock(told, STAGES, epochs=2)
     made.at = lambda seconds: now.__setitem__(0, 100.0 + seconds)
     return made
 

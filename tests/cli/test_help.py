@@ -5,36 +5,29 @@ import shlex
 import click
 import pytest
 import torch
+from scripts import script
 from torch import nn
 
 from edgeprune.cli import app
 from edgeprune.cli._help import EVERY_OPTION, SECTIONS
-from edgeprune.cli.check import Dispatching
 from edgeprune.files.store import read_json
 
 SHIPPED = ("host-cpu", "jetson-orin")
 
 
-def commands(group, parent):
-    for name in group.list_commands(parent):
-        command = group.get_command(parent, name)
-        context = click.Context(command, parent=parent, info_name=name)
-        if isinstance(command, click.Group):
-            yield from commands(command, context)
-        else:
-            yield context
-        for other, inner in command.others.items() if isinstance(command, Dispatching) else ():
-            yield click.Context(inner, parent=parent, info_name=f"{name} {other}")
-
-
+generate = script("docs/generate.py")
 ROOT = click.Context(app, info_name="edgeprune", terminal_width=80, help_option_names=["-h", "--help"])
-COMMANDS = {context.command_path.removeprefix("edgeprune "): context for context in commands(app, ROOT)}
+COMMANDS = {
+    context.command_path.removeprefix("edgeprune "): context
+    for command, context in generate.commands(app, ROOT)
+    if not isinstance(command, click.Group)
+}
 
 
 def help_of(context, everything=False):
-    context.meta[EVERY_OPTION] = True
-    if not everything:
-        del context.meta[EVERY_OPTION]
+    context.meta.pop(EVERY_OPTION, None)
+    if everything:
+        context.meta[EVERY_OPTION] = True
     return context.command.get_help(context)
 
 

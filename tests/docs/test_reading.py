@@ -1,19 +1,13 @@
 """How far a reader has to go: a limit for each way, which a change may lower and not raise."""
 
-import importlib.util
-import sys
-
 import pytest
+from scripts import script
 
 
 @pytest.fixture(scope="module")
-def reading(root):
+def reading():
     """docs/reading.py, which is a script and in no package."""
-    spec = importlib.util.spec_from_file_location("docs_reading", root / "docs" / "reading.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/reading.py")
 
 
 def test_no_way_takes_more_files_than_it_did(reading):

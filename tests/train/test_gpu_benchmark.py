@@ -1,21 +1,14 @@
 """The benchmark of a GPU, whose loops also run on a CPU."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+from scripts import script
 
 from edgeprune.network.compute import CPU
-
-FILE = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("gpu_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("benchmarks/gpu.py")
 
 
 def test_without_a_gpu_it_ends_with_one_line(benchmark, monkeypatch):
